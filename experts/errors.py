@@ -1,0 +1,61 @@
+"""What can go wrong while calling an expert.
+
+    ExpertError                      anything below; carries the expert's name
+    ├── ExpertUnavailable            nothing was sent or nothing came back: another expert may be tried
+    │   ├── ExpertTimeout            the head or the next byte did not come in time
+    │   └── ExpertSaturated          the expert refuses for load; may carry `retry_after_s`
+    ├── ExpertProtocolError          it answered something that is not HTTP, not OpenAI's shape, or not complete
+    ├── ExpertStreamBroken           the stream died after the first byte: no other expert may be tried
+    └── ExpertMisconfigured          the operator's fault: a missing extra, key, file or model
+"""
+
+from __future__ import annotations
+
+
+class ExpertError(Exception):
+    """Calling an expert failed.
+
+    Args:
+        expert: Name of the expert.
+        message: What happened, safe to show to an operator (no keys, no bodies).
+    """
+
+    #: Whether another expert may be tried for the same request, as long as no byte went to the client.
+    transient = False
+
+    def __init__(self, expert: str, message: str) -> None:
+        super().__init__(f"{expert}: {message}")
+        self.expert = expert
+        self.message = message
+
+
+class ExpertUnavailable(ExpertError):
+    """The expert could not be reached."""
+
+    transient = True
+
+
+class ExpertTimeout(ExpertUnavailable):
+    """The expert did not answer in time."""
+
+
+class ExpertSaturated(ExpertUnavailable):
+    """The expert refused for load."""
+
+    def __init__(self, expert: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(expert, message)
+        self.retry_after_s = retry_after_s
+
+
+class ExpertProtocolError(ExpertError):
+    """The expert's answer could not be read."""
+
+    transient = True
+
+
+class ExpertStreamBroken(ExpertError):
+    """The stream ended before its end."""
+
+
+class ExpertMisconfigured(ExpertError):
+    """The expert cannot work as configured."""

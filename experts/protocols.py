@@ -1,0 +1,102 @@
+"""The contract between the gateway and an expert backend: OpenAI wire bytes in, OpenAI wire bytes out.
+
+Bytes rather than objects, because the data plane passes an expert's answer through untouched; backends that have no
+such bytes of their own (embedded, litellm, replay, fake) produce exactly what an OpenAI-compatible server would send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+from experts.spec import ExpertSpec
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Endpoint(StrEnum):
+    """The endpoint families an expert may serve; the value is the path below `/v1/`."""
+
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertCall:
+    """One request as an expert gets it.
+
+    Attributes:
+        request_id: The gateway's id, for logs on both sides.
+        endpoint: Which endpoint family.
+        body: The JSON body to send: the client's, with `model` set to the expert's own model id and our fields stripped.
+        payload: The same body parsed. Read-only.
+        stream: Whether the client asked for server-sent events.
+        headers: Client headers that may travel on (lower-case names), already allow-listed.
+        head_timeout_s: How long to wait for the response head; None for the backend's own default.
+        idle_timeout_s: How long to wait between bytes of the response; None for the backend's own default.
+    """
+
+    request_id: str
+    endpoint: Endpoint
+    body: bytes
+    payload: Mapping[str, Any]
+    stream: bool
+    headers: Headers = ()
+    head_timeout_s: float | None = None
+    idle_timeout_s: float | None = None
+
+
+@runtime_checkable
+class ExpertReply(Protocol):
+    """An answer whose head has arrived. Iterate for the body; `aclose` in every case, also half-way.
+
+    Iteration raises `ExpertStreamBroken` (or `ExpertTimeout`) when the body ends before its end. Closing before the
+    end cancels the work upstream.
+    """
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def headers(self) -> Headers:
+        """Response headers, lower-case names, hop-by-hop headers already dropped."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body, in pieces as they come."""
+
+    async def aclose(self) -> None:
+        """Release the connection; cancels the expert's work if the body was not read to its end. Idempotent."""
+
+
+@runtime_checkable
+class Expert(Protocol):
+    """A model one may call."""
+
+    @property
+    def spec(self) -> ExpertSpec:
+        """What it is."""
+
+    async def start(self) -> None:
+        """Prepare (open pools, spawn a process). Cheap and idempotent; heavy work happens at the first call.
+
+        Raises:
+            ExpertMisconfigured: It can never work as configured.
+        """
+
+    async def call(self, call: ExpertCall) -> ExpertReply:
+        """Send a request and return when the head of the answer is here.
+
+        An HTTP error status is a reply, not an exception. Cancelling the coroutine cancels the work upstream.
+
+        Raises:
+            ExpertError: As the tree in `experts.errors` says.
+        """
+
+    async def probe(self) -> str | None:
+        """Ask whether it works. None when it does, else why not. Never raises for a sick expert."""
+
+    async def aclose(self) -> None:
+        """Let go of everything. Idempotent."""

@@ -1,0 +1,186 @@
+"""Experts as plain data: what an expert is, how it fares now, and an immutable snapshot of the pool.
+
+This is the only module of `experts` that the decision (`routers/`) may import. Nothing here does I/O or reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Capability(StrEnum):
+    """What a request may need of an expert beyond text in, text out."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    STREAMING = "streaming"
+    TOOLS = "tools"
+    VISION = "vision"
+    JSON_SCHEMA = "json_schema"
+    LOGPROBS = "logprobs"
+
+
+TEXT_CAPABILITIES = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.STREAMING})
+
+
+class Source(StrEnum):
+    """Where a figure comes from. A figure that nobody measured says so wherever it is shown."""
+
+    MEASURED = "measured"
+    STATED = "stated"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """List price in US dollars per million tokens."""
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+    def cost_usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Cost of one call in US dollars."""
+        return (prompt_tokens * self.input_usd_per_mtok + completion_tokens * self.output_usd_per_mtok) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyModel:
+    """Linear latency of an unloaded expert: `ttft = base + prompt * prefill`, `e2e = ttft + completion * tpot`.
+
+    The linear form `T = a0 + a1 l_in + a2 l_out` is MoE² (arXiv 2501.09410) as restated in papers.md §3.2.
+    `p95_factor` turns a typical figure into the worst case that hard caps are held against.
+    """
+
+    base_ms: float
+    prefill_ms_per_token: float
+    tpot_ms: float
+    p95_factor: float = 1.5
+    source: Source = Source.ESTIMATED
+
+    def ttft_ms(self, prompt_tokens: float) -> float:
+        """Time to first token in ms."""
+        return self.base_ms + prompt_tokens * self.prefill_ms_per_token
+
+    def latency_ms(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """End-to-end latency in ms."""
+        return self.ttft_ms(prompt_tokens) + completion_tokens * self.tpot_ms
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyModel:
+    """Linear energy of one call: `E = b0 + b1 l_in + b2 l_out` in joules (MoE², papers.md §3.2)."""
+
+    base_j: float
+    j_per_prompt_token: float
+    j_per_completion_token: float
+    source: Source = Source.ESTIMATED
+
+    def energy_j(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Energy of one call in joules."""
+        return self.base_j + prompt_tokens * self.j_per_prompt_token + completion_tokens * self.j_per_completion_token
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call as the expert itself reported them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt plus completion."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertSpec:
+    """What an expert is; never changes while it is in the pool.
+
+    Attributes:
+        name: The name clients may ask for and decisions speak of; unique in the pool.
+        backend: Name of the backend that reaches it (`openai_http`, `litellm`, `embedded`, `replay`, `fake`).
+        model: The model id as the backend knows it.
+        card: A sentence on what the expert is good at, for people and for a cold start.
+        capabilities: What it can do; a request that needs more never reaches it.
+        context_window_tokens: Prompt plus completion; None when unknown (no context filter then).
+        params_total_b: Resident parameters in billions.
+        params_active_b: Parameters active per token in billions (differs for a mixture of experts).
+        price: None when unknown; a stated cost cap then rejects the expert (`cost_unknown`).
+        latency: None when unknown; a stated latency cap then rejects the expert unless the live state knows better.
+        energy: None when unknown; a stated energy cap then rejects the expert.
+        generalist: Uncertain prompts go to a generalist.
+        local: Prompts stay on the operator's own hardware (the `secure` flag keeps only such experts).
+        released: ISO date of the model's release, for the recency flag; None when unknown.
+        known_as: The name under which router artefacts know this model, when it differs from `name`.
+        quality_prior: Expected quality in [0, 1] per category (`"*"` for all) where no artefact knows the expert.
+        max_concurrency: Calls in flight above which the expert counts as saturated.
+    """
+
+    name: str
+    backend: str
+    model: str
+    card: str = ""
+    capabilities: frozenset[Capability] = TEXT_CAPABILITIES
+    context_window_tokens: int | None = None
+    params_total_b: float | None = None
+    params_active_b: float | None = None
+    price: Price | None = None
+    latency: LatencyModel | None = None
+    energy: EnergyModel | None = None
+    generalist: bool = False
+    local: bool = False
+    released: str | None = None
+    known_as: str | None = None
+    quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    max_concurrency: int = 64
+
+    @property
+    def artifact_name(self) -> str:
+        """The name to look up in a router artefact."""
+        return self.known_as or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertState:
+    """How an expert fares at the moment of the snapshot.
+
+    Attributes:
+        healthy: False while its circuit is open or its probe fails.
+        awake: False when coarse selection has put it to sleep.
+        in_flight: Calls dispatched and not yet finished.
+        ttft_ms: Recently observed time to first token, None before the first call.
+        tpot_ms: Recently observed time per output token, None before the first call.
+        detail: Why it is not healthy, for people.
+    """
+
+    healthy: bool = True
+    awake: bool = True
+    in_flight: int = 0
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """An immutable snapshot of the pool. The decision never asks the pool, it is told.
+
+    Attributes:
+        entries: Pairs of spec and state in the operator's order.
+        taken_at_s: When it was taken, in seconds of a monotonic clock.
+    """
+
+    entries: tuple[tuple[ExpertSpec, ExpertState], ...]
+    taken_at_s: float = 0.0
+
+    @classmethod
+    def of(cls, *specs: ExpertSpec) -> PoolView:
+        """A view in which every given expert is healthy and idle, for replay and for tests."""
+        return cls(tuple((spec, ExpertState()) for spec in specs))
+
+    def __len__(self) -> int:
+        return len(self.entries)

@@ -1,0 +1,1 @@
+"""The HTTP proxy: translate, admit, decide, dispatch, record."""

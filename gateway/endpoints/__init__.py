@@ -1,0 +1,1 @@
+"""Endpoint families, one thin module each."""

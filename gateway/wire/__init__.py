@@ -1,0 +1,1 @@
+"""The wire: JSON and SSE on one side, our types on the other."""

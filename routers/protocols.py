@@ -1,0 +1,95 @@
+"""The contracts inside the decision: embedder, classifier, estimator, filter, scorer, picker, router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from experts.spec import PoolView
+from routers.types import (
+    Assessment,
+    Candidate,
+    Classification,
+    Decision,
+    FloatArray,
+    Quality,
+    Rejection,
+    RouteRequest,
+)
+
+
+class Embedder(Protocol):
+    """Text to vector."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Embed texts; rows of unit length (all zero for a text without known tokens), shape (n, dim)."""
+
+
+class Classifier(Protocol):
+    """Stage 1: vector to posterior over categories, with its uncertainty."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names in the posterior's order."""
+
+    def classify(self, vector: FloatArray) -> Classification:
+        """Classify one prompt, vector of shape (dim,)."""
+
+
+class QualityEstimator(Protocol):
+    """Per expert: predicted quality (Tryage's perceptive router), one independent head each."""
+
+    def estimate(self, vector: FloatArray, classification: Classification) -> Mapping[str, Quality]:
+        """Artefact name of an expert -> predicted quality, for every head the artefact has."""
+
+
+class Filter(Protocol):
+    """A hard rule: an expert that breaks it may not answer."""
+
+    def reject(self, request: RouteRequest, candidate: Candidate) -> Rejection | None:
+        """Why the candidate may not answer, None when it may."""
+
+
+class Scorer(Protocol):
+    """A soft constraint, normalised over the admissible candidates."""
+
+    @property
+    def name(self) -> str:
+        """Name of the term in `Candidate.terms`."""
+
+    def score(self, request: RouteRequest, candidates: Sequence[Candidate]) -> Sequence[float]:
+        """One value in [0, 1] per candidate."""
+
+
+class Picker(Protocol):
+    """Orders scored candidates, best first; deterministic."""
+
+    def rank(self, request: RouteRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """All given candidates, best first."""
+
+
+class Router(Protocol):
+    """The decision. `decide` is `select` after `assess`; the two stand apart so that the costly, load-free half may be
+    cached, and so that a sweep over weights assesses every prompt once.
+    """
+
+    @property
+    def id(self) -> str:
+        """Name and version, as it appears in decisions."""
+
+    @property
+    def artifact_hash(self) -> str:
+        """Hash of the fitted parameters, empty when there are none."""
+
+    def assess(self, request: RouteRequest) -> Assessment:
+        """Everything that depends on the prompt alone. Pure."""
+
+    def select(self, assessment: Assessment, request: RouteRequest, view: PoolView) -> Decision:
+        """Everything that depends on budgets, load and health. Pure."""
+
+    def decide(self, request: RouteRequest, view: PoolView) -> Decision:
+        """`select(assess(request), request, view)`. Pure and deterministic."""

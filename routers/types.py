@@ -1,0 +1,288 @@
+"""The words of the decision: frozen values without behaviour that matters. Units stand in the names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from experts.spec import Capability, ExpertSpec, ExpertState, Source
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Flag(StrEnum):
+    """Goals a user may write into the prompt, `[Flag: smallest model]` (Tryage, arXiv 2308.11601; papers.md §1.2)."""
+
+    SMALLEST = "smallest model"
+    NEWEST = "most recent"
+    SECURE = "secure"
+    FASTEST = "fastest"
+    CHEAPEST = "cheapest"
+    GREENEST = "greenest"
+    BEST = "best quality"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Prices λ_j of Tryage's objective: how much predicted quality one unit of a normalised constraint is worth.
+
+    Every constraint is normalised to [0, 1] over the admissible candidates, so that a weight keeps its meaning when the
+    pool changes. `quality` scales predicted quality itself (1 = as predicted).
+    """
+
+    quality: float = 1.0
+    latency: float = 0.0
+    energy: float = 0.0
+    cost: float = 0.0
+    size: float = 0.0
+    recency: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a caller allows: a cap is a filter, a weight is a price.
+
+    Attributes:
+        max_ttft_ms: Hard cap on the worst-case time to first token.
+        max_latency_ms: Hard cap on the worst-case end-to-end latency.
+        max_energy_j: Hard cap on the worst-case energy of the call in joules.
+        max_cost_usd: Hard cap on the worst-case cost of the call in US dollars.
+        min_quality: Least predicted quality in [0, 1].
+        weights: Prices of what is not capped.
+        local_only: Keep the prompt on the operator's own hardware (Tryage's security flag: a mask, not a price).
+    """
+
+    max_ttft_ms: float | None = None
+    max_latency_ms: float | None = None
+    max_energy_j: float | None = None
+    max_cost_usd: float | None = None
+    min_quality: float | None = None
+    weights: Weights = Weights()
+    local_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """One request as the decision sees it.
+
+    Attributes:
+        id: Decision id to be.
+        text: What the classifier reads: the latest user turn (with earlier ones as far as the embedder looks).
+        prompt_tokens: Estimated input tokens of the whole request.
+        max_completion_tokens: The caller's own limit, None when not stated.
+        required: Capabilities without which no expert can answer.
+        budget: Caps and weights.
+        allowed: Names of the experts this caller may use; None for all.
+        turns: Number of messages so far.
+        session: Opaque key of the conversation, already bound to its tenant; None without one.
+    """
+
+    id: str
+    text: str
+    prompt_tokens: int
+    max_completion_tokens: int | None = None
+    required: frozenset[Capability] = frozenset()
+    budget: Budget = Budget()
+    allowed: frozenset[str] | None = None
+    turns: int = 1
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """Stage 1: the posterior over categories.
+
+    Attributes:
+        posterior: Category -> probability; sums to 1.
+        category: The most probable category, or `"out_of_scope"` / `"uncertain"`.
+        entropy: Of the posterior in nats, H(x) = -Σ p log p (Composition of Experts, papers.md §2.2).
+        out_of_scope: The prompt resembles nothing the classifier was trained on.
+        uncertain: Out of scope, or entropy above the artefact's threshold: a generalist should answer.
+    """
+
+    posterior: Mapping[str, float]
+    category: str
+    entropy: float
+    out_of_scope: bool = False
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Predicted quality of one expert on one prompt, in [0, 1].
+
+    Attributes:
+        mean: Expected quality.
+        std: Its uncertainty (of the prediction, not of the outcome); NaN when unknown.
+        source: `measured` when fitted on outcomes, `stated` from a prior, `estimated` from sizes alone.
+    """
+
+    mean: float
+    std: float
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All that depends on the prompt alone: what may be cached, because no load, health or budget is in it.
+
+    Attributes:
+        classification: Stage 1.
+        quality: Artefact name of an expert -> predicted quality. Experts unknown to the artefact are absent.
+        completion_tokens: Artefact name -> (expected, 95 % quantile) of the answer's length; absent when unknown.
+        artifact_hash: Of the router that made it.
+    """
+
+    classification: Classification
+    quality: Mapping[str, Quality]
+    completion_tokens: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
+    artifact_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What one expert would do with one request. None where nothing is known: never 0 for unknown.
+
+    `*_worst` is what hard caps are held against: the 95 % quantile of the answer's length (or the caller's own
+    limit, whichever is smaller) times the latency model's p95 factor and the live queue.
+    """
+
+    quality: Quality
+    completion_tokens: float
+    completion_tokens_worst: float
+    ttft_ms: float | None
+    ttft_ms_worst: float | None
+    latency_ms: float | None
+    latency_ms_worst: float | None
+    energy_j: float | None
+    energy_j_worst: float | None
+    cost_usd: float | None
+    cost_usd_worst: float | None
+    energy_source: Source | None = None
+    latency_source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An expert with what is known, what is estimated and how it scored (`utility` is None when a filter dropped it)."""
+
+    spec: ExpertSpec
+    state: ExpertState
+    estimates: Estimates
+    utility: float | None = None
+    #: The terms of the utility: quality positive, priced constraints negative.
+    terms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Rule(StrEnum):
+    """Why an expert may not, or did not, answer. The values appear in decisions, headers and metrics."""
+
+    UNHEALTHY = "unhealthy"
+    ASLEEP = "asleep"
+    SATURATED = "saturated"
+    NOT_ALLOWED = "not_allowed"
+    NOT_LOCAL = "not_local"
+    CAPABILITY = "capability"
+    CONTEXT_WINDOW = "context_window"
+    MAX_TTFT_MS = "max_ttft_ms"
+    MAX_LATENCY_MS = "max_latency_ms"
+    MAX_ENERGY_J = "max_energy_j"
+    MAX_COST_USD = "max_cost_usd"
+    MIN_QUALITY = "min_quality"
+    LATENCY_UNKNOWN = "latency_unknown"
+    ENERGY_UNKNOWN = "energy_unknown"
+    COST_UNKNOWN = "cost_unknown"
+    NOT_GENERALIST = "not_generalist"
+    OUTSCORED = "outscored"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one expert is not the answer.
+
+    Attributes:
+        expert: Its name.
+        rule: The enumerated reason.
+        detail: A sentence with the figures, for people.
+        transient: Only the present load or health is in the way; the same request may pass later (503, not 4xx).
+    """
+
+    expert: str
+    rule: Rule
+    detail: str
+    transient: bool = False
+
+
+class Reason(StrEnum):
+    """Why the chosen expert was chosen."""
+
+    BEST_UTILITY = "best_utility"
+    UNCERTAIN = "uncertain_to_generalist"
+    ONLY_CANDIDATE = "only_candidate"
+    NAMED = "named_by_caller"
+    INFEASIBLE = "infeasible"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who answers, who else could, and why.
+
+    Attributes:
+        id: Same as the request's.
+        expert: The chosen expert, None when no expert is admissible (`reason` is `infeasible` then).
+        fallbacks: Other admissible experts, best first: tried after an error, before the first byte.
+        reason: Why this one.
+        classification: Stage 1; None when the caller named an expert.
+        candidates: Every expert of the view, chosen or not, in the view's order.
+        rejections: Why each of the others lost; one per expert that was not chosen.
+        router: Id of the router.
+        artifact_hash: Of the fitted parameters.
+    """
+
+    id: str
+    expert: str | None
+    fallbacks: tuple[str, ...]
+    reason: Reason
+    classification: Classification | None
+    candidates: tuple[Candidate, ...]
+    rejections: tuple[Rejection, ...]
+    router: str
+    artifact_hash: str
+
+    @property
+    def transient(self) -> bool:
+        """No expert is admissible now, yet at least one is kept out by load or health alone."""
+        return self.expert is None and any(rejection.transient for rejection in self.rejections)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a decision.
+
+    Attributes:
+        decision_id: Which decision.
+        expert: Who answered in the end (a fallback, perhaps).
+        status: HTTP status the client saw; 499 when the client left.
+        prompt_tokens, completion_tokens: As the expert reported, None when it did not.
+        cost_usd: From the price list and the reported usage.
+        energy_j: Joules, and `energy_source` says whether measured or estimated.
+        ttft_ms, latency_ms: As the gateway saw them.
+        quality: In [0, 1], None until somebody judged it.
+    """
+
+    decision_id: str
+    expert: str
+    status: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    energy_j: float | None = None
+    energy_source: Source | None = None
+    ttft_ms: float | None = None
+    latency_ms: float | None = None
+    quality: float | None = None
