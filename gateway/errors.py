@@ -1,0 +1,182 @@
+"""Every error a client can see, in one table, in OpenAI's shape.
+
+`{"error": {"message", "type", "param", "code"}}` is what OpenAI's SDKs parse; `reason` is ours and enumerated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import orjson
+
+from experts.errors import (
+    ExpertError,
+    ExpertMisconfigured,
+    ExpertProtocolError,
+    ExpertSaturated,
+    ExpertStreamBroken,
+    ExpertTimeout,
+    ExpertUnavailable,
+)
+
+
+class Code(StrEnum):
+    """Machine-readable error codes."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_VALUE = "invalid_value"
+    MISSING_FIELD = "missing_field"
+    INVALID_BUDGET = "invalid_budget"
+    UNKNOWN_FLAG = "unknown_flag"
+    BUDGET_INFEASIBLE = "budget_infeasible"
+    NO_CAPABLE_EXPERT = "no_capable_expert"
+    POOL_BUSY = "pool_busy"
+    MODEL_NOT_FOUND = "model_not_found"
+    DECISION_NOT_FOUND = "decision_not_found"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
+    INVALID_API_KEY = "invalid_api_key"
+    NOT_PERMITTED = "not_permitted"
+    EXPERT_UNAVAILABLE = "expert_unavailable"
+    EXPERT_TIMEOUT = "expert_timeout"
+    EXPERT_BAD_ANSWER = "expert_bad_answer"
+    EXPERT_STREAM_BROKEN = "expert_stream_broken"
+    EXPERT_MISCONFIGURED = "expert_misconfigured"
+    INTERNAL = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    status: int
+    type: str
+
+
+_CLIENT = "invalid_request_error"
+_SERVER = "server_error"
+
+#: code -> (HTTP status, OpenAI's error type). Total over `Code`; a test holds it so.
+TABLE: dict[Code, _Row] = {
+    Code.INVALID_JSON: _Row(400, _CLIENT),
+    Code.INVALID_VALUE: _Row(400, _CLIENT),
+    Code.MISSING_FIELD: _Row(400, _CLIENT),
+    Code.INVALID_BUDGET: _Row(400, _CLIENT),
+    Code.UNKNOWN_FLAG: _Row(400, _CLIENT),
+    Code.BUDGET_INFEASIBLE: _Row(422, _CLIENT),
+    Code.NO_CAPABLE_EXPERT: _Row(422, _CLIENT),
+    Code.POOL_BUSY: _Row(503, "overloaded_error"),
+    Code.MODEL_NOT_FOUND: _Row(404, _CLIENT),
+    Code.DECISION_NOT_FOUND: _Row(404, _CLIENT),
+    Code.NOT_FOUND: _Row(404, _CLIENT),
+    Code.METHOD_NOT_ALLOWED: _Row(405, _CLIENT),
+    Code.BODY_TOO_LARGE: _Row(413, _CLIENT),
+    Code.UNSUPPORTED_ENCODING: _Row(415, _CLIENT),
+    Code.INVALID_API_KEY: _Row(401, "authentication_error"),
+    Code.NOT_PERMITTED: _Row(403, "permission_error"),
+    Code.EXPERT_UNAVAILABLE: _Row(502, _SERVER),
+    Code.EXPERT_TIMEOUT: _Row(504, _SERVER),
+    Code.EXPERT_BAD_ANSWER: _Row(502, _SERVER),
+    Code.EXPERT_STREAM_BROKEN: _Row(502, _SERVER),
+    Code.EXPERT_MISCONFIGURED: _Row(500, _SERVER),
+    Code.INTERNAL: _Row(500, _SERVER),
+}
+
+
+class RequestRefused(Exception):
+    """The request gets an error instead of an answer.
+
+    Args:
+        code: Which row of the table.
+        message: What is wrong, in a sentence for the client.
+        param: The field at fault, as a path (`routing.max_energy_j`, `messages[2].role`).
+        reason: The enumerated rule behind it, for the `x-pointsman-reason` header.
+        retry_after_s: When only load is in the way.
+        decision_id: The decision that refused, where there is one.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        param: str | None = None,
+        reason: str | None = None,
+        retry_after_s: float | None = None,
+        decision_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.decision_id = decision_id
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the table's row."""
+        return TABLE[self.code].status
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Our headers on the error response."""
+        headers = [(b"content-type", b"application/json")]
+        if self.reason is not None:
+            headers.append((b"x-pointsman-reason", self.reason.encode()))
+        if self.decision_id is not None:
+            headers.append((b"x-pointsman-decision", self.decision_id.encode()))
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", str(max(1, round(self.retry_after_s))).encode()))
+        return headers
+
+    def body(self) -> bytes:
+        """The JSON body in OpenAI's shape."""
+        error: dict[str, object] = {
+            "message": self.message,
+            "type": TABLE[self.code].type,
+            "param": self.param,
+            "code": self.code.value,
+        }
+        if self.reason is not None:
+            error["reason"] = self.reason
+        return orjson.dumps({"error": error})
+
+    def event(self) -> bytes:
+        """The same as a server-sent event, for a stream that has begun."""
+        return b"data: " + self.body() + b"\n\n"
+
+
+#: Most specific first; the last row catches the rest of the tree.
+_EXPERT_CODES: tuple[tuple[type[ExpertError], Code], ...] = (
+    (ExpertTimeout, Code.EXPERT_TIMEOUT),
+    (ExpertSaturated, Code.POOL_BUSY),
+    (ExpertUnavailable, Code.EXPERT_UNAVAILABLE),
+    (ExpertProtocolError, Code.EXPERT_BAD_ANSWER),
+    (ExpertStreamBroken, Code.EXPERT_STREAM_BROKEN),
+    (ExpertMisconfigured, Code.EXPERT_MISCONFIGURED),
+    (ExpertError, Code.EXPERT_UNAVAILABLE),
+)
+
+
+def refusal_for(error: ExpertError, decision_id: str | None = None) -> RequestRefused:
+    """What the client sees of an expert's failure: its name and the kind of failure, never addresses or bodies."""
+    code = next(code for kind, code in _EXPERT_CODES if isinstance(error, kind))
+    retry_after_s = None
+    if isinstance(error, ExpertSaturated):
+        retry_after_s = error.retry_after_s if error.retry_after_s is not None else 1.0
+    sentence = {
+        Code.EXPERT_TIMEOUT: "did not answer in time",
+        Code.POOL_BUSY: "is saturated",
+        Code.EXPERT_UNAVAILABLE: "could not be reached",
+        Code.EXPERT_BAD_ANSWER: "gave an answer that could not be read",
+        Code.EXPERT_STREAM_BROKEN: "broke off its answer",
+        Code.EXPERT_MISCONFIGURED: "is not configured correctly; see the gateway's log",
+    }[code]
+    return RequestRefused(
+        code,
+        f"Expert '{error.expert}' {sentence}.",
+        reason=code.value,
+        retry_after_s=retry_after_s,
+        decision_id=decision_id,
+    )

@@ -1,0 +1,99 @@
+"""An expert's bytes on their way to the client: event boundaries, `model`, usage, and a clean or an unclean end."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import orjson
+
+from experts.spec import Usage
+
+_MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_DONE: Final = re.compile(rb"(?:^|\n)data:\s*\[DONE\]")
+_BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
+#: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
+_MAX_HELD_BYTES: Final = 8 * 1024 * 1024
+
+
+def usage_in(body: bytes) -> Usage | None:
+    """Usage in one JSON document, None where it has none (or it is no JSON)."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    usage = document.get("usage") if isinstance(document, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    return Usage(prompt, completion)
+
+
+def with_model(body: bytes, name: str) -> bytes:
+    """The JSON document with its `model` naming the expert that answered.
+
+    The first `"model":"…"` of a reply is the top-level field in every server's field order; the text of an answer
+    cannot match, since quotes inside JSON strings are escaped.
+    """
+    field = b'"model":' + orjson.dumps(name)
+    return _MODEL_FIELD.sub(lambda _: field, body, count=1)
+
+
+class EventStream:
+    """Server-sent events in flight: passes complete events, holds back an incomplete tail.
+
+    Holding the tail back is what lets a broken stream end with a well-formed error event. Bytes are never changed,
+    except `model` where the expert's own id differs from the name it goes by here.
+    """
+
+    __slots__ = ("_field", "_held", "_name_bytes", "done", "events", "usage")
+
+    def __init__(self, name: str) -> None:
+        self._held = b""
+        self._name_bytes = b'"model":' + orjson.dumps(name)
+        self._field = name
+        self.done = False
+        self.usage: Usage | None = None
+        self.events = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Bytes to pass on now; may be empty."""
+        data = self._held + chunk if self._held else chunk
+        if data.endswith((b"\n\n", b"\r\n\r\n")):
+            self._held = b""
+            return self._inspect(data)
+        cut = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
+        # rfind answers -1 where there is no boundary, so that a cut of at most 3 means none.
+        if cut <= 3:
+            if len(data) > _MAX_HELD_BYTES:
+                self._held = b""
+                return data
+            self._held = data
+            return b""
+        self._held = data[cut:]
+        return self._inspect(data[:cut])
+
+    def finish(self) -> bytes:
+        """What is left at a clean end: some servers leave out the last blank line."""
+        data, self._held = self._held, b""
+        return self._inspect(data) if data else b""
+
+    def _inspect(self, data: bytes) -> bytes:
+        self.events += 1
+        if b"[DONE]" in data and _DONE.search(data):
+            self.done = True
+        if b'"model"' in data and data.count(self._name_bytes) != data.count(b'"model"'):
+            data = b"".join(
+                piece if _BOUNDARY.fullmatch(piece) else with_model(piece, self._field)
+                for piece in re.split(rb"(\r?\n\r?\n)", data)
+            )
+        if b'"usage":{' in data or b'"usage": {' in data:
+            self._find_usage(data)
+        return data
+
+    def _find_usage(self, data: bytes) -> None:
+        for line in data.splitlines():
+            if line.startswith(b"data:") and b'"usage"' in line:
+                self.usage = usage_in(line[5:].strip()) or self.usage

@@ -1,0 +1,255 @@
+"""A client's body -> what the decision sees, and the body an expert gets.
+
+Only what routing needs is read; everything else passes through untouched, known to us or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from experts.protocols import Endpoint
+from experts.spec import Capability
+from gateway.errors import Code, RequestRefused
+
+AUTO: Final = "auto"
+
+#: About how many UTF-8 bytes make a token of English or code. An estimate: exact counts come back in `usage`.
+_BYTES_PER_TOKEN: Final = 3.6
+_TOKENS_PER_MESSAGE: Final = 4
+
+_MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
+
+
+@dataclass(slots=True)
+class Inbound:
+    """One request after parsing; `text` and `payload` change only where in-prompt flags are taken out.
+
+    Attributes:
+        endpoint: Which endpoint family.
+        body: The client's bytes.
+        payload: The same, parsed.
+        model: What the client asked for: `auto` or an expert's name.
+        stream: Whether the answer is to be streamed.
+        text: What the classifier reads: the latest user turn, or the prompt.
+        prompt_tokens: Estimated input tokens of the whole request.
+        max_completion_tokens: The caller's limit, None when not stated.
+        required: Capabilities without which no expert can answer.
+        turns: Number of messages.
+        rewritten: The payload no longer equals the body, so that the body must be written anew.
+    """
+
+    endpoint: Endpoint
+    body: bytes
+    payload: dict[str, Any]
+    model: str
+    stream: bool
+    text: str
+    prompt_tokens: int
+    max_completion_tokens: int | None
+    required: frozenset[Capability]
+    turns: int
+    rewritten: bool = False
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """The body as an object.
+
+    Raises:
+        RequestRefused: It is not JSON, or not an object.
+    """
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestRefused(Code.INVALID_JSON, f"The body is not valid JSON: {error}") from None
+    if not isinstance(payload, dict):
+        raise RequestRefused(Code.INVALID_JSON, f"The body must be a JSON object, not {_json_type(payload)}.")
+    return payload
+
+
+def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
+    """Read what routing needs from a chat or completions body.
+
+    Raises:
+        RequestRefused: Not JSON, or a field that routing needs is missing or malformed; the error names it.
+    """
+    payload = parse_json(body)
+    model = payload.get("model")
+    if model is None:
+        raise RequestRefused(Code.MISSING_FIELD, "model: missing; ask for 'auto' or for an expert.", param="model")
+    if not isinstance(model, str) or not model:
+        raise RequestRefused(Code.INVALID_VALUE, "model: must be a non-empty string.", param="model")
+    stream = payload.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise RequestRefused(Code.INVALID_VALUE, "stream: must be true or false.", param="stream")
+    required = {Capability.CHAT if endpoint is Endpoint.CHAT else Capability.COMPLETIONS}
+    if stream:
+        required.add(Capability.STREAMING)
+    if endpoint is Endpoint.CHAT:
+        text, prompt_bytes, turns = _read_messages(payload, required)
+    else:
+        text, prompt_bytes = _read_prompt(payload)
+        turns = 1
+    if payload.get("tools") or payload.get("functions"):
+        required.add(Capability.TOOLS)
+    if payload.get("logprobs") not in (None, False):
+        required.add(Capability.LOGPROBS)
+    response_format = payload.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") in ("json_schema", "json_object"):
+        required.add(Capability.JSON_SCHEMA)
+    return Inbound(
+        endpoint=endpoint,
+        body=body,
+        payload=payload,
+        model=model,
+        stream=bool(stream),
+        text=text,
+        prompt_tokens=int(prompt_bytes / _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE * turns,
+        max_completion_tokens=_max_tokens(payload),
+        required=frozenset(required),
+        turns=turns,
+    )
+
+
+def strip_routing(inbound: Inbound) -> object:
+    """Take our `routing` object out of the payload and return it (None when absent)."""
+    if "routing" not in inbound.payload:
+        return None
+    inbound.rewritten = True
+    return inbound.payload.pop("routing")
+
+
+def replace_text(inbound: Inbound, stripped: str) -> None:
+    """Put the text without in-prompt flags in place of the classified text."""
+    inbound.rewritten = True
+    original, inbound.text = inbound.text, stripped
+    if inbound.endpoint is Endpoint.COMPLETIONS:
+        inbound.payload["prompt"] = stripped
+        return
+    for message in reversed(inbound.payload["messages"]):
+        if message.get("role") != "user":
+            continue
+        content = message.get("content")
+        if isinstance(content, str):
+            message["content"] = stripped
+        else:
+            _replace_in_parts(content, original, stripped)
+        return
+
+
+def _replace_in_parts(parts: list[dict[str, Any]], original: str, stripped: str) -> None:
+    """The text was the parts joined by newlines: the first text part takes the stripped whole, later ones go."""
+    first = True
+    for part in list(parts):
+        if part.get("type") != "text":
+            continue
+        if first:
+            part["text"] = stripped
+            first = False
+        elif original != stripped:
+            parts.remove(part)
+
+
+def expert_body(inbound: Inbound, model: str) -> bytes:
+    """The body for an expert: the client's bytes where they can stay, with `model` naming the expert's own model.
+
+    The bytes are spliced rather than written anew wherever that is provably the same: `"model"` as a whole JSON
+    string occurs exactly once, so that it can only be the top-level key.
+    """
+    if not inbound.rewritten:
+        if inbound.payload["model"] == model:
+            return inbound.body
+        if inbound.body.count(b'"model"') == 1:
+            field = b'"model":' + orjson.dumps(model)
+            body, replaced = _MODEL_FIELD.subn(lambda _: field, inbound.body, count=1)
+            if replaced:
+                return body
+    return orjson.dumps({**inbound.payload, "model": model})
+
+
+def _max_tokens(payload: Mapping[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = payload.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise RequestRefused(Code.INVALID_VALUE, f"{name}: must be a whole number of at least 1.", param=name)
+        return int(value)
+    return None
+
+
+def _read_messages(payload: Mapping[str, Any], required: set[Capability]) -> tuple[str, int, int]:
+    """The latest user turn's text, the bytes of all text, and the number of messages."""
+    messages = payload.get("messages")
+    if messages is None:
+        raise RequestRefused(Code.MISSING_FIELD, "messages: missing.", param="messages")
+    if not isinstance(messages, list) or not messages:
+        raise RequestRefused(Code.INVALID_VALUE, "messages: must be a non-empty list.", param="messages")
+    total = 0
+    latest = ""
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise RequestRefused(Code.INVALID_VALUE, f"{where}: must be an object.", param=where)
+        role = message.get("role")
+        if not isinstance(role, str):
+            raise RequestRefused(Code.INVALID_VALUE, f"{where}.role: must be a string.", param=f"{where}.role")
+        text = _content_text(message.get("content"), where, required)
+        total += len(text)
+        if role == "user":
+            latest = text
+    return latest, total, len(messages)
+
+
+def _content_text(content: object, where: str, required: set[Capability]) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise RequestRefused(
+            Code.INVALID_VALUE, f"{where}.content: must be a string or a list of parts.", param=f"{where}.content"
+        )
+    texts: list[str] = []
+    for index, part in enumerate(content):
+        if not isinstance(part, dict):
+            at = f"{where}.content[{index}]"
+            raise RequestRefused(Code.INVALID_VALUE, f"{at}: must be an object.", param=at)
+        kind = part.get("type")
+        text = part.get("text")
+        if kind == "text" and isinstance(text, str):
+            texts.append(text)
+        elif kind in _IMAGE_PARTS:
+            required.add(Capability.VISION)
+    return "\n".join(texts)
+
+
+def _read_prompt(payload: Mapping[str, Any]) -> tuple[str, int]:
+    """The prompt's text and its size in bytes. Token-id prompts have no text; their size counts as such."""
+    prompt = payload.get("prompt")
+    if prompt is None:
+        raise RequestRefused(Code.MISSING_FIELD, "prompt: missing.", param="prompt")
+    if isinstance(prompt, str):
+        return prompt, len(prompt)
+    if isinstance(prompt, list) and prompt:
+        if all(isinstance(item, str) for item in prompt):
+            text = "\n".join(prompt)
+            return text, len(text)
+        if all(isinstance(item, int) and not isinstance(item, bool) for item in prompt):
+            return "", int(len(prompt) * _BYTES_PER_TOKEN)
+        if all(isinstance(item, list) for item in prompt):
+            return "", int(sum(map(len, prompt)) * _BYTES_PER_TOKEN)
+    raise RequestRefused(
+        Code.INVALID_VALUE, "prompt: must be a string, a list of strings, or token ids.", param="prompt"
+    )
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    return {bool: "a boolean", str: "a string", list: "a list"}.get(type(value), "a number")
