@@ -1,0 +1,40 @@
+"""One settings tree, read from one YAML file.
+
+`load_settings` reads and checks; everything else is frozen data. Documented in docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+from gateway.settings.base import SettingsError
+from gateway.settings.load import load_settings
+from gateway.settings.pool import Backend, ExpertSettings, PoolSettings
+from gateway.settings.tree import (
+    AuthSettings,
+    BudgetSettings,
+    CacheSettings,
+    DecisionCacheSettings,
+    KeySettings,
+    RedisSettings,
+    RouterSettings,
+    ServerSettings,
+    Settings,
+    WeightSettings,
+)
+
+__all__ = [
+    "AuthSettings",
+    "Backend",
+    "BudgetSettings",
+    "CacheSettings",
+    "DecisionCacheSettings",
+    "ExpertSettings",
+    "KeySettings",
+    "PoolSettings",
+    "RedisSettings",
+    "RouterSettings",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "WeightSettings",
+    "load_settings",
+]

@@ -1,0 +1,180 @@
+"""Settings of the pool: which experts there are, what they can do, and how to reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from experts.spec import (
+    TEXT_CAPABILITIES,
+    Capability,
+    EnergyModel,
+    ExpertSpec,
+    LatencyModel,
+    Price,
+    Source,
+)
+from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+
+
+class Backend(StrEnum):
+    """How an expert is reached."""
+
+    OPENAI_HTTP = "openai_http"
+    LITELLM = "litellm"
+    EMBEDDED = "embedded"
+    REPLAY = "replay"
+    FAKE = "fake"
+
+
+class PriceSettings(Node):
+    """List price of an expert."""
+
+    input_usd_per_mtok: NonNegative
+    """US dollars per million prompt tokens."""
+    output_usd_per_mtok: NonNegative
+    """US dollars per million completion tokens."""
+
+
+class LatencySettings(Node):
+    """Linear latency of the unloaded expert: `ttft = base + prompt * prefill`, `e2e = ttft + completion * tpot`."""
+
+    base_ms: NonNegative
+    """Milliseconds before anything else: network, queue, start of the prefill."""
+    prefill_ms_per_token: NonNegative
+    """Milliseconds per prompt token."""
+    tpot_ms: NonNegative
+    """Milliseconds per completion token (time per output token)."""
+    p95_factor: float = Field(default=1.5, ge=1, allow_inf_nan=False)
+    """Factor from the typical figure to the worst case that hard caps are held against."""
+    source: Source = Source.STATED
+    """Where the figures come from: measured, stated or estimated. Shown with every decision."""
+
+
+class EnergySettings(Node):
+    """Linear energy of one call: `E = base + prompt * j_per_prompt_token + completion * j_per_completion_token`."""
+
+    base_j: NonNegative
+    """Joules per call, whatever its length."""
+    j_per_prompt_token: NonNegative
+    """Joules per prompt token."""
+    j_per_completion_token: NonNegative
+    """Joules per completion token."""
+    source: Source = Source.STATED
+    """Where the figures come from: measured, stated or estimated. Shown with every decision."""
+
+
+class ExpertSettings(Node):
+    """One expert: what it is, and how to reach it."""
+
+    name: Name
+    """The name clients may ask for; unique in the pool. `auto` is reserved for the router."""
+    backend: Backend
+    """How it is reached: `openai_http` (vLLM and any OpenAI-compatible server), `litellm`, `embedded`, `replay` or
+    `fake`."""
+    model: str = Field(default="", max_length=500)
+    """The model id as the backend knows it; the expert's name when left out."""
+    card: str = ""
+    """A sentence on what the expert is good at, for people."""
+    capabilities: frozenset[Capability] = TEXT_CAPABILITIES
+    """What it can do; a request that needs more never reaches it."""
+    context_window_tokens: int | None = Field(default=None, gt=0)
+    """Prompt plus completion; left out when unknown (no context filter then)."""
+    params_total_b: Positive | None = None
+    """Resident parameters in billions."""
+    params_active_b: Positive | None = None
+    """Parameters active per token in billions (fewer than in total for a mixture of experts)."""
+    price: PriceSettings | None = None
+    """List price; left out when unknown, and a stated cost cap then rejects the expert."""
+    latency: LatencySettings | None = None
+    """Latency model; left out when unknown, and a latency cap then rejects the expert until calls were observed."""
+    energy: EnergySettings | None = None
+    """Energy model; left out when unknown, and a stated energy cap then rejects the expert."""
+    generalist: bool = False
+    """Prompts the classifier is not sure of go to a generalist."""
+    local: bool = False
+    """Prompts stay on your own hardware; a request for local experts only reaches no other."""
+    released: date | None = None
+    """ISO date of the model's release, for the recency weight."""
+    known_as: Name | None = None
+    """The name under which router artefacts know this model, when it differs from `name`."""
+    quality_prior: dict[str, Share] = Field(default_factory=dict)
+    """Expected quality in [0, 1] per category (`"*"` for all), used where no artefact knows the expert."""
+    max_concurrency: int = Field(default=64, gt=0)
+    """Calls in flight above which the expert counts as saturated."""
+
+    base_url: str | None = None
+    """Where the server is, such as `http://vllm-code:8000/v1` (`openai_http` needs it, `litellm` may use it).
+    `${NAME}` and `${NAME:-default}` are taken from the environment."""
+    api_key_env: EnvName | None = None
+    """Environment variable that holds the API key. Keys never stand in the file."""
+    api_key_file: Path | None = None
+    """File that holds the API key, relative to the settings file."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Further headers for every call to this expert. No secrets: use `api_key_env`."""
+    connect_timeout_s: Positive = 5.0
+    """Seconds to wait for a connection."""
+    head_timeout_s: Positive | None = None
+    """Seconds to wait for the head of the answer; `server.head_timeout_s` when left out."""
+    idle_timeout_s: Positive | None = None
+    """Seconds to wait between two pieces of the answer; `server.idle_timeout_s` when left out."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The backend's own options."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.name == "auto":
+            raise ValueError("the name 'auto' is reserved for the router")
+        if self.backend is Backend.OPENAI_HTTP and self.base_url is None:
+            raise ValueError("backend openai_http needs base_url")
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("state api_key_env or api_key_file, not both")
+        return self
+
+    def spec(self) -> ExpertSpec:
+        """The plain data that decisions are made on."""
+        return ExpertSpec(
+            name=self.name,
+            backend=self.backend.value,
+            model=self.model or self.name,
+            card=self.card,
+            capabilities=self.capabilities,
+            context_window_tokens=self.context_window_tokens,
+            params_total_b=self.params_total_b,
+            params_active_b=self.params_active_b or self.params_total_b,
+            price=Price(**self.price.model_dump()) if self.price else None,
+            latency=LatencyModel(**self.latency.model_dump()) if self.latency else None,
+            energy=EnergyModel(**self.energy.model_dump()) if self.energy else None,
+            generalist=self.generalist,
+            local=self.local,
+            released=self.released.isoformat() if self.released else None,
+            known_as=self.known_as,
+            quality_prior=MappingProxyType(dict(self.quality_prior)),
+            max_concurrency=self.max_concurrency,
+        )
+
+    def api_key(self, env: Mapping[str, str]) -> str | None:
+        """The key for this expert, None when it needs none.
+
+        Args:
+            env: The environment.
+
+        Raises:
+            SettingsError: The variable or the file is missing or empty.
+        """
+        return read_secret(f"pool: expert '{self.name}': api key", self.api_key_env, self.api_key_file, env)
+
+
+class PoolSettings(Node):
+    """The experts one may call."""
+
+    experts: tuple[ExpertSettings, ...] = ()
+    """The experts, in the order they are listed to clients."""
+    probe_interval_s: NonNegative = 15.0
+    """Seconds between two health probes of an expert; 0 for none (health is then known from calls alone)."""

@@ -1,0 +1,214 @@
+"""The settings tree: one frozen model per concern. The descriptions are the documentation and the JSON schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
+
+from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from gateway.settings.pool import PoolSettings
+
+if TYPE_CHECKING:
+    from routers.types import Budget
+
+
+class RouterSettings(Node):
+    """How the decision is made."""
+
+    artifact: str = "default"
+    """Fitted router: `default`, or the folder of an artefact, relative to the settings file."""
+    flags: bool = False
+    """Let users write goals into the prompt, such as `[Flag: smallest model]`; flags are stripped before an expert
+    sees the prompt. Off: such text is ordinary text."""
+    uncertain_to_generalist: bool = True
+    """Send prompts the classifier is not sure of to a generalist, where one is admissible."""
+    embedder: str | None = None
+    """Embedder in place of the artefact's own; it must be the one the artefact was fitted with under another path."""
+
+
+class WeightSettings(Node):
+    """Prices of what is not capped: how much predicted quality one unit of a normalised constraint is worth."""
+
+    quality: NonNegative = 1.0
+    """Scales predicted quality itself."""
+    latency: NonNegative = 0.0
+    """Price of latency."""
+    energy: NonNegative = 0.0
+    """Price of energy."""
+    cost: NonNegative = 0.0
+    """Price of cost."""
+    size: NonNegative = 0.0
+    """Price of the number of parameters."""
+    recency: NonNegative = 0.0
+    """Price of age since the model's release."""
+
+
+class BudgetSettings(Node):
+    """What holds for callers who state nothing themselves."""
+
+    max_ttft_ms: Positive | None = None
+    """Hard cap on the worst-case time to first token in milliseconds."""
+    max_latency_ms: Positive | None = None
+    """Hard cap on the worst-case end-to-end latency in milliseconds."""
+    max_energy_j: Positive | None = None
+    """Hard cap on the worst-case energy of a call in joules."""
+    max_cost_usd: NonNegative | None = None
+    """Hard cap on the worst-case cost of a call in US dollars; 0 admits only experts that cost nothing."""
+    min_quality: Share | None = None
+    """Least predicted quality in [0, 1]."""
+    weights: WeightSettings = WeightSettings()
+    """Prices of what is not capped."""
+    local_only: bool = False
+    """Keep every prompt on your own hardware. Callers cannot lift it."""
+
+    def budget(self) -> Budget:
+        """The same as the decision reads it."""
+        # routers.types imports numpy, which a check of the settings does not need.
+        from routers.types import Budget, Weights
+
+        return Budget(
+            max_ttft_ms=self.max_ttft_ms,
+            max_latency_ms=self.max_latency_ms,
+            max_energy_j=self.max_energy_j,
+            max_cost_usd=self.max_cost_usd,
+            min_quality=self.min_quality,
+            weights=Weights(**self.weights.model_dump()),
+            local_only=self.local_only,
+        )
+
+
+class DecisionCacheSettings(Node):
+    """The cache of what the router found out about a prompt; never of answers."""
+
+    enabled: bool = True
+    """Whether to cache at all."""
+    local_entries: int = Field(default=10_000, ge=0)
+    """Entries kept in the process itself, in front of Redis; 0 for none."""
+    ttl_s: Positive = 600.0
+    """Seconds an entry lives."""
+    redis_timeout_ms: Positive = 5.0
+    """Milliseconds a request waits for Redis before it goes on without."""
+
+
+class CacheSettings(Node):
+    """What is remembered between requests."""
+
+    decisions: DecisionCacheSettings = DecisionCacheSettings()
+    """The decision cache."""
+
+
+class RedisSettings(Node):
+    """Where shared state lives. Without Redis, requests go on and every process remembers for itself."""
+
+    url: str | None = None
+    """Such as `redis://redis:6379/0`, `rediss://…` or `unix:///run/redis.sock`. Left out: the environment variable
+    REDIS_URL, else an embedded Redis where one is installed, else none. `${NAME}` is taken from the environment."""
+    embedded: bool = True
+    """Whether to start a Redis of our own when no URL is given."""
+    key_prefix: str = Field(default="pointsman", pattern=r"^[A-Za-z0-9._-]+$", max_length=64)
+    """First part of every key, to share one Redis between installations."""
+
+
+class ServerSettings(Node):
+    """The HTTP side."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Other than loopback needs `auth.keys` or `auth.allow_anonymous`."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; 0 picks a free one."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that serve."""
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Largest request body in bytes."""
+    graceful_shutdown_s: Positive = 20.0
+    """Seconds that requests in flight have to end after SIGTERM."""
+    forward_headers: tuple[str, ...] = ("traceparent", "tracestate", "x-request-id", "openai-beta")
+    """Client headers that travel on to experts, lower case. Credentials and cookies never do."""
+    max_attempts: int = Field(default=3, ge=1, le=10)
+    """Experts tried for one request: the chosen one and its fallbacks."""
+    head_timeout_s: Positive = 60.0
+    """Seconds an expert has for the head of its answer."""
+    idle_timeout_s: Positive = 60.0
+    """Seconds an expert may stay silent within an answer."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @model_validator(mode="after")
+    def _no_credentials_forwarded(self) -> Self:
+        forbidden = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"}
+        for header in self.forward_headers:
+            if header.lower() in forbidden:
+                raise ValueError(f"forward_headers: '{header}' carries a caller's credentials and never travels on")
+        return self
+
+
+class KeySettings(Node):
+    """One caller's key, by reference."""
+
+    name: Name
+    """Who this is, for logs and metrics."""
+    key_env: EnvName | None = None
+    """Environment variable that holds the key."""
+    key_file: Path | None = None
+    """File that holds the key, relative to the settings file."""
+    tenant: Name | None = None
+    """Tenant the caller belongs to; the key's name when left out. Tenants never share sessions."""
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> Self:
+        if (self.key_env is None) == (self.key_file is None):
+            raise ValueError("state exactly one of key_env and key_file")
+        return self
+
+    def key(self, env: Mapping[str, str]) -> str:
+        """The key itself.
+
+        Args:
+            env: The environment.
+
+        Raises:
+            SettingsError: The variable or the file is missing or empty.
+        """
+        secret = read_secret(f"auth: key '{self.name}'", self.key_env, self.key_file, env)
+        assert secret is not None  # noqa: S101  # the validator holds exactly one reference
+        return secret
+
+
+class AuthSettings(Node):
+    """Who may call. Without keys everybody may who can connect."""
+
+    keys: tuple[KeySettings, ...] = ()
+    """Keys that are accepted as `Authorization: Bearer …`. None: no key is asked for."""
+    allow_anonymous: bool = False
+    """Listen on other than loopback although there are no keys, because something in front checks callers."""
+
+
+class Settings(Node):
+    """Everything that can be set, from one YAML file."""
+
+    pool: PoolSettings = PoolSettings()
+    """The experts."""
+    router: RouterSettings = RouterSettings()
+    """The decision."""
+    budgets: BudgetSettings = BudgetSettings()
+    """Budgets of callers who state none."""
+    cache: CacheSettings = CacheSettings()
+    """Caches."""
+    redis: RedisSettings = RedisSettings()
+    """Shared state."""
+    server: ServerSettings = ServerSettings()
+    """The HTTP side."""
+    auth: AuthSettings = AuthSettings()
+    """Who may call."""
