@@ -195,6 +195,17 @@ class AuthSettings(Node):
     """Listen on other than loopback although there are no keys, because something in front checks callers."""
 
 
+class LedgerSettings(Node):
+    """The record of decisions and what became of them."""
+
+    local_entries: int = Field(default=1_000, ge=1)
+    """Decisions each process remembers itself, for `GET /v1/decisions/{id}` and `POST /v1/feedback`."""
+    ttl_s: Positive = 3_600.0
+    """Seconds a decision can be found through Redis, from any replica."""
+    path: Path | None = None
+    """JSONL file that finished outcomes are appended to, relative to the settings file; none when left out."""
+
+
 class Settings(Node):
     """Everything that can be set, from one YAML file."""
 
@@ -208,6 +219,8 @@ class Settings(Node):
     """Caches."""
     redis: RedisSettings = RedisSettings()
     """Shared state."""
+    ledger: LedgerSettings = LedgerSettings()
+    """The record of decisions."""
     server: ServerSettings = ServerSettings()
     """The HTTP side."""
     auth: AuthSettings = AuthSettings()
