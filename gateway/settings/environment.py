@@ -1,0 +1,98 @@
+"""What the environment may say: a few overrides, and `${NAME}` inside addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from gateway.settings.yaml_source import Path
+
+#: Environment variable -> the setting it overrides. REDIS_URL only fills a gap: a URL in the file is more deliberate.
+OVERRIDES: Final[Mapping[str, Path]] = {
+    "POINTSMAN_HOST": ("server", "host"),
+    "POINTSMAN_PORT": ("server", "port"),
+    "POINTSMAN_WORKERS": ("server", "workers"),
+}
+REDIS_URL: Final = "REDIS_URL"
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def apply_environment(data: dict[str, Any], env: Mapping[str, str]) -> list[tuple[Path, str]]:
+    """Write the overrides into raw settings, in place.
+
+    Returns:
+        Problems as (path, sentence).
+    """
+    problems: list[tuple[Path, str]] = []
+    for name, path in OVERRIDES.items():
+        text = env.get(name, "").strip()
+        if not text:
+            continue
+        if path[-1] == "host":
+            put(data, path, text)
+        elif text.isascii() and text.isdigit():
+            put(data, path, int(text))
+        else:
+            problems.append(((name,), f"must be a whole number, got {text!r} (environment variable)"))
+    url = env.get(REDIS_URL, "").strip()
+    redis = data.get("redis")
+    if url and (redis is None or (isinstance(redis, dict) and redis.get("url") is None)):
+        put(data, ("redis", "url"), url)
+    return problems
+
+
+def interpolate(data: dict[str, Any], env: Mapping[str, str]) -> list[tuple[Path, str]]:
+    """Replace `${NAME}` and `${NAME:-default}` in the addresses of experts and of Redis, in place.
+
+    Returns:
+        Problems as (path, sentence).
+    """
+    problems: list[tuple[Path, str]] = []
+
+    def replace(holder: Any, key: str, path: Path) -> None:
+        if not isinstance(holder, dict) or not isinstance(holder.get(key), str):
+            return
+
+        def value(match: re.Match[str]) -> str:
+            name, default = match.group(1), match.group(2)
+            found = env.get(name) or default
+            if found is None:
+                problems.append(((*path, key), f"the environment variable {name} is not set"))
+                return ""
+            return found
+
+        holder[key] = _REFERENCE.sub(value, holder[key])
+
+    _each_address(data, replace)
+    return problems
+
+
+def _each_address(data: dict[str, Any], visit: Callable[[Any, str, Path], None]) -> None:
+    visit(data.get("redis"), "url", ("redis",))
+    pool = data.get("pool")
+    if not isinstance(pool, dict):
+        return
+    for index, expert in _items(pool.get("experts")):
+        visit(expert, "base_url", ("pool", "experts", index))
+    for index, entry in _items(pool.get("model_list")):
+        if isinstance(entry, dict):
+            params = entry.get("litellm_params")
+            visit(params, "api_base", ("pool", "model_list", index, "litellm_params"))
+
+
+def _items(value: Any) -> list[tuple[int, Any]]:
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def put(data: dict[str, Any], path: Path, value: Any) -> None:
+    """Set a value deep in raw settings; a branch that is not a mapping is left for the validation to complain of."""
+    for step in path[:-1]:
+        branch = data.setdefault(str(step), {})
+        if branch is None:
+            branch = data[str(step)] = {}
+        if not isinstance(branch, dict):
+            return
+        data = branch
+    data[str(path[-1])] = value

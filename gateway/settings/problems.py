@@ -1,0 +1,103 @@
+"""From pydantic's errors to sentences that name the path, the line and, for a misspelt key, the right one."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.settings.yaml_source import Document, Path, shown_path
+
+
+class TreeProblems(ValueError):
+    """Several things are wrong below one node; a validator raises it with paths relative to the node.
+
+    Args:
+        problems: Pairs of relative path and sentence.
+    """
+
+    def __init__(self, problems: Sequence[tuple[Path, str]]) -> None:
+        super().__init__("; ".join(f"{shown_path(path)}: {text}" if path else text for path, text in problems))
+        self.problems = tuple(problems)
+
+
+def describe(error: ValidationError, root: type[BaseModel], document: Document) -> list[tuple[Path, str]]:
+    """Every problem as (path, sentence), in the file's order."""
+    found: list[tuple[Path, str]] = []
+    for item in error.errors(include_url=False):
+        path = tuple(item["loc"])
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, TreeProblems):
+            found.extend((path + below, text) for below, text in cause.problems)
+        else:
+            found.append((path, _sentence(item["type"], item["msg"], path, item["input"], root)))
+    return sorted(found, key=lambda problem: document.line(problem[0]) or 0)
+
+
+def located(path: Path, sentence: str, document: Document) -> str:
+    """`pool.experts[2].base_ulr: unknown key (line 14)`."""
+    line = document.line(path)
+    place = f" (line {line})" if line is not None else ""
+    return f"{shown_path(path)}: {sentence}{place}" if path else f"{sentence}{place}"
+
+
+def _sentence(kind: str, message: str, path: Path, value: Any, root: type[BaseModel]) -> str:
+    if kind == "extra_forbidden":
+        known = sorted(_keys_at(root, path[:-1]))
+        close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        if close:
+            return f"unknown key (did you mean {close[0]}?)"
+        return f"unknown key; known are {', '.join(known)}" if known else "unknown key"
+    if kind == "missing":
+        return "is missing"
+    text = message.removeprefix("Value error, ")
+    if kind == "value_error":
+        return text
+    text = text.removeprefix("Input ").replace("Field required", "is missing")
+    return f"{text}, got {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """A value for an error, short."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys_at(root: type[BaseModel], path: Path) -> Iterator[str]:
+    """Names of the fields of the model that stands at a path."""
+    candidates: list[Any] = [root]
+    for step in path:
+        following: list[Any] = []
+        for annotation in candidates:
+            following.extend(_below(annotation, step))
+        candidates = following
+    for annotation in candidates:
+        for model in _unwrapped(annotation):
+            if isinstance(model, type) and issubclass(model, BaseModel):
+                yield from model.model_fields
+
+
+def _below(annotation: Any, step: str | int) -> Iterator[Any]:
+    for part in _unwrapped(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            field = part.model_fields.get(str(step))
+            if field is not None:
+                yield field.annotation
+        elif get_origin(part) in {tuple, list} and isinstance(step, int):
+            yield get_args(part)[0]
+
+
+def _unwrapped(annotation: Any) -> Iterator[Any]:
+    """The parts of `X | None`."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        for part in get_args(annotation):
+            yield from _unwrapped(part)
+    else:
+        yield annotation

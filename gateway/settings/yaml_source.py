@@ -1,0 +1,142 @@
+"""Strict YAML: duplicate keys are errors, numbers are what they look like, and every value knows its line.
+
+PyYAML speaks YAML 1.1, in which `no` is false, `1e-3` is text and `12:30` is 750. The loader here resolves scalars as
+YAML 1.2's core schema does, because a budget that silently becomes something else is worse than an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from gateway.settings.base import SettingsError
+
+Path = tuple[str | int, ...]
+
+_INT = re.compile(r"^(?:[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$")
+_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the core schema's scalars."""
+
+    # A fresh table: PyYAML's add_implicit_resolver would otherwise extend the inherited one.
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's own protocol
+
+
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:bool", _BOOL, "tTfF"),
+    ("tag:yaml.org,2002:int", _INT, "-+0123456789"),
+    ("tag:yaml.org,2002:float", _FLOAT, "-+.0123456789"),
+    ("tag:yaml.org,2002:null", _NULL, ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:merge", re.compile(r"^<<$"), "<"),
+):
+    _Loader.add_implicit_resolver(_tag, _pattern, list(_first))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file.
+
+    Attributes:
+        data: Plain dicts, lists and scalars.
+        lines: Path of a key or list item -> line, counted from 1.
+    """
+
+    data: dict[str, Any]
+    lines: Mapping[Path, int] = field(default_factory=dict)
+
+    def line(self, path: Sequence[str | int]) -> int | None:
+        """Line of the path, or of its nearest parent that stands in the file."""
+        for end in range(len(path), 0, -1):
+            found = self.lines.get(tuple(path[:end]))
+            if found is not None:
+                return found
+        return None
+
+
+def shown_path(path: Sequence[str | int]) -> str:
+    """`('pool', 'experts', 2, 'base_url')` as `pool.experts[2].base_url`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def parse(text: str, source: str) -> Document:
+    """Parse a settings file.
+
+    Args:
+        text: The YAML.
+        source: The file's name, for errors.
+
+    Raises:
+        SettingsError: It is not YAML, not a mapping, or has duplicate or non-text keys.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return Document({})
+        if not isinstance(node, yaml.MappingNode):
+            raise SettingsError(["the file must hold a mapping (key: value) at its top"], source)
+        problems: list[str] = []
+        _check_keys(node, (), problems, set())
+        if problems:
+            raise SettingsError(problems, source)
+        data = loader.construct_document(node)
+        lines: dict[Path, int] = {}
+        _note_lines(node, (), lines)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise SettingsError([f"{where}not valid YAML: {error.problem or error.context}"], source) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise SettingsError([f"not valid YAML: {error}"], source) from error
+    finally:
+        loader.dispose()
+    return Document(data, lines)
+
+
+def _check_keys(node: yaml.Node, path: Path, problems: list[str], above: set[int]) -> None:
+    """Collect duplicate and non-text keys, before construction silently lets the last one win."""
+    if id(node) in above:
+        problems.append(f"{shown_path(path)}: refers to itself (line {node.start_mark.line + 1})")
+        return
+    above = above | {id(node)}
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _check_keys(item, (*path, index), problems, above)
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == "tag:yaml.org,2002:merge":
+                _check_keys(value, path, problems, above)
+                continue
+            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                shown = key.value if isinstance(key, yaml.ScalarNode) else "…"
+                problems.append(f"{shown_path((*path, str(shown)))}: keys must be text; quote it (line {line})")
+                continue
+            if key.value in first:
+                where = shown_path((*path, key.value))
+                problems.append(f"{where}: duplicate key (line {line}, first on line {first[key.value]})")
+            first.setdefault(key.value, line)
+            _check_keys(value, (*path, key.value), problems, above)
+
+
+def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*path, index)] = item.start_mark.line + 1
+            _note_lines(item, (*path, index), lines)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            lines[(*path, key.value)] = key.start_mark.line + 1
+            _note_lines(value, (*path, key.value), lines)
