@@ -1,0 +1,201 @@
+"""vLLM, and any other server that speaks OpenAI's HTTP API: bytes out, bytes back, nothing in between parsed."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import replace
+
+from experts.errors import (
+    ExpertError,
+    ExpertMisconfigured,
+    ExpertProtocolError,
+    ExpertSaturated,
+    ExpertStreamBroken,
+    ExpertTimeout,
+    ExpertUnavailable,
+)
+from experts.http1.client import Client, Limits, Origin, Timeouts
+from experts.http1.failures import (
+    BodyBroken,
+    ClientClosed,
+    ConnectTimedOut,
+    HeadTimedOut,
+    HttpFailure,
+    IdleTimedOut,
+    NotConnected,
+    QueueTimedOut,
+)
+from experts.http1.response import Headers, Response
+from experts.protocols import Endpoint, ExpertCall
+from experts.spec import ExpertSpec
+
+#: Request headers this backend writes itself; a client's own never replace or double them.
+OWN_HEADERS = frozenset(
+    (
+        b"accept-encoding",
+        b"authorization",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"transfer-encoding",
+        b"user-agent",
+    )
+)
+
+_PROBE_HEAD_TIMEOUT_S = 5.0
+
+
+class OpenAIHttpExpert:
+    """An expert behind OpenAI's HTTP API.
+
+    `base_url` may end in `/v1` or not: `http://host:8000`, `http://host:8000/v1` and `http://host:8000/v1/` all send a
+    chat to `http://host:8000/v1/chat/completions`. Any other path is kept in front of `/v1`
+    (`https://host/tenant-a` sends to `/tenant-a/v1/chat/completions`).
+
+    Args:
+        spec: What it is; `spec.model` is the id the server knows, and stands in the body already.
+        base_url: `http://`, `https://` or `http+unix://` (socket path percent-encoded as the host).
+        api_key: Sent as a bearer token; None for none. A client's own credentials are never passed on.
+        headers: Further headers for every request.
+        timeouts: Of connecting, queueing, and waiting for bytes.
+        max_connections: Open connections to the server; calls beyond wait in line.
+        verify_tls: False accepts any certificate (a lab with self-signed ones); a string is a path to a CA bundle.
+
+    Raises:
+        ExpertMisconfigured: The URL, a header or the CA bundle is unusable.
+    """
+
+    def __init__(
+        self,
+        spec: ExpertSpec,
+        base_url: str,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = 256,
+        verify_tls: bool | str = True,
+    ) -> None:
+        self._spec = spec
+        try:
+            origin = Origin.parse(base_url)
+            self._client = Client(
+                replace(origin, path=origin.path.removesuffix("/v1")),
+                headers=_fixed_headers(api_key, headers or {}),
+                timeouts=timeouts,
+                limits=Limits(max_connections=max_connections),
+                tls=_tls(origin, verify_tls),
+                translate=self._translate,
+            )
+            self._prepared = {
+                endpoint: self._client.prepare("POST", f"/v1/{endpoint}", ((b"content-type", b"application/json"),))
+                for endpoint in Endpoint
+            }
+            self._probes = tuple(self._client.prepare("GET", path) for path in ("/health", "/v1/models"))
+        except (ValueError, OSError) as error:
+            raise ExpertMisconfigured(spec.name, f"cannot be reached as configured: {error}") from error
+
+    @property
+    def spec(self) -> ExpertSpec:
+        """What it is."""
+        return self._spec
+
+    async def start(self) -> None:
+        """Nothing to prepare: connections open with the calls that need them."""
+
+    async def call(self, call: ExpertCall) -> Response:
+        """Send the body as it is and return when the head of the answer is here. The reply's bytes are the server's."""
+        headers: Headers = call.headers
+        for name, _ in headers:
+            if name in OWN_HEADERS:
+                headers = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
+                break
+        try:
+            return await self._client.request(
+                self._prepared[call.endpoint],
+                headers,
+                call.body,
+                head_timeout_s=call.head_timeout_s,
+                idle_timeout_s=call.idle_timeout_s,
+            )
+        except ValueError as error:  # a header value with a line break in it
+            raise ExpertError(self._spec.name, f"request refused: {error}") from error
+
+    async def probe(self) -> str | None:
+        """GET /health as vLLM answers it; where a server has no such page, GET /v1/models."""
+        status = 0
+        for prepared in self._probes:
+            try:
+                async with asyncio.timeout(_PROBE_HEAD_TIMEOUT_S):
+                    reply = await self._client.request(prepared)
+                    try:
+                        await reply.read()
+                    finally:
+                        await reply.aclose()
+            except TimeoutError:
+                return f"no answer to a probe within {_PROBE_HEAD_TIMEOUT_S:g} s"
+            except ExpertError as error:
+                return error.message
+            status = reply.status
+            if status not in (404, 405, 501):
+                break
+        return None if 200 <= status < 300 else f"answers a probe with HTTP {status}"
+
+    async def aclose(self) -> None:
+        """Close every connection, busy ones too."""
+        await self._client.aclose()
+
+    def _translate(self, failure: HttpFailure) -> Exception:
+        name, message = self._spec.name, str(failure)
+        match failure:
+            case QueueTimedOut():
+                return ExpertSaturated(name, message)
+            case ConnectTimedOut() | HeadTimedOut() | IdleTimedOut():
+                return ExpertTimeout(name, message)
+            case ClientClosed():
+                return ExpertUnavailable(name, message)
+            case NotConnected():
+                return ExpertUnavailable(name, f"cannot connect: {message}")
+            case BodyBroken():
+                return ExpertStreamBroken(name, message)
+            case _:  # ConnectionLost, BadResponse: something was answered, or began to be, that is no response
+                return _before_head(name, failure)
+
+
+def _before_head(name: str, failure: HttpFailure) -> ExpertError:
+    if getattr(failure, "received", True):
+        return ExpertProtocolError(name, str(failure))
+    return ExpertUnavailable(name, str(failure))
+
+
+def _fixed_headers(api_key: str | None, headers: Mapping[str, str]) -> Headers:
+    try:
+        further = tuple((key.lower().encode("ascii"), value.encode("latin-1")) for key, value in headers.items())
+        key = () if api_key is None else ((b"authorization", f"Bearer {api_key}".encode("ascii")),)
+    except UnicodeEncodeError:
+        # Without the value: it may be a key.
+        raise ValueError("a header or the API key holds characters that HTTP headers cannot") from None
+    named = {name for name, _ in further}
+    reserved = named & (OWN_HEADERS - {b"authorization", b"user-agent"})
+    if reserved:
+        raise ValueError(f"the headers {sorted(name.decode() for name in reserved)} are written by the gateway itself")
+    if key and b"authorization" in named:
+        raise ValueError("both an API key and an authorization header are given")
+    own: Headers = ((b"accept-encoding", b"identity"),)
+    if b"user-agent" not in named:
+        own = (*own, (b"user-agent", b"pointsman"))
+    return (*own, *key, *further)
+
+
+def _tls(origin: Origin, verify: bool | str) -> ssl.SSLContext | None:
+    if not origin.tls or verify is True:
+        return None  # the client makes the default context on its first connection
+    if verify is False:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    return ssl.create_default_context(cafile=verify)

@@ -1,0 +1,390 @@
+"""A pooled HTTP/1.1 client for one origin."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from experts.http1.connection import Connection
+from experts.http1.failures import (
+    ClientClosed,
+    ConnectionLost,
+    ConnectTimedOut,
+    HttpFailure,
+    NotConnected,
+    QueueTimedOut,
+)
+from experts.http1.response import Headers, Response, Translate
+
+#: How soon after the request a reused connection has to die, with nothing received, to count as one that the peer had
+#: closed before. Later, the peer may have been working on the request: sending it twice would make it work twice.
+STALE_WINDOW_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait for what, in seconds.
+
+    Attributes:
+        connect_s: Name lookup, TCP and TLS together.
+        queue_s: For a connection when all are busy.
+        head_s: From the written request to the head of the response. A model that does not stream says nothing
+            until it has finished, so this bounds a whole generation.
+        idle_s: Between bytes of the body.
+        keepalive_s: How long an unused connection is kept.
+    """
+
+    connect_s: float = 5.0
+    queue_s: float = 10.0
+    head_s: float = 600.0
+    idle_s: float = 120.0
+    keepalive_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may happen at once.
+
+    Attributes:
+        max_connections: Open connections, busy or not.
+        max_queued: Calls waiting for a connection; more are refused at once.
+    """
+
+    max_connections: int = 128
+    max_queued: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where to connect and how to say so.
+
+    Attributes:
+        host: Name or address, empty for a unix-domain socket.
+        port: TCP port, 0 for a unix-domain socket.
+        path: What stands before every path, without a trailing slash.
+        uds: Path of a unix-domain socket, None for TCP.
+        tls: Whether to speak TLS.
+    """
+
+    host: str
+    port: int
+    path: str = ""
+    uds: str | None = None
+    tls: bool = False
+
+    @classmethod
+    def parse(cls, url: str) -> Origin:
+        """Read `http://host:port/path`, `https://...` or `http+unix://%2Fpath%2Fof.sock/path`.
+
+        Raises:
+            ValueError: It is none of them, or holds credentials, a query or a fragment.
+        """
+        parts = urlsplit(url)
+        if parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError("the URL of an origin has no credentials, query or fragment")
+        path = parts.path.rstrip("/")
+        if any(not 33 <= ord(character) <= 126 for character in parts.netloc + path):
+            raise ValueError(f"not a URL in ASCII without spaces: {url!r}")
+        if parts.scheme == "http+unix":
+            if not parts.netloc:
+                raise ValueError(f"no socket path in {url!r}")
+            return cls("", 0, path, uds=unquote(parts.netloc))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http, https or http+unix URL: {url!r}")
+        tls = parts.scheme == "https"
+        return cls(parts.hostname, parts.port or (443 if tls else 80), path, tls=tls)
+
+    @property
+    def authority(self) -> str:
+        """The value of the `host` header."""
+        if self.uds is not None:
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+def field_lines(headers: Headers) -> bytes:
+    """Headers as they stand in a request.
+
+    Raises:
+        ValueError: A name or value could end its line and begin another.
+    """
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    count = len(headers)
+    if lines.count(b"\n") != count or lines.count(b"\r") != count or b"\0" in lines:
+        raise ValueError("a header holds a line break")
+    return lines
+
+
+class Client:
+    """Connections to one origin.
+
+    A request goes out on the most recently used idle connection, else on a new one, else it waits in line for either.
+    A reused connection that turns out to have been closed by the peer (nothing received, within `STALE_WINDOW_S`) is
+    replaced once; everything else is the caller's to judge.
+
+    Args:
+        origin: Where to.
+        headers: Sent with every request, after `host`.
+        timeouts: Defaults for every request.
+        limits: Connections and queue.
+        tls: TLS context; None for the system's trust store where the origin asks for TLS.
+        translate: Renders every failure raised here or by a response; the identity when not given.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        headers: Headers = (),
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        translate: Translate = lambda failure: failure,
+    ) -> None:
+        self.origin = origin
+        self.timeouts = timeouts or Timeouts()
+        self.limits = limits or Limits()
+        if self.limits.max_connections < 1:
+            raise ValueError("max_connections must be at least 1")
+        self._headers = field_lines(((b"host", origin.authority.encode()), *headers))
+        self._tls = tls
+        self._translate = translate
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._slots_taken = 0  # open connections and those being opened
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self._closed = False
+        self._all_lost: asyncio.Event | None = None
+
+    @property
+    def connections(self) -> int:
+        """Open connections and those being opened."""
+        return self._slots_taken
+
+    @property
+    def idle_connections(self) -> int:
+        """Connections without a request."""
+        return len(self._idle)
+
+    @property
+    def queued(self) -> int:
+        """Calls waiting for a connection."""
+        return sum(not waiter.done() for waiter in self._waiters)
+
+    def prepare(self, method: str, path: str, headers: Headers = ()) -> bytes:
+        """The unchanging beginning of a request, to be given to `request`.
+
+        Args:
+            method: GET or POST.
+            path: Below the origin's path, with a leading slash.
+            headers: In addition to the client's.
+
+        Raises:
+            ValueError: A header holds a line break.
+        """
+        return f"{method} {self.origin.path}{path} HTTP/1.1\r\n".encode() + self._headers + field_lines(headers)
+
+    async def request(
+        self,
+        prepared: bytes,
+        headers: Headers = (),
+        body: bytes = b"",
+        *,
+        head_timeout_s: float | None = None,
+        idle_timeout_s: float | None = None,
+    ) -> Response:
+        """Send a request and return when the head of its response is here.
+
+        Cancelling it closes the connection at once.
+
+        Args:
+            prepared: From `prepare`.
+            headers: Of this request alone.
+            body: The whole body.
+            head_timeout_s: In place of the client's own.
+            idle_timeout_s: In place of the client's own.
+
+        Raises:
+            HttpFailure: As `translate` renders it.
+            ValueError: A header holds a line break.
+        """
+        message = b"%b%bcontent-length: %d\r\n\r\n%b" % (
+            prepared,
+            field_lines(headers) if headers else b"",
+            len(body),
+            body,
+        )
+        head_s = self.timeouts.head_s if head_timeout_s is None else head_timeout_s
+        idle_s = self.timeouts.idle_s if idle_timeout_s is None else idle_timeout_s
+        try:
+            connection = self._pop_idle() or await self._acquire()
+            reused = connection.reused
+            try:
+                return await connection.exchange(message, self._translate, head_s, idle_s)
+            except ConnectionLost as lost:
+                elapsed_s = asyncio.get_running_loop().time() - connection.asked_at_s
+                if lost.received or not reused or elapsed_s > STALE_WINDOW_S:
+                    raise
+            self._drop_idle()  # the peer has restarted or tired of us: its other connections are as stale
+            connection = await self._acquire()
+            return await connection.exchange(message, self._translate, head_s, idle_s)
+        except HttpFailure as failure:
+            translated = self._translate(failure)
+            if translated is failure:
+                raise
+            raise translated from failure
+
+    async def aclose(self) -> None:
+        """Close every connection, busy ones too, and refuse whoever waits. Idempotent."""
+        self._closed = True
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(ClientClosed("the client was closed"))
+        self._idle.clear()
+        if not self._open:
+            return
+        self._all_lost = asyncio.Event()
+        for connection in list(self._open):
+            connection.shut()
+        await self._all_lost.wait()
+
+    # What a connection calls.
+
+    def released(self, connection: Connection) -> None:
+        """A connection is free again: to whoever waits longest, else among the idle."""
+        if self._closed:
+            connection.abort()
+        elif not self._grant(connection):
+            connection.rest(self.timeouts.keepalive_s)
+            self._idle.append(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone: its place goes to whoever waits longest."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._give_back_slot()
+        if self._all_lost is not None and not self._open:
+            self._all_lost.set()
+
+    # Inside.
+
+    def _pop_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    def _drop_idle(self) -> None:
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+
+    def _grant(self, grant: Connection | None) -> bool:
+        """Give a connection, or (None) the right to open one, to the longest waiting call."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(grant)
+                return True
+        return False
+
+    def _give_back_slot(self) -> None:
+        if not self._grant(None):  # a granted slot stays taken
+            self._slots_taken -= 1
+
+    async def _acquire(self) -> Connection:
+        """A connection to write on: an idle one, a new one, or the next that becomes free."""
+        deadline_s = asyncio.get_running_loop().time() + self.timeouts.queue_s
+        while True:
+            if self._closed:
+                raise ClientClosed("the client was closed")
+            connection = self._pop_idle()
+            if connection is not None:
+                return connection
+            if self._slots_taken < self.limits.max_connections:
+                self._slots_taken += 1
+                return await self._connect()
+            granted = await self._wait(deadline_s)
+            if granted is None:
+                return await self._connect()
+            if granted.usable:  # it may have died between being granted and our waking up: then stand in line again
+                return granted
+
+    async def _wait(self, deadline_s: float) -> Connection | None:
+        loop = asyncio.get_running_loop()
+        if self.queued >= self.limits.max_queued:
+            raise QueueTimedOut(f"{self.limits.max_queued} calls are waiting for a connection already")
+        waiter: asyncio.Future[Connection | None] = loop.create_future()
+        self._waiters.append(waiter)
+        timer = loop.call_at(deadline_s, _expire, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._hand_on(waiter.result())  # granted and cancelled in the same breath: nobody must lose it
+            raise
+        except QueueTimedOut:
+            self._waiters.remove(waiter)
+            raise
+        finally:
+            timer.cancel()
+
+    def _hand_on(self, grant: Connection | None) -> None:
+        if grant is None:
+            self._give_back_slot()
+        elif grant.usable:
+            self.released(grant)
+
+    async def _connect(self) -> Connection:
+        """Open a connection in a slot that is already taken."""
+        loop = asyncio.get_running_loop()
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(self.timeouts.connect_s):
+                connection = await self._open_transport(loop)
+        except TimeoutError:
+            raise ConnectTimedOut(f"no connection within {self.timeouts.connect_s:g} s") from None
+        except (OSError, ssl.SSLError) as error:
+            raise NotConnected(str(error) or type(error).__name__) from error
+        finally:
+            if connection is None:
+                self._give_back_slot()
+        if not connection.usable:  # closed by the peer between TLS handshake and here
+            self._give_back_slot()
+            raise NotConnected("closed by the peer as soon as it was open")
+        connection.owned = True
+        self._open.add(connection)
+        if self._closed:
+            connection.abort()
+            raise ClientClosed("the client was closed")
+        return connection
+
+    async def _open_transport(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        make: Callable[[], Connection] = lambda: Connection(self, loop)  # noqa: E731
+        origin = self.origin
+        if origin.uds is not None:
+            _, connection = await loop.create_unix_connection(make, origin.uds)
+            return connection
+        if not origin.tls:
+            _, connection = await loop.create_connection(make, origin.host, origin.port)
+            return connection
+        if self._tls is None:
+            # Reading the system's trust store takes tens of milliseconds: not on the event loop.
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        _, connection = await loop.create_connection(
+            make, origin.host, origin.port, ssl=self._tls, server_hostname=origin.host
+        )
+        return connection
+
+
+def _expire(waiter: asyncio.Future[Connection | None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(QueueTimedOut("no connection became free in time"))

@@ -1,0 +1,328 @@
+"""One HTTP/1.1 connection.
+
+Written for a proxy's hot path: a protocol class with slots, one future per wait, one `transport.write` per request, one
+timer per connection that is moved rather than re-created, and no copy of the body that is not needed to join it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+import httptools
+
+from experts.http1.failures import (
+    BadResponse,
+    BodyBroken,
+    ClientClosed,
+    ConnectionLost,
+    HeadTimedOut,
+    HttpFailure,
+    IdleTimedOut,
+)
+from experts.http1.response import Response, Translate
+
+#: Bytes of a response head (and of trailers or chunk framing without a byte of body) before the peer is given up.
+MAX_HEAD_BYTES = 64 * 1024
+#: Bytes of body waiting for the reader at which the socket is no longer read; reading resumes when they are taken.
+MAX_BUFFERED_BYTES = 256 * 1024
+
+#: Headers that speak of one connection, not of the response (RFC 9110, section 7.6.1), dropped here.
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+_NEVER = float("inf")
+
+
+class Owner(Protocol):
+    """Who keeps the connections; told when one is free for another request and when one is gone."""
+
+    def released(self, connection: Connection) -> None:
+        """The response is complete and the connection may be used again."""
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is closed. Called once, only after `Connection.owned` was set."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection, at most one request at a time.
+
+    Attributes:
+        owned: Set by the owner once connecting succeeded; from then on the owner hears of the end.
+        reused: A response was already read from it, so the peer may have closed it without our knowing yet.
+        asked_at_s: Loop time at which the latest request was written.
+    """
+
+    __slots__ = (
+        "_deadline_s",
+        "_done",
+        "_head_seen",
+        "_headers",
+        "_idle_timeout_s",
+        "_keep_alive",
+        "_loop",
+        "_owner",
+        "_parser",
+        "_paused",
+        "_received",
+        "_response",
+        "_spoiled",
+        "_timer",
+        "_transport",
+        "_unproductive",
+        "_until_close",
+        "asked_at_s",
+        "owned",
+        "reused",
+    )
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._response: Response | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline_s = _NEVER
+        self._idle_timeout_s = _NEVER
+        self._received = self._head_seen = self._done = False
+        self._keep_alive = self._until_close = self._spoiled = self._paused = False
+        self._unproductive = 0
+        self.owned = self.reused = False
+        self.asked_at_s = 0.0
+
+    # What the owner calls.
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be written."""
+        return self._transport is not None and self._response is None and not self._transport.is_closing()
+
+    def rest(self, keepalive_s: float) -> None:
+        """Stay open without a request, for so long at most."""
+        self._arm(self._loop.time() + keepalive_s)
+
+    def abort(self) -> None:
+        """Close at once, without flushing."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def shut(self) -> None:
+        """Close at once because the owner closes."""
+        self.fail(BodyBroken("the client was closed") if self._head_seen else ClientClosed("the client was closed"))
+
+    async def exchange(
+        self, request: bytes, translate: Translate, head_timeout_s: float, idle_timeout_s: float
+    ) -> Response:
+        """Write a request and wait for the head of its response.
+
+        Cancelling it closes the connection at once.
+
+        Args:
+            request: Head and body in one piece.
+            translate: Renders failures that arise while the body is read.
+            head_timeout_s: How long to wait for the head.
+            idle_timeout_s: How long to wait between bytes of the body, while the reader keeps up.
+
+        Raises:
+            HttpFailure: `ConnectionLost`, `BadResponse` or `HeadTimedOut`, untranslated.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ConnectionLost("closed before the request was written", received=False)
+        response = self._response = Response(self, self._loop, translate)
+        self._headers = []
+        self._received = self._head_seen = self._done = False
+        self._unproductive = 0
+        self._idle_timeout_s = idle_timeout_s
+        self.asked_at_s = self._loop.time()
+        self._arm(self.asked_at_s + head_timeout_s)
+        transport.write(request)
+        await response.head()
+        return response
+
+    # What the response calls.
+
+    def resume(self) -> None:
+        """The reader took everything: read on."""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._arm(self._loop.time() + self._idle_timeout_s)
+            self._transport.resume_reading()
+
+    def fail(self, failure: HttpFailure) -> None:
+        """End the response with a failure (if one is being read) and close."""
+        response, self._response = self._response, None
+        self.abort()
+        if response is not None:
+            response.finish(failure)
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the way out."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is none of asyncio's
+        self._parser = httptools.HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, hand over, apply back-pressure."""
+        response, parser = self._response, self._parser
+        if response is None or parser is None:
+            self.abort()  # bytes that nobody asked for: whatever they are, the connection is out of step
+            return
+        self._received = True
+        self._unproductive += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.fail(BadResponse("switches to another protocol"))
+            return
+        except httptools.HttpParserError as error:
+            self._spoiled = True
+            if not self._done:
+                self.fail(BodyBroken(f"not HTTP: {error}") if self._head_seen else BadResponse(f"not HTTP: {error}"))
+                return
+        if self._done:
+            self._complete(response)
+        elif self._unproductive > MAX_HEAD_BYTES:
+            if self._head_seen:
+                self.fail(BodyBroken("framing without content"))
+            else:
+                self.fail(BadResponse(f"head larger than {MAX_HEAD_BYTES} bytes"))
+        elif self._head_seen:
+            if not self._paused:
+                self._arm(self._loop.time() + self._idle_timeout_s)
+            response.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._transport = self._parser = None  # the parser holds our bound methods: break the cycle
+        response, self._response = self._response, None
+        if response is not None:
+            detail = f": {exc}" if exc is not None and str(exc) else ""
+            if not self._head_seen:
+                response.finish(ConnectionLost(f"closed before its answer{detail}", received=self._received))
+            elif self._until_close and exc is None:
+                response.finish(None)
+            else:
+                response.finish(BodyBroken(f"closed before the end of the body{detail}"))
+        if self.owned:
+            self._owner.lost(self)
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        """A second message without a second request spoils the connection."""
+        if self._done:
+            self._spoiled = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of the head; trailers are dropped."""
+        if not self._head_seen:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The head is here, unless it is an interim one."""
+        parser, response = self._parser, self._response
+        if parser is None or response is None or self._done:
+            return
+        status = parser.get_status_code()
+        if 100 <= status < 200:
+            return  # 100 Continue, 103 Early Hints; 101 ends in HttpParserUpgrade
+        names = {name for name, _ in self._headers}
+        self._until_close = (
+            b"content-length" not in names and b"transfer-encoding" not in names and status not in (204, 304)
+        )
+        self._keep_alive = parser.should_keep_alive()
+        dropped: frozenset[bytes] | set[bytes] = HOP_BY_HOP
+        if b"connection" in names:
+            dropped = HOP_BY_HOP.union(
+                token.strip().lower()
+                for name, value in self._headers
+                if name == b"connection"
+                for token in value.split(b",")
+            )
+        response.status = status
+        response.headers = tuple(pair for pair in self._headers if pair[0] not in dropped)
+        self._head_seen = True
+        self._unproductive = 0
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        response = self._response
+        if response is None or self._done:
+            return
+        self._unproductive = 0
+        if response.push(data) > MAX_BUFFERED_BYTES and not self._paused and self._transport is not None:
+            self._paused = True
+            self._deadline_s = _NEVER  # the reader is slow, not the peer
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The end of the response, unless it was an interim one."""
+        if self._head_seen:
+            self._done = True
+        else:
+            self._headers = []
+
+    # Inside.
+
+    def _complete(self, response: Response) -> None:
+        self._response = None
+        transport = self._transport
+        self._deadline_s = _NEVER
+        if transport is not None:
+            if self._paused:
+                self._paused = False
+                transport.resume_reading()
+            if self._keep_alive and not self._spoiled and not transport.is_closing() and not _unsent(transport):
+                self.reused = True
+                self._owner.released(self)
+            else:
+                transport.abort()
+        response.finish(None)
+
+    def _arm(self, deadline_s: float) -> None:
+        """Set the one deadline. A timer that fires early is set anew then: cheaper than a timer per request."""
+        self._deadline_s = deadline_s
+        if deadline_s == _NEVER:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._deadline_s == _NEVER:
+            return
+        now_s = self._loop.time()
+        if now_s + 0.001 < self._deadline_s:
+            self._timer = self._loop.call_at(self._deadline_s, self._on_timer)
+        elif self._response is None:
+            self.abort()
+        elif self._head_seen:
+            self.fail(IdleTimedOut(f"no byte for {self._idle_timeout_s:g} s"))
+        else:
+            self.fail(HeadTimedOut(f"no answer within {now_s - self.asked_at_s:.3g} s"))
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Bytes of the request that the peer has not taken: it answered without reading them, so it is out of step."""
+    return transport.get_write_buffer_size()
