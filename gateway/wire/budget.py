@@ -117,9 +117,7 @@ def _from_object(
     if unknown:
         known = ", ".join(sorted(_KNOWN))
         raise _refuse(f"routing.{unknown[0]}", f"unknown field; known are {known}")
-    caps = {
-        name: _cap(f"routing.{name}", name, routing[name]) for name in _CAPS if routing.get(name) is not None
-    }
+    caps = {name: _cap(f"routing.{name}", name, routing[name]) for name in _CAPS if routing.get(name) is not None}
     weights: dict[str, float] = {}
     stated = routing.get("weights")
     if stated is not None:

@@ -9,7 +9,7 @@ import orjson
 
 from experts.spec import Usage
 
-_MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _DONE: Final = re.compile(rb"(?:^|\n)data:\s*\[DONE\]")
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
@@ -37,8 +37,11 @@ def with_model(body: bytes, name: str) -> bytes:
     The first `"model":"…"` of a reply is the top-level field in every server's field order; the text of an answer
     cannot match, since quotes inside JSON strings are escaped.
     """
-    field = b'"model":' + orjson.dumps(name)
-    return _MODEL_FIELD.sub(lambda _: field, body, count=1)
+    field = _MODEL_FIELD.search(body)
+    quoted = orjson.dumps(name)
+    if field is None or field.group(1) == quoted:
+        return body
+    return body[: field.start(1)] + quoted + body[field.end(1) :]
 
 
 class EventStream:
@@ -48,12 +51,12 @@ class EventStream:
     except `model` where the expert's own id differs from the name it goes by here.
     """
 
-    __slots__ = ("_field", "_held", "_name_bytes", "done", "events", "usage")
+    __slots__ = ("_held", "_name", "_name_bytes", "done", "events", "usage")
 
     def __init__(self, name: str) -> None:
         self._held = b""
         self._name_bytes = b'"model":' + orjson.dumps(name)
-        self._field = name
+        self._name = name
         self.done = False
         self.usage: Usage | None = None
         self.events = 0
@@ -86,7 +89,7 @@ class EventStream:
             self.done = True
         if b'"model"' in data and data.count(self._name_bytes) != data.count(b'"model"'):
             data = b"".join(
-                piece if _BOUNDARY.fullmatch(piece) else with_model(piece, self._field)
+                piece if _BOUNDARY.fullmatch(piece) else with_model(piece, self._name)
                 for piece in re.split(rb"(\r?\n\r?\n)", data)
             )
         if b'"usage":{' in data or b'"usage": {' in data:

@@ -6,7 +6,7 @@ Only what routing needs is read; everything else passes through untouched, known
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -124,35 +124,39 @@ def strip_routing(inbound: Inbound) -> object:
     return inbound.payload.pop("routing")
 
 
-def replace_text(inbound: Inbound, stripped: str) -> None:
-    """Put the text without in-prompt flags in place of the classified text."""
-    inbound.rewritten = True
-    original, inbound.text = inbound.text, stripped
+def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
+    """Rewrite every text the user wrote, in every turn; the classified text is rewritten with the latest of them."""
     if inbound.endpoint is Endpoint.COMPLETIONS:
-        inbound.payload["prompt"] = stripped
-        return
-    for message in reversed(inbound.payload["messages"]):
-        if message.get("role") != "user":
-            continue
-        content = message.get("content")
-        if isinstance(content, str):
-            message["content"] = stripped
+        prompt = inbound.payload["prompt"]
+        if isinstance(prompt, str):
+            new: object = rewrite(prompt)
+        elif all(isinstance(item, str) for item in prompt):
+            new = [rewrite(item) for item in prompt]
         else:
-            _replace_in_parts(content, original, stripped)
-        return
+            return
+        if new != prompt:
+            inbound.payload["prompt"] = new
+            inbound.rewritten = True
+    else:
+        for message in inbound.payload["messages"]:
+            if message["role"] == "user":
+                inbound.rewritten |= _rewrite_content(message, rewrite)
+    if inbound.rewritten:
+        inbound.text = rewrite(inbound.text)
 
 
-def _replace_in_parts(parts: list[dict[str, Any]], original: str, stripped: str) -> None:
-    """The text was the parts joined by newlines: the first text part takes the stripped whole, later ones go."""
-    first = True
-    for part in list(parts):
-        if part.get("type") != "text":
-            continue
-        if first:
-            part["text"] = stripped
-            first = False
-        elif original != stripped:
-            parts.remove(part)
+def _rewrite_content(message: dict[str, Any], rewrite: Callable[[str], str]) -> bool:
+    content = message.get("content")
+    if isinstance(content, str):
+        message["content"] = rewrite(content)
+        return bool(message["content"] != content)
+    changed = False
+    for part in content or ():
+        text = part.get("text")
+        if part.get("type") == "text" and isinstance(text, str):
+            part["text"] = rewrite(text)
+            changed |= part["text"] != text
+    return changed
 
 
 def expert_body(inbound: Inbound, model: str) -> bytes:

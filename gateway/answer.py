@@ -1,0 +1,107 @@
+"""An expert's answer on its way to the client, whole or streamed, accounted for exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from experts.errors import ExpertError
+from experts.protocols import ExpertReply, Headers
+from gateway.errors import refusal_for
+from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
+from gateway.wire.reply import EventStream, usage_in, with_model
+
+_log = logging.getLogger(__name__)
+
+
+class Answer:
+    """What the client gets. Close it in every case.
+
+    Args:
+        recorder: Told how it ended.
+        routed: The request.
+        attempt: The attempt that answers.
+        reply: The expert's reply.
+        body: The whole body of an answer that is not streamed; None when `pieces` is to be read.
+        overhead_s: From the last byte of the request to its first dispatch.
+    """
+
+    __slots__ = ("_attempt", "_over", "_recorder", "_reply", "_routed", "body", "overhead_s")
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        routed: Routed,
+        attempt: Attempt,
+        reply: ExpertReply,
+        body: bytes | None,
+        overhead_s: float,
+    ) -> None:
+        self._recorder = recorder
+        self._routed = routed
+        self._attempt = attempt
+        self._reply = reply
+        self._over = False
+        self.overhead_s = overhead_s
+        self.body = body
+        if body is not None:
+            self._account_for(body)
+
+    @property
+    def expert(self) -> str:
+        """Who answers."""
+        return self._attempt.expert
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self._reply.status
+
+    @property
+    def headers(self) -> Headers:
+        """The expert's response headers."""
+        return self._reply.headers
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The streamed body: whole events, byte for byte. A dead expert becomes an error event, never a clean end."""
+        stream = EventStream(self.expert)
+        status, ok = CLIENT_LEFT, None
+        try:
+            try:
+                async for chunk in self._reply:
+                    self._recorder.first_byte(self._attempt)
+                    if data := stream.feed(chunk):
+                        yield data
+                if data := stream.finish():
+                    yield data
+                status, ok = self.status, True
+            except ExpertError as error:
+                status, ok = 502, False
+                _log.warning("%s: stream broken: %s", self.expert, error.message)
+                self._recorder.broken(self.expert)
+                yield refusal_for(error, self._routed.decision.id).event()
+        finally:
+            self._over = True
+            self._recorder.finish(self._routed, self._attempt, status, ok=ok, usage=stream.usage)
+            await self._reply.aclose()
+
+    async def aclose(self) -> None:
+        """Let go; cancels the expert when the answer was not read to its end. Idempotent."""
+        if not self._over:
+            self._over = True
+            self._recorder.finish(self._routed, self._attempt, CLIENT_LEFT, ok=None)
+            await self._reply.aclose()
+
+    def _account_for(self, body: bytes) -> None:
+        self._over = True
+        self._recorder.first_byte(self._attempt)
+        good = self.status < 400
+        if good:
+            self.body = with_model(body, self.expert)
+        self._recorder.finish(
+            self._routed,
+            self._attempt,
+            self.status,
+            ok=self.status < 500 and self.status != 429,
+            usage=usage_in(body) if good else None,
+        )

@@ -1,0 +1,140 @@
+"""The composition root: settings -> pool, router, pipeline -> one ASGI app. The only module that names them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from experts.pool import ExpertPool
+from routers.artifacts import load_router
+
+from gateway.asgi import ASGIApp, Receive, Scope, Send
+from gateway.auth import Keyring
+from gateway.cache import DecisionCache
+from gateway.control import create_control
+from gateway.dataplane import DataPlane
+from gateway.expert_factory import build_expert
+from gateway.ledger import Ledger
+from gateway.pipeline import Pipeline, Policy
+from gateway.runtime import Runtime
+from gateway.settings import Settings
+from gateway.shared_store import SharedStore
+from gateway.telemetry import Telemetry
+from routers.types import Budget
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _App:
+    """The data plane, and the start and end of what it runs on."""
+
+    plane: DataPlane
+    runtime: Runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self.plane(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _start(self) -> None:
+        if self.runtime.store is not None:
+            self.runtime.store.start()
+        await self.runtime.pool.start()
+
+    async def _stop(self) -> None:
+        await self.runtime.pool.aclose()
+        if self.runtime.store is not None:
+            await self.runtime.store.aclose()
+        # Closing waits for a thread that writes to disk.
+        await asyncio.to_thread(self.runtime.ledger.close)
+
+
+def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGIApp:
+    """The gateway as one ASGI callable. Nothing is opened or spawned before its lifespan starts.
+
+    Args:
+        settings: The whole tree.
+        env: Where secrets and REDIS_URL are looked up; the process's environment when None.
+
+    Raises:
+        SettingsError: A secret is missing.
+        ArtifactError: The router artefact cannot be used.
+    """
+    env = os.environ if env is None else env
+    telemetry = Telemetry()
+    store = _shared_store(settings, env, telemetry)
+    pool = ExpertPool(
+        [build_expert(expert, settings, env) for expert in settings.pool.experts],
+        clock=time.monotonic,
+        probe_interval_s=settings.pool.probe_interval_s,
+    )
+    router = load_router(
+        settings.router.artifact,
+        embedder=settings.router.embedder,
+        uncertain_to_generalist=settings.router.uncertain_to_generalist,
+    )
+    ledger = Ledger(
+        entries=settings.ledger.local_entries,
+        ttl_s=int(settings.ledger.ttl_s),
+        store=store,
+        path=settings.ledger.path,
+    )
+    pipeline = Pipeline(
+        pool=pool,
+        router=router,
+        cache=_decision_cache(settings, store),
+        ledger=ledger,
+        telemetry=telemetry,
+        policy=Policy(_budget(settings), settings.router.flags, settings.server.max_attempts),
+        clock=time.monotonic,
+    )
+    runtime = Runtime(settings, pool, router, pipeline, ledger, telemetry, store)
+    plane = DataPlane(
+        pipeline=pipeline,
+        control=create_control(runtime),
+        keyring=Keyring((key.key(env), key.tenant or key.name) for key in settings.auth.keys),
+        telemetry=telemetry,
+        max_body_bytes=settings.server.max_body_bytes,
+        forward_headers=settings.server.forward_headers,
+    )
+    return _App(plane, runtime)
+
+
+def _budget(settings: Settings) -> Budget:
+    return settings.budgets.budget()
+
+
+def _decision_cache(settings: Settings, store: SharedStore | None) -> DecisionCache | None:
+    decisions = settings.cache.decisions
+    if not decisions.enabled:
+        return None
+    return DecisionCache(entries=decisions.local_entries, ttl_s=int(decisions.ttl_s), store=store)
+
+
+def _shared_store(settings: Settings, env: Mapping[str, str], telemetry: Telemetry) -> SharedStore | None:
+    url = settings.redis.url or env.get("REDIS_URL")
+    if not url:
+        return None
+    return SharedStore(
+        url,
+        prefix=settings.redis.key_prefix,
+        read_timeout_s=settings.cache.decisions.redis_timeout_ms / 1e3,
+        on_error=lambda kind: telemetry.redis_errors.labels(kind).inc(),
+    )

@@ -1,0 +1,113 @@
+"""The few ASGI shapes the data plane works with, and reading a body within its limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from gateway.errors import Code, RequestRefused
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ClientLeft(Exception):
+    """The client closed the connection."""
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The request body.
+
+    Raises:
+        RequestRefused: Larger than `limit` bytes, or in an encoding we do not read.
+        ClientLeft: The client left before the end of the body.
+    """
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding.lower() != b"identity":
+        raise RequestRefused(
+            Code.UNSUPPORTED_ENCODING, f"Content-Encoding '{encoding.decode('latin-1')}' is not supported."
+        )
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientLeft
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    pieces = [body]
+    size = len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> RequestRefused:
+    return RequestRefused(Code.BODY_TOO_LARGE, f"The body is larger than {limit} bytes.")
+
+
+async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """One response in one piece."""
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def send_refusal(send: Send, refusal: RequestRefused) -> None:
+    """An error instead of an answer."""
+    await send_whole(send, refusal.status, refusal.headers(), refusal.body())
+
+
+class DisconnectWatch:
+    """Cancels the current task when the client leaves, and tells that apart from any other cancellation.
+
+    Use it around work that must not outlive the client::
+
+        async with DisconnectWatch(receive) as watch:
+            ...
+        if watch.client_left: ...
+    """
+
+    __slots__ = ("_receive", "_watcher", "client_left")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.client_left = False
+
+    async def __aenter__(self) -> DisconnectWatch:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # we run inside a coroutine
+        self._watcher = asyncio.create_task(self._watch(task))
+        return self
+
+    async def _watch(self, task: asyncio.Task[Any]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_left = True
+        task.cancel()
+
+    def release(self) -> None:
+        """Stop watching: the answer is about to be complete, and a server reports its end as a disconnect too."""
+        self._watcher.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> bool:
+        self._watcher.cancel()
+        if not self.client_left:
+            return False
+        task = asyncio.current_task()
+        # The cancellation was ours unless somebody else cancels too, as a shutdown does.
+        return task is not None and task.uncancel() == 0 and kind is asyncio.CancelledError

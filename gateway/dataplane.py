@@ -1,0 +1,132 @@
+"""The hot path: a plain ASGI callable in front of the control plane. It parses once and passes bytes through."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from experts.protocols import Endpoint, Headers
+from gateway.answer import Answer
+from gateway.asgi import ASGIApp, ClientLeft, DisconnectWatch, Receive, Scope, Send, read_body, send_refusal, send_whole
+from gateway.auth import Keyring
+from gateway.errors import Code, RequestRefused
+from gateway.pipeline import Pipeline
+from gateway.recorder import Routed
+from gateway.telemetry import Telemetry
+from gateway.wire.request import parse_inbound
+
+_log = logging.getLogger(__name__)
+
+_ENDPOINTS: Final = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
+
+#: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
+_PASSED_ON: Final = frozenset({b"content-type", b"retry-after", b"x-request-id", b"openai-processing-ms"})
+_PASSED_ON_PREFIX: Final = b"x-ratelimit-"
+
+
+class DataPlane:
+    """Serves the OpenAI endpoints itself and hands everything else to the control plane.
+
+    Args:
+        pipeline: The way of one request; set once the process has started up.
+        control: The FastAPI app.
+        keyring: Who may call.
+        telemetry: Counts refusals and disconnects.
+        max_body_bytes: Largest accepted body.
+        forward_headers: Client headers that travel on to experts, lower case.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        control: ASGIApp,
+        keyring: Keyring,
+        telemetry: Telemetry,
+        max_body_bytes: int,
+        forward_headers: tuple[str, ...],
+    ) -> None:
+        self._pipeline = pipeline
+        self._control = control
+        self._keyring = keyring
+        self._telemetry = telemetry
+        self._max_body_bytes = max_body_bytes
+        self._forward = frozenset(name.lower().encode() for name in forward_headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._control(scope, receive, send)
+            return
+        # A header sent twice counts once: the last one, the same for authorisation and for everything after it.
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        path: str = scope["path"]
+        try:
+            tenant = self._keyring.tenant(path, headers)
+            endpoint = _ENDPOINTS.get(path)
+            if endpoint is None:
+                scope["pointsman.tenant"] = tenant
+                await self._control(scope, receive, send)
+                return
+            if scope["method"] != "POST":
+                raise RequestRefused(Code.METHOD_NOT_ALLOWED, f"{path} answers POST only.")
+            await self._serve(endpoint, tenant, headers, receive, send)
+        except RequestRefused as refusal:
+            self._telemetry.refusals.labels(refusal.code.value).inc()
+            await send_refusal(send, refusal)
+        except ClientLeft:
+            self._telemetry.disconnects.inc()
+        except Exception:
+            # The last resort: a bug of ours must still answer in OpenAI's shape, and be seen in the log.
+            _log.exception("request failed")
+            refusal = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
+            self._telemetry.refusals.labels(refusal.code.value).inc()
+            await send_refusal(send, refusal)
+
+    async def _serve(
+        self, endpoint: Endpoint, tenant: str, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        body = await read_body(headers, receive, self._max_body_bytes)
+        inbound = parse_inbound(endpoint, body)
+        forward: Headers = tuple((name, headers[name]) for name in self._forward if name in headers)
+        async with DisconnectWatch(receive) as watch:
+            routed = await self._pipeline.route(inbound, tenant, headers)
+            answer = await self._pipeline.answer(routed, forward)
+            try:
+                await _send_answer(send, watch, routed, answer)
+            finally:
+                await answer.aclose()
+        if watch.client_left:
+            self._telemetry.disconnects.inc()
+
+
+async def _send_answer(send: Send, watch: DisconnectWatch, routed: Routed, answer: Answer) -> None:
+    headers = [
+        (name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX)
+    ]
+    kind = routed.decision.classification
+    headers += [
+        (b"x-pointsman-decision", routed.decision.id.encode()),
+        (b"x-pointsman-expert", answer.expert.encode()),
+        (b"x-pointsman-reason", routed.decision.reason.value.encode()),
+        (b"x-pointsman-cache", routed.hit.value.encode()),
+        (b"x-pointsman-overhead-ms", b"%.3f" % (answer.overhead_s * 1e3)),
+    ]
+    if kind is not None:
+        headers.append((b"x-pointsman-category", kind.category.encode("ascii", "replace")))
+    if answer.body is not None:
+        watch.release()
+        await send_whole(send, answer.status, headers, answer.body)
+        return
+    headers.append((b"cache-control", b"no-cache"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    pieces = answer.pieces()
+    try:
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        # An async generator left half-way is not closed by the loop that left it.
+        await pieces.aclose()
+    watch.release()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,91 @@
+"""The decision alone, looked up again, and judged: `POST /v1/route`, `GET /v1/decisions/{id}`, `POST /v1/feedback`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from experts.protocols import Endpoint
+from gateway.asgi import read_body
+from gateway.errors import Code, RequestRefused
+from gateway.runtime import Runtime
+from gateway.wire.decision import decision_to_dict
+from gateway.wire.request import AUTO, Inbound, parse_inbound, parse_json
+
+_DECISION_ID: Final = re.compile(r"dec_[0-9a-f]{32}")
+
+
+class Feedback(BaseModel):
+    """A judgement of an answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision_id: str
+    """From the answer's `x-pointsman-decision` header."""
+    quality: Annotated[float, Field(ge=0, le=1, strict=True)]
+    """From 0 (useless) to 1 (as good as can be)."""
+    comment: Annotated[str, Field(max_length=2000)] | None = None
+    """Anything people should know."""
+
+
+def decisions(runtime: Runtime) -> APIRouter:
+    """The endpoints that explain."""
+    api = APIRouter(prefix="/v1", tags=["decisions"])
+
+    @api.post("/route", summary="The decision alone: every candidate, its estimates and why it lost")
+    async def route(request: Request) -> dict[str, Any]:
+        headers = dict(request.scope["headers"])
+        body = await read_body(headers, request.receive, runtime.settings.server.max_body_bytes)
+        inbound = _routable(body)
+        routed = await runtime.pipeline.route(inbound, _tenant(request), headers)
+        return {**decision_to_dict(routed.decision), "cache": routed.hit.value}
+
+    @api.get("/decisions/{decision_id}", summary="A recent decision and what became of it")
+    async def decision(decision_id: str, request: Request) -> dict[str, Any]:
+        record = None
+        if _DECISION_ID.fullmatch(decision_id):
+            record = await runtime.ledger.find(_tenant(request), decision_id)
+        if record is None:
+            raise _unknown(decision_id)
+        return record
+
+    @api.post("/feedback", summary="Judge the answer to a decision")
+    async def feedback(judgement: Feedback, request: Request) -> dict[str, Any]:
+        record = None
+        if _DECISION_ID.fullmatch(judgement.decision_id):
+            record = await runtime.ledger.judge(
+                _tenant(request), judgement.decision_id, judgement.quality, judgement.comment
+            )
+        if record is None:
+            raise _unknown(judgement.decision_id)
+        runtime.telemetry.feedback.labels(record["outcome"]["expert"] or "").inc()
+        return {"object": "pointsman.feedback", "decision_id": judgement.decision_id, "quality": judgement.quality}
+
+    return api
+
+
+def _routable(body: bytes) -> Inbound:
+    """A chat body, a completions body, or just `{"prompt": …}`; `model` may be left out here."""
+    payload = parse_json(body)
+    endpoint = Endpoint.CHAT if "messages" in payload else Endpoint.COMPLETIONS
+    if "model" not in payload:
+        payload["model"] = AUTO
+        body = orjson.dumps(payload)
+    return parse_inbound(endpoint, body)
+
+
+def _tenant(request: Request) -> str:
+    tenant: str = request.scope["pointsman.tenant"]
+    return tenant
+
+
+def _unknown(decision_id: str) -> RequestRefused:
+    return RequestRefused(
+        Code.DECISION_NOT_FOUND,
+        f"The decision '{decision_id[:80]}' is unknown, or too long ago.",
+        param="decision_id",
+    )

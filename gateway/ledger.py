@@ -1,0 +1,162 @@
+"""The record of decisions and what became of them: for `GET /v1/decisions/{id}`, for feedback, and for training.
+
+Recent decisions stay in this process; with Redis, every replica finds them; with `ledger.path`, finished outcomes are
+appended to a JSONL file by a thread of its own, so that no request waits for a disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.shared_store import SharedStore
+from gateway.wire.decision import decision_to_dict
+from routers.types import Decision, Outcome
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A decision, whose it is, and its outcome so far."""
+
+    tenant: str
+    decision: Decision
+    outcome: Outcome | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types, without the tenant."""
+        return {**decision_to_dict(self.decision), "outcome": outcome_to_dict(self.outcome)}
+
+
+def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
+    """The outcome as JSON types."""
+    if outcome is None:
+        return None
+    return {
+        "expert": outcome.expert,
+        "status": outcome.status,
+        "prompt_tokens": outcome.prompt_tokens,
+        "completion_tokens": outcome.completion_tokens,
+        "cost_usd": outcome.cost_usd,
+        "energy_j": outcome.energy_j,
+        "energy_source": None if outcome.energy_source is None else outcome.energy_source.value,
+        "ttft_ms": outcome.ttft_ms,
+        "latency_ms": outcome.latency_ms,
+        "quality": outcome.quality,
+    }
+
+
+class Ledger:
+    """Recent decisions by id.
+
+    Args:
+        entries: How many stay in this process.
+        ttl_s: How long they stay in Redis.
+        store: Shared with other replicas, None without Redis.
+        path: JSONL file for finished outcomes, None for none.
+    """
+
+    def __init__(self, *, entries: int, ttl_s: int, store: SharedStore | None, path: Path | None) -> None:
+        self._entries = entries
+        self._ttl_s = ttl_s
+        self._store = store
+        self._recent: OrderedDict[str, Entry] = OrderedDict()
+        self._file = _OutcomeFile(path) if path is not None else None
+
+    def record(self, tenant: str, decision: Decision) -> Entry:
+        """Remember a decision."""
+        entry = Entry(tenant, decision)
+        self._recent[decision.id] = entry
+        if len(self._recent) > self._entries:
+            self._recent.popitem(last=False)
+        return entry
+
+    def finish(self, entry: Entry, outcome: Outcome) -> None:
+        """Add what became of it, and share it."""
+        if entry.outcome is not None and entry.outcome.quality is not None and outcome.quality is None:
+            outcome = replace(outcome, quality=entry.outcome.quality)
+        entry.outcome = outcome
+        self._publish(entry.tenant, outcome.decision_id, entry.to_dict())
+
+    async def find(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
+        """The decision and its outcome; None when unknown, too old, or somebody else's."""
+        entry = self._recent.get(decision_id)
+        if entry is not None:
+            return entry.to_dict() if entry.tenant == tenant else None
+        if self._store is None:
+            return None
+        raw = await self._store.get(_key(tenant, decision_id))
+        return None if raw is None else orjson.loads(raw)
+
+    async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> dict[str, Any] | None:
+        """Record a judgement in [0, 1]; the updated record, or None when the decision is unknown."""
+        record = await self.find(tenant, decision_id)
+        if record is None:
+            return None
+        record["outcome"] = {**(record["outcome"] or {"expert": record["expert"]}), "quality": quality}
+        if comment is not None:
+            record["comment"] = comment
+        entry = self._recent.get(decision_id)
+        if entry is not None and entry.outcome is not None:
+            entry.outcome = replace(entry.outcome, quality=quality)
+        self._publish(tenant, decision_id, record)
+        return record
+
+    def close(self) -> None:
+        """Write what is waiting to the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _publish(self, tenant: str, decision_id: str, record: dict[str, Any]) -> None:
+        if self._store is None and self._file is None:
+            return
+        raw = orjson.dumps(record)
+        if self._store is not None:
+            self._store.put(_key(tenant, decision_id), raw, self._ttl_s)
+        if self._file is not None:
+            self._file.append(orjson.dumps({"tenant": tenant})[:-1] + b"," + raw[1:])
+
+
+def _key(tenant: str, decision_id: str) -> str:
+    # Tenants are hashed so that no choice of names or ids can make two tenants' keys meet.
+    return f"decision:{hashlib.blake2b(tenant.encode(), digest_size=12).hexdigest()}:{decision_id}"
+
+
+class _OutcomeFile:
+    """Appends lines from a thread. A full queue drops lines and says so, since a request must not wait for a disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=10_000)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handle = path.open("ab")
+        self._thread = threading.Thread(target=self._run, name="outcome-file", daemon=True)
+        self._thread.start()
+        self._dropped = 0
+
+    def append(self, line: bytes) -> None:
+        try:
+            self._lines.put_nowait(line + b"\n")
+        except queue.Full:
+            self._dropped += 1
+            if self._dropped == 1:
+                _log.warning("The outcome file cannot keep up; lines are being dropped")
+
+    def close(self) -> None:
+        self._lines.put(None)
+        self._thread.join(timeout=5)
+        self._handle.close()
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._handle.write(line)
+            if self._lines.empty():
+                self._handle.flush()

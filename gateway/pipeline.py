@@ -1,0 +1,255 @@
+"""The way of one request, with no HTTP in it: decide, dispatch with fallbacks, hand on the answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from experts.pool import ExpertPool
+
+from experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
+from experts.protocols import ExpertCall, ExpertReply, Headers
+from gateway.answer import Answer
+from gateway.cache import DecisionCache, Hit
+from gateway.errors import Code, RequestRefused, refusal_for
+from gateway.ids import new_decision_id
+from gateway.ledger import Ledger
+from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
+from gateway.refusals import refusal_of
+from gateway.telemetry import Telemetry
+from gateway.wire.budget import parse_budget
+from gateway.wire.flags import take_flags
+from gateway.wire.request import AUTO, Inbound, expert_body, strip_routing
+from routers.protocols import Router
+from routers.types import Budget, Decision, Reason, RouteRequest
+
+_log = logging.getLogger(__name__)
+
+#: Statuses after which another expert may do better: load, outages, and an expert that is set up wrongly.
+_TRY_NEXT: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
+#: Of these the client can make nothing: they speak of the operator's credentials or model names.
+_OPERATORS_FAULT: Final = frozenset({401, 403, 404})
+_MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
+_NO_BUDGET: Final = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator set for every request.
+
+    Attributes:
+        budget: Of callers who state none.
+        flags: Whether goals may be written into the prompt.
+        max_attempts: Experts tried for one request.
+    """
+
+    budget: Budget
+    flags: bool
+    max_attempts: int
+
+
+class Pipeline:
+    """Decides and dispatches. One per process; holds no state of its own beyond its parts."""
+
+    def __init__(
+        self,
+        *,
+        pool: ExpertPool,
+        router: Router,
+        cache: DecisionCache | None,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        policy: Policy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._router = router
+        self._cache = cache
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._policy = policy
+        self._clock = clock
+        self._recorder = Recorder(pool=pool, ledger=ledger, telemetry=telemetry, clock=clock)
+
+    async def route(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed:
+        """Read the budgets and decide. Takes our own fields and flags out of the request.
+
+        Raises:
+            RequestRefused: A budget or flag is malformed, or the named model does not exist.
+        """
+        received_s = self._clock()
+        budget, experts = parse_budget(strip_routing(inbound), headers, self._policy.budget)
+        if self._policy.flags:
+            budget = take_flags(inbound, budget)
+        request = RouteRequest(
+            id=new_decision_id(),
+            text=inbound.text,
+            prompt_tokens=inbound.prompt_tokens,
+            max_completion_tokens=inbound.max_completion_tokens,
+            required=inbound.required,
+            budget=budget,
+            allowed=self._allowed(experts),
+            turns=inbound.turns,
+        )
+        if inbound.model == AUTO:
+            decision, hit = await self._decide(request, tenant)
+        else:
+            decision, hit = await self._named(request, tenant, inbound.model)
+        self._telemetry.decided(decision, hit)
+        return Routed(inbound, tenant, decision, hit, received_s)
+
+    async def answer(self, routed: Routed, forward: Headers) -> Answer:
+        """Dispatch to the chosen expert, then to its fallbacks, until one answers.
+
+        Args:
+            routed: The decided request.
+            forward: Client headers that may travel on.
+
+        Returns:
+            An answer whose head is here. Close it in every case.
+
+        Raises:
+            RequestRefused: No expert is admissible, or none of those tried answered.
+        """
+        decision = routed.decision
+        if decision.expert is None:
+            raise refusal_of(decision)
+        entry = self._ledger.record(routed.tenant, decision)
+        overhead_s = self._clock() - routed.received_s
+        self._telemetry.overhead.observe(overhead_s)
+        names = (decision.expert, *decision.fallbacks)[: self._policy.max_attempts]
+        for name in names[:-1]:
+            attempt = Attempt(name, self._pool.begin(name), entry, self._clock())
+            answer = await self._try(routed, attempt, forward, overhead_s, last=False)
+            if answer is not None:
+                return answer
+        attempt = Attempt(names[-1], self._pool.begin(names[-1]), entry, self._clock())
+        answer = await self._try(routed, attempt, forward, overhead_s, last=True)
+        assert answer is not None  # noqa: S101  # the last attempt answers or raises
+        return answer
+
+    async def _try(
+        self, routed: Routed, attempt: Attempt, forward: Headers, overhead_s: float, *, last: bool
+    ) -> Answer | None:
+        """One attempt. None when the next expert should be tried.
+
+        Raises:
+            RequestRefused: The attempt failed and no other may follow.
+        """
+        name = attempt.expert
+        try:
+            reply = await self._call(name, routed, forward)
+            body = None if _is_stream(routed.inbound, reply) else await _read_whole(name, reply)
+        except ExpertError as error:
+            if error.transient and not last:
+                self._gave_up(attempt, type(error).__name__)
+                return None
+            refusal = refusal_for(error, routed.decision.id)
+            _log.warning("%s failed: %s", name, error.message)
+            self._recorder.finish(routed, attempt, refusal.status, ok=False)
+            raise refusal from error
+        except BaseException:
+            # The client left while we waited. The call upstream is cancelled already; only the record is missing.
+            self._recorder.finish(routed, attempt, CLIENT_LEFT, ok=None)
+            raise
+        if reply.status in _TRY_NEXT and not last:
+            self._gave_up(attempt, str(reply.status))
+            await reply.aclose()
+            return None
+        if reply.status in _OPERATORS_FAULT:
+            await reply.aclose()
+            self._recorder.finish(routed, attempt, 502, ok=False)
+            raise RequestRefused(
+                Code.EXPERT_BAD_ANSWER,
+                f"Expert '{name}' refused the gateway itself (status {reply.status}).",
+                reason=Code.EXPERT_MISCONFIGURED.value,
+                decision_id=routed.decision.id,
+            )
+        return Answer(self._recorder, routed, attempt, reply, body, overhead_s)
+
+    async def _decide(self, request: RouteRequest, tenant: str) -> tuple[Decision, Hit]:
+        cache = self._cache
+        if cache is None:
+            assessment, hit = self._router.assess(request), Hit.BYPASS
+        else:
+            key = cache.key(tenant, self._router.artifact_hash, request.text)
+            found, hit = cache.get_local(key), Hit.LOCAL
+            if found is None:
+                found, hit = await cache.get_shared(key), Hit.REDIS
+            if found is None:
+                found, hit = self._router.assess(request), Hit.MISS
+                cache.put(key, found)
+            assessment = found
+        return self._router.select(assessment, request, self._pool.snapshot()), hit
+
+    async def _named(self, request: RouteRequest, tenant: str, name: str) -> tuple[Decision, Hit]:
+        """A concrete model bypasses routing, but not the budgets: a cap is a promise whoever chose the expert."""
+        if name not in self._pool:
+            known = ", ".join(self._pool.names)
+            raise RequestRefused(
+                Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {known}", param="model"
+            )
+        if request.budget == _NO_BUDGET and request.allowed is None:
+            router = self._router
+            return Decision(
+                request.id, name, (), Reason.NAMED, None, (), (), router.id, router.artifact_hash
+            ), Hit.BYPASS
+        allowed = frozenset({name}) if request.allowed is None else request.allowed & {name}
+        decision, hit = await self._decide(replace(request, allowed=allowed), tenant)
+        if decision.expert is not None:
+            decision = replace(decision, reason=Reason.NAMED)
+        return decision, hit
+
+    def _allowed(self, experts: frozenset[str] | None) -> frozenset[str] | None:
+        for name in sorted(experts or ()):
+            if name not in self._pool:
+                raise RequestRefused(
+                    Code.INVALID_BUDGET, f"routing.experts: '{name}' is not in the pool", param="routing.experts"
+                )
+        return experts
+
+    async def _call(self, name: str, routed: Routed, forward: Headers) -> ExpertReply:
+        expert = self._pool[name]
+        inbound = routed.inbound
+        return await expert.call(
+            ExpertCall(
+                request_id=routed.decision.id,
+                endpoint=inbound.endpoint,
+                body=expert_body(inbound, expert.spec.model),
+                payload=inbound.payload,
+                stream=inbound.stream,
+                headers=forward,
+            )
+        )
+
+    def _gave_up(self, attempt: Attempt, cause: str) -> None:
+        attempt.ticket.finish(ok=False)
+        self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
+        _log.info("%s failed (%s); trying the next expert", attempt.expert, cause)
+
+
+async def _read_whole(name: str, reply: ExpertReply) -> bytes:
+    """The whole body: an answer that is not streamed is passed on complete or not at all."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in reply:
+            size += len(piece)
+            if size > _MAX_BUFFERED_BYTES:
+                raise ExpertProtocolError(name, f"answer of more than {_MAX_BUFFERED_BYTES} bytes")
+            pieces.append(piece)
+    except ExpertStreamBroken as error:
+        # Nothing has gone to the client yet, so another expert may still be tried.
+        raise ExpertUnavailable(name, error.message) from error
+    finally:
+        await reply.aclose()
+    return b"".join(pieces)
+
+
+def _is_stream(inbound: Inbound, reply: ExpertReply) -> bool:
+    """A streamed answer is one that was asked for and did come as events; errors come whole."""
+    if not inbound.stream or reply.status >= 400:
+        return False
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers)

@@ -1,0 +1,114 @@
+"""What became of a request: one outcome, told to the ledger and to telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from experts.pool import ExpertPool, Ticket
+
+from experts.spec import Source, Usage
+from gateway.cache import Hit
+from gateway.ledger import Entry, Ledger
+from gateway.telemetry import Telemetry
+from gateway.wire.request import Inbound
+from routers.types import Decision, Outcome
+
+#: The status recorded when the client left; nobody receives it.
+CLIENT_LEFT: Final = 499
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A decided request, before its dispatch.
+
+    Attributes:
+        inbound: The parsed request.
+        tenant: Whose it is.
+        decision: Who answers.
+        hit: How the decision cache fared.
+        received_s: When the request's last byte was in (monotonic).
+    """
+
+    inbound: Inbound
+    tenant: str
+    decision: Decision
+    hit: Hit
+    received_s: float
+
+
+@dataclass(slots=True)
+class Attempt:
+    """How one expert fares with one request.
+
+    Attributes:
+        expert: Its name.
+        ticket: Its place in the pool's counters.
+        entry: The ledger's entry of the decision.
+        dispatched_s: When the call was sent (monotonic).
+        first_byte_s: When the first byte of the answer was here; None before.
+    """
+
+    expert: str
+    ticket: Ticket
+    entry: Entry
+    dispatched_s: float
+    first_byte_s: float | None = None
+
+
+class Recorder:
+    """Turns the end of an attempt into an `Outcome`."""
+
+    def __init__(self, *, pool: ExpertPool, ledger: Ledger, telemetry: Telemetry, clock: Callable[[], float]) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self.clock = clock
+
+    def first_byte(self, attempt: Attempt) -> None:
+        """The answer's first byte is here."""
+        if attempt.first_byte_s is None:
+            attempt.first_byte_s = self.clock()
+            attempt.ticket.first_byte()
+
+    def finish(
+        self, routed: Routed, attempt: Attempt, status: int, *, ok: bool | None, usage: Usage | None = None
+    ) -> None:
+        """The attempt that settled the request is over.
+
+        Args:
+            routed: The request.
+            attempt: The attempt.
+            status: What the client saw.
+            ok: Whether the expert did its part; None when nobody can tell, as when the client left.
+            usage: As the expert reported it.
+        """
+        attempt.ticket.finish(ok=ok, completion_tokens=usage.completion_tokens if usage else None)
+        spec = self._pool[attempt.expert].spec
+        cost_usd = energy_j = energy_source = None
+        if usage is not None and spec.price is not None:
+            cost_usd = spec.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
+        if usage is not None and spec.energy is not None:
+            energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
+            # However the model was fitted, applied to this call it is an estimate.
+            energy_source = Source.ESTIMATED
+        first_byte_s = attempt.first_byte_s
+        outcome = Outcome(
+            decision_id=routed.decision.id,
+            expert=attempt.expert,
+            status=status,
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            cost_usd=cost_usd,
+            energy_j=energy_j,
+            energy_source=energy_source,
+            ttft_ms=None if first_byte_s is None else (first_byte_s - attempt.dispatched_s) * 1e3,
+            latency_ms=(self.clock() - routed.received_s) * 1e3,
+        )
+        self._ledger.finish(attempt.entry, outcome)
+        self._telemetry.finished(routed.inbound.endpoint.value, outcome)
+
+    def broken(self, expert: str) -> None:
+        """A stream was broken off by its expert."""
+        self._telemetry.broken_streams.labels(expert).inc()

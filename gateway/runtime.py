@@ -1,0 +1,27 @@
+"""The parts of a running gateway, put together in `app.py` and handed to whoever needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experts.pool import ExpertPool
+
+from gateway.ledger import Ledger
+from gateway.pipeline import Pipeline
+from gateway.settings import Settings
+from gateway.shared_store import SharedStore
+from gateway.telemetry import Telemetry
+from routers.protocols import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One per process."""
+
+    settings: Settings
+    pool: ExpertPool
+    router: Router
+    pipeline: Pipeline
+    ledger: Ledger
+    telemetry: Telemetry
+    store: SharedStore | None

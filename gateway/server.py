@@ -1,0 +1,170 @@
+"""One serving process: a bound socket, the app, and uvicorn tuned for a proxy."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+_BACKLOG: Final = 2048
+#: Longer than the idle time of the usual load balancers, so that they close first and never send into a closed one.
+_KEEP_ALIVE_S: Final = 75
+
+#: uvicorn's exit status for an app that does not start.
+STARTUP_FAILED: Final = 3
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        host: Name or address.
+        port: 0 picks a free one.
+
+    Raises:
+        OSError: The address cannot be had.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """`http://127.0.0.1:8080` of a bound socket; a wildcard address is shown as loopback, where one can reach it."""
+    host, port = listener.getsockname()[:2]
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  # compared, not bound
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+
+def log_config(level: str, prefix: str = "") -> dict[str, Any]:
+    """Logging of a serving process: one line per record on stderr."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": f"%(asctime)s %(levelname)s {prefix}%(name)s: %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+        "root": {"level": level.upper(), "handlers": ["stderr"]},
+        # Its start and stop lines say what the banner already says.
+        "loggers": {"uvicorn": {"level": "INFO" if level == "debug" else "WARNING"}},
+    }
+
+
+def serve_here(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    logging_config: dict[str, Any],
+    on_ready: Callable[[], None] = lambda: None,
+    stop_when_closed: socket.socket | None = None,
+) -> int:
+    """Serve in this process until SIGTERM or SIGINT; requests in flight may end.
+
+    Args:
+        settings: What to serve.
+        listener: Bound socket; closed at the end.
+        logging_config: For `logging.config.dictConfig`.
+        on_ready: Called once requests are accepted.
+        stop_when_closed: A connection to the supervisor; its end is taken for SIGTERM.
+
+    Returns:
+        The exit status: 0 after a shutdown that was asked for.
+    """
+    stopping = _Stopping()
+    # uvicorn raises the signal that ended it once more when it is done. These handlers receive it: a shutdown that was
+    # asked for is a success. Before uvicorn listens, they simply end the process.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, stopping.on_signal)
+    from gateway.app import create_app
+
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.server.graceful_shutdown_s),
+        log_config=logging_config,
+    )
+    server = _Server(config, _with_lifeline(stopping, on_ready, stop_when_closed))
+    stopping.server = server
+    try:
+        server.run(sockets=[listener])
+    except SystemExit as ended:
+        # uvicorn leaves this way when the app's start fails; it has logged why.
+        return ended.code if isinstance(ended.code, int) else STARTUP_FAILED
+    return 0 if server.started else STARTUP_FAILED
+
+
+class _Stopping:
+    """Receives signals around uvicorn's own handling of them."""
+
+    def __init__(self) -> None:
+        self.server: uvicorn.Server | None = None
+
+    def on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self.server is None:
+            raise SystemExit(0)
+        self.server.should_exit = True
+
+    def on_lifeline(self) -> None:
+        if self.server is not None:
+            self.server.should_exit = True
+
+
+def _with_lifeline(
+    stopping: _Stopping, on_ready: Callable[[], None], lifeline: socket.socket | None
+) -> Callable[[], None]:
+    if lifeline is None:
+        return on_ready
+
+    def ready() -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+
+        def readable() -> None:
+            # The supervisor never writes after the settings: readable means that it is gone.
+            loop.remove_reader(lifeline)
+            logging.getLogger(__name__).warning("the supervisor is gone; stopping")
+            stopping.on_lifeline()
+
+        loop.add_reader(lifeline, readable)
+        on_ready()
+
+    return ready

@@ -1,0 +1,157 @@
+"""What replicas share through Redis, so that Redis slow or gone never slows or fails a request.
+
+Reads have a deadline of a few milliseconds and answer None when it passes; writes go to a bounded queue that one task
+empties in pipelines; after a few failures in a row a breaker stops asking for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+_log = logging.getLogger(__name__)
+
+_FAILURES_TO_OPEN: Final = 3
+_OPEN_S: Final = 2.0
+_QUEUE: Final = 10_000
+_BATCH: Final = 200
+
+
+class SharedStore:
+    """Byte values with a time to live, under the operator's key prefix.
+
+    Args:
+        url: Redis URL (`redis://`, `rediss://`, `unix://`).
+        prefix: Put before every key.
+        read_timeout_s: Deadline of a read.
+        on_error: Called with the kind of each failure, for telemetry.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str,
+        read_timeout_s: float,
+        on_error: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        # No retries inside the client: a retry would outlive the deadline of the read it serves.
+        self._redis = Redis.from_url(
+            url,
+            socket_connect_timeout=0.5,
+            socket_timeout=1.0,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._prefix = prefix
+        self._read_timeout_s = read_timeout_s
+        self._on_error = on_error
+        self._clock = clock
+        self._failures = 0
+        self._open_until = 0.0
+        self._writes: deque[tuple[str, bytes, int]] = deque(maxlen=_QUEUE)
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def available(self) -> bool:
+        """Whether the breaker lets calls through."""
+        return self._clock() >= self._open_until
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None when there is none, Redis is slow, or Redis is gone."""
+        if not self.available:
+            return None
+        try:
+            async with asyncio.timeout(self._read_timeout_s):
+                value: bytes | None = await self._redis.get(f"{self._prefix}:{key}")
+        except TimeoutError:
+            self._failed("timeout")
+            return None
+        except (RedisError, OSError) as error:
+            self._failed(type(error).__name__)
+            return None
+        self._failures = 0
+        return value
+
+    def put(self, key: str, value: bytes, ttl_s: int) -> None:
+        """Write behind. The oldest waiting write is dropped when Redis cannot keep up."""
+        self._writes.append((f"{self._prefix}:{key}", value, ttl_s))
+        self._wake.set()
+
+    async def ping(self) -> bool:
+        """Whether Redis answers now."""
+        try:
+            async with asyncio.timeout(0.5):
+                await self._redis.ping()
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return True
+
+    def start(self) -> None:
+        """Start writing behind. Needs a running event loop."""
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_behind(), name="redis-write-behind")
+
+    async def aclose(self) -> None:
+        """Write what is waiting, as far as half a second allows, and disconnect."""
+        if self._writer is not None:
+            self._writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writer
+            self._writer = None
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(0.5):
+                while self._writes:
+                    await self._write_batch()
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.aclose()
+
+    async def _write_behind(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._writes:
+                if not self.available:
+                    # Entries wait (bounded) until the breaker lets one batch probe again.
+                    await asyncio.sleep(max(0.05, self._open_until - self._clock()))
+                    continue
+                try:
+                    async with asyncio.timeout(1.0):
+                        await self._write_batch()
+                except (RedisError, OSError, TimeoutError) as error:
+                    self._failed(type(error).__name__)
+                    await asyncio.sleep(0.05)
+
+    async def _write_batch(self) -> None:
+        batch = [self._writes.popleft() for _ in range(min(_BATCH, len(self._writes)))]
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key, value, ttl_s in batch:
+                    pipe.set(key, value, ex=ttl_s)
+                await pipe.execute()
+        except BaseException:
+            # Put back what was not written; extendleft reverses, so reverse first.
+            self._writes.extendleft(reversed(batch[: _QUEUE - len(self._writes)]))
+            raise
+        self._failures = 0
+
+    def _failed(self, kind: str) -> None:
+        self._on_error(kind)
+        self._failures += 1
+        if self._failures >= _FAILURES_TO_OPEN:
+            if self.available:
+                _log.warning("Redis does not answer (%s); going on without it, next try in %.0f s", kind, _OPEN_S)
+            self._open_until = self._clock() + _OPEN_S

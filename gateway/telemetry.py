@@ -1,0 +1,163 @@
+"""Every metric, in one file. Names and labels here are what dashboards and alerts rely on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from gateway.cache import Hit
+from routers.types import Decision, Outcome, Reason
+
+_OVERHEAD_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+_LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Telemetry:
+    """The gateway's metrics, on a registry of their own.
+
+    With several workers Prometheus's own multi-process mode adds them up: `PROMETHEUS_MULTIPROC_DIR` is set by the
+    parent before the workers start.
+    """
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self.requests = Counter(
+            "pointsman_requests", "Finished requests.", ["endpoint", "expert", "status"], registry=registry
+        )
+        self.refusals = Counter(
+            "pointsman_refusals", "Requests refused by the gateway itself, by error code.", ["code"], registry=registry
+        )
+        self.decisions = Counter(
+            "pointsman_decisions",
+            "Decisions by category, chosen expert and reason.",
+            ["category", "expert", "reason"],
+            registry=registry,
+        )
+        self.rejections = Counter(
+            "pointsman_rejections",
+            "Experts kept out of a decision, by hard rule.",
+            ["expert", "rule"],
+            registry=registry,
+        )
+        self.cache = Counter(
+            "pointsman_decision_cache", "Look-ups in the decision cache, by result.", ["result"], registry=registry
+        )
+        self.fallbacks = Counter(
+            "pointsman_fallbacks",
+            "Attempts given up for the next expert, by cause.",
+            ["expert", "cause"],
+            registry=registry,
+        )
+        self.disconnects = Counter(
+            "pointsman_client_disconnects", "Clients that left before the end.", registry=registry
+        )
+        self.broken_streams = Counter(
+            "pointsman_broken_streams",
+            "Streams that an expert broke off after the first byte.",
+            ["expert"],
+            registry=registry,
+        )
+        self.redis_errors = Counter(
+            "pointsman_redis_errors", "Failed Redis operations, by kind.", ["kind"], registry=registry
+        )
+        self.feedback = Counter(
+            "pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"], registry=registry
+        )
+        self.tokens = Counter(
+            "pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"], registry=registry
+        )
+        self.cost = Counter(
+            "pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"], registry=registry
+        )
+        self.energy = Counter(
+            "pointsman_energy_joules",
+            "Joules, measured or estimated as the label says.",
+            ["expert", "source"],
+            registry=registry,
+        )
+        self.overhead = Histogram(
+            "pointsman_overhead_seconds",
+            "From the last byte of the request to its dispatch.",
+            buckets=_OVERHEAD_BUCKETS_S,
+            registry=registry,
+        )
+        self.ttft = Histogram(
+            "pointsman_ttft_seconds",
+            "From dispatch to the first byte of the answer.",
+            ["expert"],
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "pointsman_latency_seconds",
+            "From the last byte of the request to the last byte of the answer.",
+            ["expert"],
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "pointsman_in_flight",
+            "Calls in flight per expert.",
+            ["expert"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.expert_healthy = Gauge(
+            "pointsman_expert_healthy",
+            "1 when the expert's circuit is closed, as this process sees it.",
+            ["expert"],
+            registry=registry,
+            multiprocess_mode="min",
+        )
+
+    def decided(self, decision: Decision, hit: Hit) -> None:
+        """Count a decision, its hard rejections and how the cache fared."""
+        kind = decision.classification
+        self.decisions.labels(
+            kind.category if kind is not None else "", decision.expert or "", decision.reason.value
+        ).inc()
+        self.cache.labels(hit.value).inc()
+        if decision.reason is Reason.NAMED:
+            return
+        admissible = {decision.expert, *decision.fallbacks}
+        for rejection in decision.rejections:
+            if rejection.expert not in admissible:
+                self.rejections.labels(rejection.expert, rejection.rule.value).inc()
+
+    def finished(self, endpoint: str, outcome: Outcome) -> None:
+        """Count a request that reached an expert."""
+        expert = outcome.expert
+        self.requests.labels(endpoint, expert, str(outcome.status)).inc()
+        if outcome.latency_ms is not None:
+            self.latency.labels(expert).observe(outcome.latency_ms / 1e3)
+        if outcome.ttft_ms is not None:
+            self.ttft.labels(expert).observe(outcome.ttft_ms / 1e3)
+        if outcome.prompt_tokens is not None:
+            self.tokens.labels(expert, "prompt").inc(outcome.prompt_tokens)
+        if outcome.completion_tokens is not None:
+            self.tokens.labels(expert, "completion").inc(outcome.completion_tokens)
+        if outcome.cost_usd is not None:
+            self.cost.labels(expert).inc(outcome.cost_usd)
+        if outcome.energy_j is not None and outcome.energy_source is not None:
+            self.energy.labels(expert, outcome.energy_source.value).inc(outcome.energy_j)
+
+    def render(self, experts: Iterable[tuple[str, int, bool]]) -> bytes:
+        """The exposition text; `experts` are (name, calls in flight, healthy) now."""
+        for name, in_flight, healthy in experts:
+            self.in_flight.labels(name).set(in_flight)
+            self.expert_healthy.labels(name).set(1 if healthy else 0)
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            return generate_latest(registry)
+        return generate_latest(self._registry)
