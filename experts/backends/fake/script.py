@@ -1,0 +1,271 @@
+"""What a fake expert does, as data, and what follows from it for one call, as a timed plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import cycle, islice
+from typing import Any
+
+from experts.backends.openai_wire import (
+    DONE,
+    JSON_HEADERS,
+    SSE_HEADERS,
+    Answer,
+    content_text,
+    error_body,
+    last_user_text,
+    token_limit,
+    wants_usage_chunk,
+)
+from experts.protocols import Endpoint, Headers
+from experts.spec import Usage
+
+#: A fake token: a word with the white space before it.
+_TOKEN = re.compile(r"\s*\S+")
+
+#: Tokens of a chat template around every message, so that prompt counts behave like a real server's.
+_TOKENS_PER_MESSAGE = 3
+
+
+class Fault(StrEnum):
+    """What may go wrong with a call."""
+
+    NONE = "none"
+    ERROR = "error"  # an HTTP error status
+    REFUSE = "refuse"  # no connection (in process), or one that is closed without a byte (as a server)
+    HANG_HEAD = "hang_head"  # nothing is ever answered
+    HANG_BODY = "hang_body"  # the answer stalls after `fault_after_tokens`
+    BREAK = "break"  # the answer ends in its middle, after `fault_after_tokens`
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What the fake does; the fate of the n-th call depends on the script and n alone.
+
+    Attributes:
+        reply: The text of the answer; `{prompt}` and `{model}` are filled in.
+        completion_tokens: Length of the answer in words: the reply is cut or repeated to it. None: as the reply is.
+        ttft_ms: Time to first token.
+        prefill_ms_per_token: Added to `ttft_ms` for every token of the prompt.
+        tokens_per_s: Speed after the first token; None for all at once.
+        jitter: Every call's delays are scaled by a factor drawn evenly from [1 - jitter, 1 + jitter].
+        fault: What goes wrong.
+        fault_calls: On which calls (the first is 0). With neither this nor `fault_rate`, on every call.
+        fault_rate: With which probability on any other call.
+        fault_after_tokens: How much of the answer comes before `hang_body` or `break`.
+        error_status: Status of `error`.
+        retry_after_s: Sent with `error` as `retry-after`.
+        seed: Of jitter and fault_rate.
+    """
+
+    reply: str = "You said: {prompt}"
+    completion_tokens: int | None = None
+    ttft_ms: float = 0.0
+    prefill_ms_per_token: float = 0.0
+    tokens_per_s: float | None = None
+    jitter: float = 0.0
+    fault: Fault = Fault.NONE
+    fault_calls: tuple[int, ...] = ()
+    fault_rate: float = 0.0
+    fault_after_tokens: int = 1
+    error_status: int = 500
+    retry_after_s: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("ttft_ms", "prefill_ms_per_token", "fault_after_tokens"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0")
+        for name in ("jitter", "fault_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1")
+        if self.completion_tokens is not None and self.completion_tokens < 1:
+            raise ValueError("completion_tokens must be at least 1")
+        if self.tokens_per_s is not None and not self.tokens_per_s > 0:
+            raise ValueError("tokens_per_s must be more than 0")
+        if not 400 <= self.error_status <= 599:
+            raise ValueError("error_status must be between 400 and 599")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Script:
+        """Read a script from plain values, as a settings file has them.
+
+        Raises:
+            ValueError: An option is unknown or has an unusable value; the message names it.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ValueError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        values = dict(options)
+        if "fault" in values:
+            values["fault"] = Fault(values["fault"])
+        if "fault_calls" in values:
+            values["fault_calls"] = tuple(values["fault_calls"])
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+
+class Ending(StrEnum):
+    """How a plan ends."""
+
+    COMPLETE = "complete"
+    BREAK = "break"
+    HANG = "hang"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What happens on one call, and when.
+
+    Attributes:
+        status: HTTP status; 0 when no head is ever sent (`ending` says whether it hangs or closes).
+        headers: Of the response.
+        head_after_s: When the head is sent, counted from the arrival of the call.
+        pieces: (when, what) of the body, in order.
+        ending: What happens after the last piece.
+    """
+
+    status: int
+    headers: Headers = ()
+    head_after_s: float = 0.0
+    pieces: tuple[tuple[float, bytes], ...] = ()
+    ending: Ending = Ending.COMPLETE
+
+    @property
+    def immediate(self) -> bool:
+        """Everything happens at once and nothing goes wrong."""
+        return (
+            self.ending is Ending.COMPLETE and self.head_after_s == 0 and (not self.pieces or self.pieces[-1][0] == 0)
+        )
+
+
+def plan_call(
+    script: Script,
+    model: str,
+    number: int,
+    endpoint: Endpoint,
+    payload: Mapping[str, Any],
+    created_s: int,
+) -> Plan:
+    """What becomes of the n-th call.
+
+    Args:
+        script: What the fake does.
+        model: Name in the answer.
+        number: Of the call, from 0.
+        endpoint: Which endpoint.
+        payload: The parsed body.
+        created_s: Unix time for the answer.
+    """
+    chance = random.Random(f"{script.seed}/{number}")
+    stretch = 1 + script.jitter * (2 * chance.random() - 1)
+    fault = _fault(script, number, chance.random())
+    if fault is Fault.HANG_HEAD:
+        return Plan(0, ending=Ending.HANG)
+    if fault is Fault.REFUSE:
+        return Plan(0, ending=Ending.BREAK)
+    if payload.get("n") not in (None, 1):
+        return _error(400, "the fake expert gives one choice", "invalid_request_error", param="n")
+    prompt_tokens = count_prompt_tokens(endpoint, payload)
+    first_s = stretch * (script.ttft_ms + prompt_tokens * script.prefill_ms_per_token) / 1000
+    if fault is Fault.ERROR:
+        return _error(
+            script.error_status,
+            "the script says so",
+            "server_error",
+            after_s=first_s,
+            retry_after_s=script.retry_after_s,
+        )
+
+    tokens, finish_reason = _tokens(script, model, endpoint, payload)
+    usage = Usage(prompt_tokens, len(tokens))
+    step_s = 0.0 if script.tokens_per_s is None else stretch / script.tokens_per_s
+    last_s = first_s + max(0, len(tokens) - 1) * step_s
+    stream, usage_chunk = payload.get("stream") is True, wants_usage_chunk(payload)
+    answer = Answer(endpoint, f"fake-{script.seed}-{number}", created_s, model, with_usage_field=stream and usage_chunk)
+    ending = {Fault.BREAK: Ending.BREAK, Fault.HANG_BODY: Ending.HANG}.get(fault, Ending.COMPLETE)
+    if not stream:
+        body = answer.whole("".join(tokens), finish_reason, usage)
+        headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
+        if ending is not Ending.COMPLETE:
+            body = body[: len(body) // 2]
+        return Plan(200, headers, last_s, ((last_s, body),), ending)
+
+    pieces = [(first_s, answer.opening())] if endpoint is Endpoint.CHAT else []
+    shown = tokens if ending is Ending.COMPLETE else tokens[: script.fault_after_tokens]
+    pieces += [(first_s + index * step_s, answer.piece(token)) for index, token in enumerate(shown)]
+    if ending is Ending.COMPLETE:
+        pieces.append((last_s, answer.closing(finish_reason)))
+        if usage_chunk:
+            pieces.append((last_s, answer.usage(usage)))
+        pieces.append((last_s, DONE))
+    return Plan(200, SSE_HEADERS, first_s, tuple(pieces), ending)
+
+
+def count_prompt_tokens(endpoint: Endpoint, payload: Mapping[str, Any]) -> int:
+    """Words of the prompt, with a few for the chat template."""
+    if endpoint is Endpoint.COMPLETIONS:
+        return len(_TOKEN.findall(last_user_text(endpoint, payload)))
+    messages = payload.get("messages")
+    return sum(
+        _TOKENS_PER_MESSAGE + len(_TOKEN.findall(content_text(message.get("content"))))
+        for message in (messages if isinstance(messages, list) else [])
+        if isinstance(message, Mapping)
+    )
+
+
+def _fault(script: Script, number: int, chance: float) -> Fault:
+    if script.fault is Fault.NONE:
+        return Fault.NONE
+    always = not script.fault_calls and not script.fault_rate
+    strikes = always or number in script.fault_calls or chance < script.fault_rate
+    return script.fault if strikes else Fault.NONE
+
+
+def _tokens(script: Script, model: str, endpoint: Endpoint, payload: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The tokens of the answer and why it ends there."""
+    # Not str.format: a prompt may hold braces.
+    text = script.reply.replace("{model}", model).replace("{prompt}", last_user_text(endpoint, payload))
+    tokens = _TOKEN.findall(text)
+    if script.completion_tokens is not None and tokens:
+        if len(tokens) < script.completion_tokens:
+            spaced = [token if token[0].isspace() else f" {token}" for token in tokens]
+            tokens += islice(cycle(spaced), script.completion_tokens - len(tokens))
+        tokens = tokens[: script.completion_tokens]
+    stops = payload.get("stop")
+    text = "".join(tokens)
+    cuts = [
+        text.index(stop)
+        for stop in ([stops] if isinstance(stops, str) else stops or [])
+        if isinstance(stop, str) and stop and stop in text
+    ]
+    if cuts:
+        tokens = _TOKEN.findall(text[: min(cuts)])
+    limit = token_limit(payload)
+    if limit is not None and len(tokens) > limit:
+        return tokens[:limit], "length"
+    return tokens, "stop"
+
+
+def _error(
+    status: int,
+    message: str,
+    kind: str,
+    *,
+    param: str | None = None,
+    after_s: float = 0.0,
+    retry_after_s: int | None = None,
+) -> Plan:
+    body = error_body(message, kind, param=param)
+    headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
+    if retry_after_s is not None:
+        headers = (*headers, (b"retry-after", str(retry_after_s).encode()))
+    return Plan(status, headers, after_s, ((after_s, body),))
