@@ -1,1 +1,1 @@
-"""The decision: pure functions from a request and a pool snapshot to a `Decision`. No I/O, no clock, no hidden randomness."""
+"""The decision: pure functions from a request and a pool snapshot to a `Decision`. No I/O, no clock, no randomness."""

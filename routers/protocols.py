@@ -73,8 +73,10 @@ class Picker(Protocol):
 
 
 class Router(Protocol):
-    """The decision. `decide` is `select` after `assess`; the two stand apart so that the costly, load-free half may be
-    cached, and so that a sweep over weights assesses every prompt once.
+    """The decision: `decide` is `select` after `assess`.
+
+    The two stand apart so that the costly, load-free half may be cached, and so that a sweep over weights assesses
+    every prompt once.
     """
 
     @property

@@ -169,7 +169,7 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An expert with what is known, what is estimated and how it scored (`utility` is None when a filter dropped it)."""
+    """An expert: what is known, what is estimated and how it scored (`utility` is None when a filter dropped it)."""
 
     spec: ExpertSpec
     state: ExpertState

@@ -1,0 +1,229 @@
+"""A fitted router on disk: safetensors and a JSON manifest, never pickle.
+
+    DIR/manifest.json         format, router id, hashes of the other files, training data, metrics, thresholds
+    DIR/weights.safetensors   every array
+    DIR/tokenizer.json        only where the embedder has a tokenizer of its own
+
+The artefact hash is the SHA-256 of the manifest without that one field, written canonically; the manifest holds the
+hashes of the other files, so it covers every byte. Loading needs numpy, safetensors and tokenizers alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from routers.classifiers.knn import KnnClassifier
+from routers.classifiers.linear import LinearClassifier
+from routers.embed import StorableEmbedder, restore_embedder
+from routers.errors import ArtifactError, EmbedderError
+from routers.estimators.quality import BlendedQuality
+from routers.estimators.tokens import CompletionTokens
+from routers.two_stage import TwoStageRouter
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+TOKENIZER = "tokenizer.json"
+
+#: The artefact that ships with the package, under the name `default`.
+DEFAULT_NAME = "default"
+DEFAULT_DIR = Path(__file__).parent / "default_artifact"
+
+
+@dataclass(frozen=True, slots=True)
+class RouterParts:
+    """Everything a router artefact holds.
+
+    Attributes:
+        name: Name and version of the router.
+        embedder: Text to vector.
+        classifier: Stage 1.
+        quality: Predicted quality per expert.
+        tokens: Answer lengths, None where the training data had none.
+        training: What it was trained on: tables with hashes and counts, seed, versions. JSON-able.
+        metrics: Held-out figures. JSON-able; null where undefined.
+    """
+
+    name: str
+    embedder: StorableEmbedder
+    classifier: LinearClassifier | KnnClassifier
+    quality: BlendedQuality
+    tokens: CompletionTokens | None = None
+    training: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    metrics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def router(self, *, uncertain_to_generalist: bool = True) -> TwoStageRouter:
+        """The router in memory; its hash is the one it has when saved."""
+        return _assemble(self, str(_pack(self)[0]["artifact_hash"]), uncertain_to_generalist)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedArtifact:
+    """A router together with what its manifest says."""
+
+    router: TwoStageRouter
+    manifest: Mapping[str, Any]
+
+
+def save_router(directory: Path, parts: RouterParts) -> str:
+    """Write an artefact; the folder is made, files of an earlier one are replaced.
+
+    Returns:
+        The artefact hash.
+    """
+    manifest, files = _pack(parts)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    (directory / MANIFEST).write_text(
+        json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+    )
+    return str(manifest["artifact_hash"])
+
+
+def load_router(path_or_name: str | Path, *, uncertain_to_generalist: bool = True) -> TwoStageRouter:
+    """The router of an artefact.
+
+    Args:
+        path_or_name: A folder, or `default` for the artefact shipped with the package.
+        uncertain_to_generalist: Whether uncertain prompts go to generalists first.
+
+    Raises:
+        ArtifactError: It is absent, damaged, of another format, or needs what is not installed.
+    """
+    return load_artifact(path_or_name, uncertain_to_generalist=uncertain_to_generalist).router
+
+
+def load_artifact(path_or_name: str | Path, *, uncertain_to_generalist: bool = True) -> LoadedArtifact:
+    """The router of an artefact and its manifest. As `load_router`.
+
+    Raises:
+        ArtifactError: As `load_router`.
+    """
+    directory = DEFAULT_DIR if str(path_or_name) == DEFAULT_NAME else Path(path_or_name)
+    manifest = read_manifest(directory)
+    for name, expected in manifest["files"].items():
+        _check_file(directory, name, expected)
+    try:
+        tensors = load_file(directory / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{directory / WEIGHTS} cannot be read: {error}") from error
+    try:
+        parts = _unpack(manifest, tensors, directory)
+    except EmbedderError as error:
+        raise ArtifactError(f"{directory}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{directory / MANIFEST} and {WEIGHTS} do not fit together: {error!r}") from error
+    return LoadedArtifact(_assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist), manifest)
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of an artefact, with its format and its own hash checked.
+
+    Raises:
+        ArtifactError: As `load_router`.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"no router artefact at {directory}: {MANIFEST} is missing") from error
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise ArtifactError(f"{path} is not a router manifest")
+    if manifest["format"] != FORMAT:
+        raise ArtifactError(f"{path} has format {manifest['format']!r}; this version reads format {FORMAT}")
+    if not isinstance(manifest.get("files"), dict) or WEIGHTS not in manifest["files"]:
+        raise ArtifactError(f"{path} does not name {WEIGHTS} among its files")
+    if manifest.get("artifact_hash") != _manifest_hash(manifest):
+        raise ArtifactError(f"{path} was changed after it was written: its artefact hash does not hold")
+    return manifest
+
+
+def _assemble(parts: RouterParts, artifact_hash: str, uncertain_to_generalist: bool) -> TwoStageRouter:
+    return TwoStageRouter(
+        id=parts.name,
+        artifact_hash=artifact_hash,
+        embedder=parts.embedder,
+        classifier=parts.classifier,
+        quality=parts.quality,
+        tokens=parts.tokens,
+        uncertain_to_generalist=uncertain_to_generalist,
+    )
+
+
+def _pack(parts: RouterParts) -> tuple[dict[str, Any], dict[str, bytes]]:
+    tensors: dict[str, npt.NDArray[Any]] = {**parts.embedder.tensors(), **parts.classifier.tensors()}
+    tensors.update(parts.quality.tensors())
+    if parts.tokens is not None:
+        tensors.update(parts.tokens.tensors())
+    files = {WEIGHTS: save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})}
+    tokenizer = parts.embedder.tokenizer_json()
+    if tokenizer is not None:
+        files[TOKENIZER] = tokenizer.encode()
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "router": parts.name,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        "categories": list(parts.classifier.categories),
+        "experts": list(parts.quality.experts),
+        "embedder": dict(parts.embedder.spec()),
+        "classifier": dict(parts.classifier.spec()),
+        "quality": dict(parts.quality.spec()),
+        "tokens": None if parts.tokens is None else dict(parts.tokens.spec()),
+        "training": dict(parts.training),
+        "metrics": dict(parts.metrics),
+    }
+    manifest["artifact_hash"] = _manifest_hash(manifest)
+    return manifest, files
+
+
+def _manifest_hash(manifest: Mapping[str, Any]) -> str:
+    covered = {key: value for key, value in manifest.items() if key != "artifact_hash"}
+    canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _check_file(directory: Path, name: str, expected: str) -> None:
+    if Path(name).name != name:
+        raise ArtifactError(f"{directory / MANIFEST} names a file outside its folder: {name!r}")
+    path = directory / name
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if found != expected:
+        raise ArtifactError(f"{path} is damaged or not the one its manifest names: SHA-256 {found[:12]}…")
+
+
+def _unpack(manifest: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], directory: Path) -> RouterParts:
+    tokenizer = (directory / TOKENIZER).read_text("utf-8") if TOKENIZER in manifest["files"] else None
+    kind = manifest["classifier"]["kind"]
+    classifiers: dict[str, type[LinearClassifier] | type[KnnClassifier]] = {
+        LinearClassifier.kind: LinearClassifier,
+        KnnClassifier.kind: KnnClassifier,
+    }
+    if kind not in classifiers:
+        raise ValueError(f"unknown classifier kind {kind!r}")
+    return RouterParts(
+        name=str(manifest["router"]),
+        embedder=restore_embedder(manifest["embedder"], tensors, tokenizer),
+        classifier=classifiers[kind].from_parts(manifest["classifier"], tensors),
+        quality=BlendedQuality.from_parts(manifest["quality"], tensors),
+        tokens=None if manifest["tokens"] is None else CompletionTokens.from_parts(manifest["tokens"], tensors),
+        training=manifest["training"],
+        metrics=manifest["metrics"],
+    )

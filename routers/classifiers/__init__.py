@@ -1,0 +1,1 @@
+"""Stage 1: the category of a prompt, with its uncertainty."""

@@ -1,0 +1,117 @@
+"""Stage 1 as a softmax over fine classes, summed into categories, with a calibrated temperature.
+
+    z = (W v + b) / T,   p_k = exp z_k / Σ_j exp z_j,   p(c|x) = Σ_{k in c} p_k
+
+Fine classes are what the training labels tell apart (an intent, a subject); categories are what routing cares about.
+Summing fine classes keeps the posterior a probability, and the largest *fine* probability tells the unknown from the
+known better than the largest category probability does (CLINC150: benchmarks.md, "Category stage").
+T is fitted on validation data (temperature scaling, Guo et al. 2017, arXiv 1706.04599).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from routers.classifiers.uncertainty import Thresholds, classification
+from routers.types import Classification, FloatArray
+
+
+class LinearClassifier:
+    """A multinomial logistic classifier.
+
+    Args:
+        categories: Names of the categories, C of them.
+        weights: Shape (K, dim), rows ordered by category.
+        bias: Shape (K,).
+        category_of: Index of each fine class's category, ascending, every category at least once, shape (K,).
+        temperature: Divides the logits.
+        thresholds: Where certainty ends. The scope score is the largest fine probability.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self,
+        categories: Sequence[str],
+        weights: FloatArray,
+        bias: FloatArray,
+        category_of: npt.NDArray[np.int64],
+        *,
+        temperature: float,
+        thresholds: Thresholds,
+    ) -> None:
+        if temperature <= 0:
+            raise ValueError(f"temperature {temperature} is not positive")
+        starts = np.flatnonzero(np.diff(category_of, prepend=-1))
+        if not np.array_equal(category_of[starts], np.arange(len(categories))):
+            raise ValueError("fine classes must be ordered by category and leave none out")
+        self._categories = tuple(categories)
+        self._weights = weights
+        self._bias = bias
+        self._category_of = category_of
+        self._starts = starts
+        self._temperature = temperature
+        self.thresholds = thresholds
+        self._scaled = np.ascontiguousarray(weights / temperature, dtype=np.float32)
+        self._scaled_bias = np.asarray(bias / temperature, dtype=np.float32)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names in the posterior's order."""
+        return self._categories
+
+    def posteriors(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Classify many prompts at once.
+
+        Args:
+            vectors: Shape (n, dim).
+
+        Returns:
+            Posterior over categories, shape (n, C), and the scope score, shape (n,).
+        """
+        logits = vectors @ self._scaled.T + self._scaled_bias
+        logits -= logits.max(axis=1, keepdims=True)
+        fine = np.exp(logits)
+        fine /= fine.sum(axis=1, keepdims=True)
+        return np.add.reduceat(fine, self._starts, axis=1), fine.max(axis=1)
+
+    def classify(self, vector: FloatArray) -> Classification:
+        """Classify one prompt, vector of shape (dim,)."""
+        posterior, scope = self.posteriors(vector[None, :])
+        return classification(
+            dict(zip(self._categories, posterior[0].tolist(), strict=True)), float(scope[0]), self.thresholds
+        )
+
+    def spec(self) -> Mapping[str, Any]:
+        """What a manifest says of this classifier."""
+        return {
+            "kind": self.kind,
+            "categories": list(self._categories),
+            "temperature": self._temperature,
+            "max_entropy": self.thresholds.max_entropy,
+            "min_scope": self.thresholds.min_scope,
+        }
+
+    def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What an artefact stores of this classifier."""
+        return {
+            "classifier.weights": self._weights,
+            "classifier.bias": self._bias,
+            "classifier.category_of": self._category_of,
+        }
+
+    @classmethod
+    def from_parts(cls, spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> LinearClassifier:
+        """The inverse of `spec` and `tensors`."""
+        return cls(
+            [str(name) for name in spec["categories"]],
+            tensors["classifier.weights"],
+            tensors["classifier.bias"],
+            tensors["classifier.category_of"],
+            temperature=float(spec["temperature"]),
+            thresholds=Thresholds(float(spec["max_entropy"]), float(spec["min_scope"])),
+        )

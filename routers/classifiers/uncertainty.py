@@ -1,0 +1,50 @@
+"""When does stage 1 not know? Entropy of the posterior, and resemblance to nothing it was trained on.
+
+Entropy: H(x) = -Σ_c p_c log p_c in nats; above a threshold chosen on validation data the prompt is "uncertain" and a
+generalist should answer (Composition of Experts, arXiv 2412.01868; papers.md §2.2, C4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from routers.types import Classification
+
+OUT_OF_SCOPE = "out_of_scope"
+UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where certainty ends; both chosen on validation data and kept in the artefact.
+
+    Attributes:
+        max_entropy: Entropy in nats above which a prompt is uncertain.
+        min_scope: Scope score (the classifier says what it is) below which a prompt is out of scope.
+    """
+
+    max_entropy: float
+    min_scope: float
+
+
+def entropy_nats(posterior: Sequence[float]) -> float:
+    """-Σ p log p in nats; 0 log 0 counts as 0."""
+    return -sum(p * math.log(p) for p in posterior if p > 0.0)
+
+
+def classification(posterior: Mapping[str, float], scope: float, thresholds: Thresholds) -> Classification:
+    """Put a posterior and a scope score into words."""
+    entropy = entropy_nats(list(posterior.values()))
+    out_of_scope = scope < thresholds.min_scope
+    uncertain = out_of_scope or entropy > thresholds.max_entropy
+    if out_of_scope:
+        category = OUT_OF_SCOPE
+    elif uncertain:
+        category = UNCERTAIN
+    else:
+        category = max(posterior, key=posterior.__getitem__)
+    return Classification(
+        posterior=posterior, category=category, entropy=entropy, out_of_scope=out_of_scope, uncertain=uncertain
+    )

@@ -1,0 +1,50 @@
+"""Text to vector. `restore_embedder` brings back what an artefact's manifest names; heavy kinds load lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy.typing as npt
+
+from routers.errors import EmbedderError
+from routers.protocols import Embedder
+
+#: The kinds an artefact may name.
+KINDS = ("static", "sentence_transformers")
+
+
+@runtime_checkable
+class StorableEmbedder(Embedder, Protocol):
+    """An embedder that an artefact can hold."""
+
+    def spec(self) -> Mapping[str, Any]:
+        """JSON-able description with the key `kind`."""
+
+    def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Arrays to store, names starting with `embed.`."""
+
+    def tokenizer_json(self) -> str | None:
+        """The tokenizer's file, None when it has none of its own."""
+
+
+def restore_embedder(
+    spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], tokenizer_json: str | None
+) -> StorableEmbedder:
+    """The embedder an artefact describes.
+
+    Raises:
+        EmbedderError: Of an unknown kind, without its tokenizer, or its extra or model is missing.
+    """
+    kind = spec.get("kind")
+    if kind == "static":
+        from routers.embed.static import StaticEmbedder
+
+        if tokenizer_json is None:
+            raise EmbedderError("a static embedder needs its tokenizer.json")
+        return StaticEmbedder.from_parts(spec, tensors, tokenizer_json)
+    if kind == "sentence_transformers":
+        from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+
+        return SentenceTransformersEmbedder(str(spec["name"]), max_chars=int(spec["max_chars"]))
+    raise EmbedderError(f"unknown embedder kind {kind!r}; known: {', '.join(KINDS)}")

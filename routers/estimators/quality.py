@@ -1,0 +1,219 @@
+"""Predicted quality per expert: independent heads (Tryage, arXiv 2308.11601; papers.md §1.6), blended and shrunk.
+
+    q̂_n(x) = μ_n + w_cat (Σ_c p(c|x) m_nc - μ_n) + w_lin (W_n v + b_n - μ_n) + w_knn (ȳ_n(N_k(x)) - μ_n)
+
+μ_n is the expert's mean quality, m_nc its mean in category c, drawn to μ_n where there is little evidence, (W_n, b_n)
+its ridge regression on the embedding, ȳ_n(N_k) its mean over the k nearest training prompts. The blend weights are
+one set per artefact, chosen by cross-validation (stacking, Breiman 1996); they sum to at most 1, and what is missing
+to 1 stays on μ_n: with thin evidence the router falls back to the best single expert, never below it by design.
+
+Every head stands alone, so adding or removing an expert never moves another's prediction, and restriction to a subset
+of the pool is exact (MoE², papers.md §3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experts.spec import Source
+from routers.types import Classification, FloatArray, Quality
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryMeans:
+    """Mean quality per expert and category.
+
+    Attributes:
+        mean: Drawn to the expert's mean where evidence is thin, shape (m, C).
+        error: Standard error of that mean, shape (m, C).
+    """
+
+    mean: FloatArray
+    error: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHeads:
+    """One regression per expert on the embedding: `weights` of shape (m, dim), `bias` of shape (m,)."""
+
+    weights: FloatArray
+    bias: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Training prompts to look among.
+
+    Attributes:
+        vectors: Unit rows, float32, shape (n, dim).
+        scores: Centred scores `y - μ` with 0 where none was observed, float32, shape (n, m).
+        observed: 1 where a score was observed, float32, shape (n, m).
+        k: Neighbours asked.
+    """
+
+    vectors: FloatArray
+    scores: FloatArray
+    observed: FloatArray
+    k: int
+
+    def deviations(self, vectors: FloatArray) -> FloatArray:
+        """Mean centred score of the k nearest, for vectors of shape (n, dim); shape (n, m); 0 without evidence."""
+        k = min(self.k, len(self.vectors))
+        cosines = vectors @ self.vectors.T
+        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        seen = self.observed[nearest].sum(axis=1)
+        total = self.scores[nearest].sum(axis=1)
+        return np.asarray(np.divide(total, seen, out=np.zeros_like(total), where=seen > 0), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class BlendWeights:
+    """How much each view of a prompt counts; each at least 0, together at most 1."""
+
+    category: float = 0.0
+    linear: float = 0.0
+    neighbours: float = 0.0
+
+
+class BlendedQuality:
+    """Predicted quality from category means, regression heads and neighbours.
+
+    Args:
+        experts: Artefact names of the experts, m of them.
+        categories: The classifier's categories, C of them.
+        base: Mean quality per expert, shape (m,).
+        weights: The blend; a view with weight 0 may be absent.
+        category: Category means, or None.
+        linear: Regression heads, or None.
+        neighbours: Training prompts, or None.
+    """
+
+    kind = "blend"
+
+    def __init__(
+        self,
+        experts: Sequence[str],
+        categories: Sequence[str],
+        base: FloatArray,
+        weights: BlendWeights,
+        *,
+        category: CategoryMeans | None = None,
+        linear: LinearHeads | None = None,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        given = {"category": category, "linear": linear, "neighbours": neighbours}
+        for name, part in given.items():
+            weight = getattr(weights, name)
+            if weight < 0 or (weight > 0 and part is None):
+                raise ValueError(f"blend weight {name}={weight} needs its part, and must not be negative")
+        self._experts = tuple(experts)
+        self._categories = tuple(categories)
+        self._base = base
+        self._weights = weights
+        self._category = category
+        self._linear = linear
+        self._neighbours = neighbours
+        # Second moments per category: the law of total variance then costs one product per prompt.
+        self._moments = None if category is None else (category.error**2 + category.mean**2).astype(np.float32)
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Names of the experts that have a head."""
+        return self._experts
+
+    def predict(self, vectors: FloatArray, posteriors: FloatArray) -> FloatArray:
+        """Predicted quality of many prompts.
+
+        Args:
+            vectors: Shape (n, dim).
+            posteriors: Shape (n, C).
+
+        Returns:
+            Shape (n, m), within [0, 1].
+        """
+        out = np.broadcast_to(self._base, (len(vectors), len(self._base))).astype(np.float32)
+        if self._category is not None and self._weights.category:
+            out += self._weights.category * (posteriors @ self._category.mean.T - self._base)
+        if self._linear is not None and self._weights.linear:
+            heads = vectors @ self._linear.weights.T + self._linear.bias
+            out += self._weights.linear * (heads - self._base)
+        if self._neighbours is not None and self._weights.neighbours:
+            out += self._weights.neighbours * self._neighbours.deviations(vectors)
+        return np.clip(out, 0.0, 1.0, out=out)
+
+    def estimate(self, vector: FloatArray, classification: Classification) -> Mapping[str, Quality]:
+        """Artefact name of an expert -> predicted quality.
+
+        The uncertainty is that of the category view, by the law of total variance: the standard errors of the
+        category means plus the spread of the means over the posterior. NaN when the artefact has no category view.
+        """
+        posterior = np.fromiter(
+            (classification.posterior[name] for name in self._categories), np.float32, len(self._categories)
+        )
+        means = self.predict(vector[None, :], posterior[None, :])[0].tolist()
+        if self._category is None or self._moments is None:
+            stds = [float("nan")] * len(means)
+        else:
+            variance = self._moments @ posterior - (self._category.mean @ posterior) ** 2
+            stds = np.sqrt(np.maximum(variance, 0.0)).tolist()
+        measured = Source.MEASURED
+        return {name: Quality(mean, std, measured) for name, mean, std in zip(self._experts, means, stds, strict=True)}
+
+    def spec(self) -> Mapping[str, Any]:
+        """What a manifest says of these heads."""
+        return {
+            "kind": self.kind,
+            "experts": list(self._experts),
+            "categories": list(self._categories),
+            "blend": {
+                "category": self._weights.category,
+                "linear": self._weights.linear,
+                "neighbours": self._weights.neighbours,
+            },
+            "neighbours_k": None if self._neighbours is None else self._neighbours.k,
+        }
+
+    def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What an artefact stores of these heads."""
+        out: dict[str, npt.NDArray[Any]] = {"quality.base": self._base}
+        if self._category is not None:
+            out["quality.category.mean"] = self._category.mean
+            out["quality.category.error"] = self._category.error
+        if self._linear is not None:
+            out["quality.linear.weights"] = self._linear.weights
+            out["quality.linear.bias"] = self._linear.bias
+        if self._neighbours is not None:
+            out["quality.neighbours.vectors"] = self._neighbours.vectors.astype(np.float16)
+            out["quality.neighbours.scores"] = self._neighbours.scores.astype(np.float16)
+            out["quality.neighbours.observed"] = self._neighbours.observed.astype(np.uint8)
+        return out
+
+    @classmethod
+    def from_parts(cls, spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> BlendedQuality:
+        """The inverse of `spec` and `tensors`."""
+        category = linear = neighbours = None
+        if "quality.category.mean" in tensors:
+            category = CategoryMeans(tensors["quality.category.mean"], tensors["quality.category.error"])
+        if "quality.linear.weights" in tensors:
+            linear = LinearHeads(tensors["quality.linear.weights"], tensors["quality.linear.bias"])
+        if "quality.neighbours.vectors" in tensors:
+            neighbours = Neighbours(
+                tensors["quality.neighbours.vectors"].astype(np.float32),
+                tensors["quality.neighbours.scores"].astype(np.float32),
+                tensors["quality.neighbours.observed"].astype(np.float32),
+                int(spec["neighbours_k"]),
+            )
+        return cls(
+            [str(name) for name in spec["experts"]],
+            [str(name) for name in spec["categories"]],
+            tensors["quality.base"],
+            BlendWeights(**{key: float(value) for key, value in spec["blend"].items()}),
+            category=category,
+            linear=linear,
+            neighbours=neighbours,
+        )

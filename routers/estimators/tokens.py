@@ -1,0 +1,66 @@
+"""How long will the answer be? Mean and 95 % quantile per expert and category, mixed by the posterior.
+
+    E[l_out] = Σ_c p(c|x) mean_nc,     l_out^95 = κ Σ_c p(c|x) q95_nc
+
+A mixture of quantiles is not the quantile of the mixture; κ >= 1 is fitted on held-out prompts so that at most 5 % of
+answers are longer. Cells without enough answers take the expert's own figures over all categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from routers.types import Classification, FloatArray
+
+#: Mean and 95 % quantile where nothing at all is known of an expert's answers: a typical chat answer, and a long one.
+#: (Azure's conversation trace of 2023 has a mean of 211 generated tokens; papers' chat sets have 95 % below 1,024.)
+UNKNOWN_COMPLETION_TOKENS = (256.0, 1024.0)
+
+
+class CompletionTokens:
+    """Predicted answer lengths.
+
+    Args:
+        experts: Artefact names, m of them.
+        categories: The classifier's categories, C of them.
+        mean: Tokens, shape (m, C).
+        q95: Tokens, shape (m, C), κ already multiplied in.
+    """
+
+    def __init__(self, experts: Sequence[str], categories: Sequence[str], mean: FloatArray, q95: FloatArray) -> None:
+        self._experts = tuple(experts)
+        self._categories = tuple(categories)
+        self._mean = mean
+        self._q95 = q95
+        self._stacked = np.concatenate([mean, q95]).astype(np.float32)
+
+    def estimate(self, classification: Classification) -> Mapping[str, tuple[float, float]]:
+        """Artefact name -> (expected, 95 % quantile) in tokens."""
+        posterior = np.fromiter(
+            (classification.posterior[name] for name in self._categories), np.float32, len(self._categories)
+        )
+        values = (self._stacked @ posterior).tolist()
+        count = len(self._experts)
+        return {name: (values[i], max(values[i], values[count + i])) for i, name in enumerate(self._experts)}
+
+    def spec(self) -> Mapping[str, Any]:
+        """What a manifest says of these predictions."""
+        return {"experts": list(self._experts), "categories": list(self._categories)}
+
+    def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What an artefact stores of these predictions."""
+        return {"tokens.mean": self._mean, "tokens.q95": self._q95}
+
+    @classmethod
+    def from_parts(cls, spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> CompletionTokens:
+        """The inverse of `spec` and `tensors`."""
+        return cls(
+            [str(name) for name in spec["experts"]],
+            [str(name) for name in spec["categories"]],
+            tensors["tokens.mean"],
+            tensors["tokens.q95"],
+        )

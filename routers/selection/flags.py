@@ -1,0 +1,110 @@
+"""Goals written into the prompt, `[Flag: smallest model]` (Tryage, arXiv 2308.11601; papers.md §1.2).
+
+A flag moves prices, except the security flag, which is a mask. Flags are stripped before anything reads the prompt,
+and one that nobody knows is reported, never ignored: it stays out of the text, and the caller is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from routers.types import Budget, Flag
+
+FLAG_PATTERN = re.compile(r"\[\s*flag\s*:\s*([^\]]+)\]", re.IGNORECASE)
+
+#: A flagged goal outweighs predicted quality, which is at most 1, and still leaves quality to break near-ties.
+FLAG_WEIGHT = 10.0
+
+#: Other ways to write a flag. Keys are lower case with single spaces.
+ALIASES: Mapping[str, Flag] = MappingProxyType(
+    {
+        **{flag.value: flag for flag in Flag},
+        "smallest": Flag.SMALLEST,
+        "small": Flag.SMALLEST,
+        "small model": Flag.SMALLEST,
+        "newest": Flag.NEWEST,
+        "newest model": Flag.NEWEST,
+        "latest": Flag.NEWEST,
+        "latest model": Flag.NEWEST,
+        "recent": Flag.NEWEST,
+        "most recent model": Flag.NEWEST,
+        "private": Flag.SECURE,
+        "secure/private": Flag.SECURE,
+        "privacy": Flag.SECURE,
+        "local": Flag.SECURE,
+        "local only": Flag.SECURE,
+        "fast": Flag.FASTEST,
+        "fastest model": Flag.FASTEST,
+        "cheap": Flag.CHEAPEST,
+        "cheapest model": Flag.CHEAPEST,
+        "green": Flag.GREENEST,
+        "least energy": Flag.GREENEST,
+        "best": Flag.BEST,
+        "best model": Flag.BEST,
+        "highest quality": Flag.BEST,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFlags:
+    """What was found in a text.
+
+    Attributes:
+        flags: Known flags in order of appearance, each once.
+        text: The text without any flag, known or not.
+        unknown: What stood in flags nobody knows, as written.
+    """
+
+    flags: tuple[Flag, ...]
+    text: str
+    unknown: tuple[str, ...]
+
+
+def parse_flags(text: str) -> ParsedFlags:
+    """Find and strip all flags. A flag may hold several goals, separated by commas."""
+    if "[" not in text:
+        return ParsedFlags((), text, ())
+    flags: list[Flag] = []
+    unknown: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        for part in match.group(1).split(","):
+            words = " ".join(part.split())
+            flag = ALIASES.get(words.lower())
+            if flag is None:
+                if words and words not in unknown:
+                    unknown.append(words)
+            elif flag not in flags:
+                flags.append(flag)
+        return ""
+
+    stripped = FLAG_PATTERN.sub(take, text)
+    if stripped == text:
+        return ParsedFlags((), text, ())
+    return ParsedFlags(tuple(flags), stripped.strip(), tuple(unknown))
+
+
+def apply_flags(budget: Budget, flags: Iterable[Flag]) -> Budget:
+    """The budget with the flags' prices (λ = 10 on the flagged constraint) and masks set; nothing is ever loosened.
+
+    `best quality` sets every price to 0, then the other flags apply.
+    """
+    given = set(flags)
+    weights = budget.weights
+    if Flag.BEST in given:
+        weights = replace(weights, latency=0.0, energy=0.0, cost=0.0, size=0.0, recency=0.0)
+    if Flag.SMALLEST in given:
+        weights = replace(weights, size=max(weights.size, FLAG_WEIGHT))
+    if Flag.NEWEST in given:
+        weights = replace(weights, recency=max(weights.recency, FLAG_WEIGHT))
+    if Flag.FASTEST in given:
+        weights = replace(weights, latency=max(weights.latency, FLAG_WEIGHT))
+    if Flag.CHEAPEST in given:
+        weights = replace(weights, cost=max(weights.cost, FLAG_WEIGHT))
+    if Flag.GREENEST in given:
+        weights = replace(weights, energy=max(weights.energy, FLAG_WEIGHT))
+    return replace(budget, weights=weights, local_only=budget.local_only or Flag.SECURE in given)
