@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import math
 import signal
 import socket
@@ -14,6 +15,8 @@ import uvicorn
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 2048
 #: Longer than the idle time of the usual load balancers, so that they close first and never send into a closed one.
@@ -99,14 +102,24 @@ def serve_here(
     Returns:
         The exit status: 0 after a shutdown that was asked for.
     """
+    logging.config.dictConfig(logging_config)
     stopping = _Stopping()
     # uvicorn raises the signal that ended it once more when it is done. These handlers receive it: a shutdown that was
     # asked for is a success. Before uvicorn listens, they simply end the process.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, stopping.on_signal)
+    # What the composition root needs is loaded by the processes that serve, not by a supervisor.
+    from experts.errors import ExpertMisconfigured
     from gateway.app import create_app
+    from gateway.settings import SettingsError
+    from routers.errors import ArtifactError
 
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except (SettingsError, ArtifactError, ExpertMisconfigured) as error:
+        # The operator's to mend: a sentence says more than a traceback.
+        _log.error("cannot start: %s", error)
+        return STARTUP_FAILED
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -119,7 +132,7 @@ def serve_here(
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.server.graceful_shutdown_s),
-        log_config=logging_config,
+        log_config=None,
     )
     server = _Server(config, _with_lifeline(stopping, on_ready, stop_when_closed))
     stopping.server = server
@@ -161,7 +174,7 @@ def _with_lifeline(
         def readable() -> None:
             # The supervisor never writes after the settings: readable means that it is gone.
             loop.remove_reader(lifeline)
-            logging.getLogger(__name__).warning("the supervisor is gone; stopping")
+            _log.warning("the supervisor is gone; stopping")
             stopping.on_lifeline()
 
         loop.add_reader(lifeline, readable)

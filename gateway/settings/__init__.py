@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from gateway.settings.base import SettingsError
+from gateway.settings.expert import Backend, ExpertSettings
 from gateway.settings.load import load_settings
-from gateway.settings.pool import Backend, ExpertSettings, PoolSettings
+from gateway.settings.pool import PoolSettings
 from gateway.settings.tree import (
     AuthSettings,
     BudgetSettings,

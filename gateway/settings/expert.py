@@ -1,13 +1,15 @@
-"""Settings of the pool: which experts there are, what they can do, and how to reach them."""
+"""Settings of one expert: what it is, what it can do, and how to reach it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -21,6 +23,15 @@ from experts.spec import (
     Source,
 )
 from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from gateway.settings.problems import TreeProblems
+from gateway.settings.yaml_source import Path
+
+#: Headers that would carry a secret or that the connection itself sets.
+_FORBIDDEN_HEADERS: Final = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "host", "content-length", "connection"}
+    | {"transfer-encoding", "upgrade", "te", "trailer"}
+)
+_HEADER_NAME: Final = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
 
 class Backend(StrEnum):
@@ -114,7 +125,7 @@ class ExpertSettings(Node):
     `${NAME}` and `${NAME:-default}` are taken from the environment."""
     api_key_env: EnvName | None = None
     """Environment variable that holds the API key. Keys never stand in the file."""
-    api_key_file: Path | None = None
+    api_key_file: FilePath | None = None
     """File that holds the API key, relative to the settings file."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Further headers for every call to this expert. No secrets: use `api_key_env`."""
@@ -129,12 +140,28 @@ class ExpertSettings(Node):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
+        problems: list[tuple[Path, str]] = []
         if self.name == "auto":
-            raise ValueError("the name 'auto' is reserved for the router")
+            problems.append((("name",), "'auto' is reserved for the router"))
         if self.backend is Backend.OPENAI_HTTP and self.base_url is None:
-            raise ValueError("backend openai_http needs base_url")
+            problems.append((("base_url",), "is missing; backend openai_http needs it"))
+        if self.base_url is not None and (problem := _address_problem(self.base_url)):
+            problems.append((("base_url",), problem))
         if self.api_key_env is not None and self.api_key_file is not None:
-            raise ValueError("state api_key_env or api_key_file, not both")
+            problems.append((("api_key_file",), "state api_key_env or api_key_file, not both"))
+        problems += [
+            (("headers", name), problem)
+            for name, value in self.headers.items()
+            if (problem := _header_problem(name, value))
+        ]
+        if (
+            self.params_active_b is not None
+            and self.params_total_b is not None
+            and self.params_active_b > self.params_total_b
+        ):
+            problems.append((("params_active_b",), "cannot be more than params_total_b"))
+        if problems:
+            raise TreeProblems(problems)
         return self
 
     def spec(self) -> ExpertSpec:
@@ -171,10 +198,30 @@ class ExpertSettings(Node):
         return read_secret(f"pool: expert '{self.name}': api key", self.api_key_env, self.api_key_file, env)
 
 
-class PoolSettings(Node):
-    """The experts one may call."""
+def _address_problem(url: str) -> str | None:
+    """Why an address cannot be used, None when it can."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"is not an address: {error}"
+    if parts.scheme not in {"http", "https"}:
+        return f"must begin with http:// or https://, got '{url}'"
+    if not parts.hostname or port == 0:
+        return f"names no server, got '{url}'"
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user or password; use api_key_env"
+    if parts.query or parts.fragment:
+        return "must not hold a query or a fragment"
+    return None
 
-    experts: tuple[ExpertSettings, ...] = ()
-    """The experts, in the order they are listed to clients."""
-    probe_interval_s: NonNegative = 15.0
-    """Seconds between two health probes of an expert; 0 for none (health is then known from calls alone)."""
+
+def _header_problem(name: str, value: str) -> str | None:
+    """Why a header may not be set, None when it may."""
+    if not _HEADER_NAME.match(name):
+        return "is not a header name"
+    if name.lower() in _FORBIDDEN_HEADERS:
+        return "may not be set here; keys go by api_key_env or api_key_file"
+    if not value.isascii() or any(ord(char) < 32 or ord(char) == 127 for char in value):
+        return "must be printable ASCII"
+    return None

@@ -26,6 +26,11 @@ class TreeProblems(ValueError):
 
 def describe(error: ValidationError, root: type[BaseModel], document: Document) -> list[tuple[Path, str]]:
     """Every problem as (path, sentence), in the file's order."""
+    return sorted(describe_items(error, root), key=lambda problem: document.line(problem[0]) or 0)
+
+
+def describe_items(error: ValidationError, root: type[BaseModel]) -> list[tuple[Path, str]]:
+    """Every problem as (path, sentence), in pydantic's order."""
     found: list[tuple[Path, str]] = []
     for item in error.errors(include_url=False):
         path = tuple(item["loc"])
@@ -34,7 +39,7 @@ def describe(error: ValidationError, root: type[BaseModel], document: Document) 
             found.extend((path + below, text) for below, text in cause.problems)
         else:
             found.append((path, _sentence(item["type"], item["msg"], path, item["input"], root)))
-    return sorted(found, key=lambda problem: document.line(problem[0]) or 0)
+    return found
 
 
 def located(path: Path, sentence: str, document: Document) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
 from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
 from gateway.settings.pool import PoolSettings
+from gateway.settings.problems import TreeProblems
+from gateway.settings.yaml_source import Path
 
 if TYPE_CHECKING:
     from routers.types import Budget
@@ -148,9 +150,14 @@ class ServerSettings(Node):
     @model_validator(mode="after")
     def _no_credentials_forwarded(self) -> Self:
         forbidden = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"}
-        for header in self.forward_headers:
-            if header.lower() in forbidden:
-                raise ValueError(f"forward_headers: '{header}' carries a caller's credentials and never travels on")
+        problems: list[tuple[Path, str]] = []
+        for index, header in enumerate(self.forward_headers):
+            if header != header.lower():
+                problems.append((("forward_headers", index), "must be lower case"))
+            elif header in forbidden:
+                problems.append((("forward_headers", index), "carries a caller's credentials and never travels on"))
+        if problems:
+            raise TreeProblems(problems)
         return self
 
 
@@ -161,7 +168,7 @@ class KeySettings(Node):
     """Who this is, for logs and metrics."""
     key_env: EnvName | None = None
     """Environment variable that holds the key."""
-    key_file: Path | None = None
+    key_file: FilePath | None = None
     """File that holds the key, relative to the settings file."""
     tenant: Name | None = None
     """Tenant the caller belongs to; the key's name when left out. Tenants never share sessions."""
@@ -194,6 +201,14 @@ class AuthSettings(Node):
     allow_anonymous: bool = False
     """Listen on other than loopback although there are no keys, because something in front checks callers."""
 
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        names = [key.name for key in self.keys]
+        twice = [index for index, name in enumerate(names) if name in names[:index]]
+        if twice:
+            raise TreeProblems([(("keys", i, "name"), f"'{names[i]}' is already the name of a key") for i in twice])
+        return self
+
 
 class LedgerSettings(Node):
     """The record of decisions and what became of them."""
@@ -202,7 +217,7 @@ class LedgerSettings(Node):
     """Decisions each process remembers itself, for `GET /v1/decisions/{id}` and `POST /v1/feedback`."""
     ttl_s: Positive = 3_600.0
     """Seconds a decision can be found through Redis, from any replica."""
-    path: Path | None = None
+    path: FilePath | None = None
     """JSONL file that finished outcomes are appended to, relative to the settings file; none when left out."""
 
 
@@ -225,3 +240,13 @@ class Settings(Node):
     """The HTTP side."""
     auth: AuthSettings = AuthSettings()
     """Who may call."""
+
+    @model_validator(mode="after")
+    def _asks_who_calls(self) -> Self:
+        if not self.server.loopback and not self.auth.keys and not self.auth.allow_anonymous:
+            sentence = (
+                f"'{self.server.host}' is open to other machines, and nobody is asked for a key: set auth.keys, or "
+                "auth.allow_anonymous: true where something in front checks callers"
+            )
+            raise TreeProblems([(("server", "host"), sentence)])
+        return self

@@ -1,0 +1,72 @@
+"""`pointsman check-config` and `pointsman config-schema`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+
+@click.command("check-config")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--keys", is_flag=True, help="Also check that every key the file refers to is there.")
+def check_config(file: Path, *, keys: bool) -> None:
+    """Check a settings file and say everything that is wrong with it.
+
+    Exits with 1 when something is.
+    """
+    from gateway.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings(file, os.environ)
+        if keys:
+            _check_keys(settings)
+    except SettingsError as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(1) from None
+    experts = settings.pool.experts
+    click.echo(f"{file}: OK")
+    for expert in experts:
+        click.echo(f"  {expert.name}: {expert.backend.value}{f' at {expert.base_url}' if expert.base_url else ''}")
+    if not any(expert.generalist for expert in experts):
+        click.echo("  note: no expert is a generalist; prompts the router is unsure of go where they score best")
+
+
+def _check_keys(settings: Settings) -> None:
+    """Read every key that is referred to.
+
+    Raises:
+        SettingsError: Some are not there.
+    """
+    from gateway.settings import SettingsError
+
+    problems: list[str] = []
+    readers = [expert.api_key for expert in settings.pool.experts] + [key.key for key in settings.auth.keys]
+    for read in readers:
+        try:
+            read(os.environ)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+
+
+@click.command("config-schema")
+def config_schema() -> None:
+    """Print the JSON schema of the settings file, for editors."""
+    click.echo(schema_text(), nl=False)
+
+
+def schema_text() -> str:
+    """The JSON schema as it is committed at deploy/config.schema.json."""
+    from gateway.settings import Settings
+
+    schema = Settings.model_json_schema()
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Pointsman settings"}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
