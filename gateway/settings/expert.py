@@ -23,6 +23,7 @@ from experts.spec import (
     Source,
 )
 from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from gateway.settings.options import option_problems
 from gateway.settings.problems import TreeProblems
 from gateway.settings.yaml_source import Path
 
@@ -136,7 +137,7 @@ class ExpertSettings(Node):
     idle_timeout_s: Positive | None = None
     """Seconds to wait between two pieces of the answer; `server.idle_timeout_s` when left out."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The backend's own options."""
+    """The backend's own options; see the table of backends."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -160,6 +161,7 @@ class ExpertSettings(Node):
             and self.params_active_b > self.params_total_b
         ):
             problems.append((("params_active_b",), "cannot be more than params_total_b"))
+        problems += [(("options", *path), text) for path, text in option_problems(self.backend, self.options)]
         if problems:
             raise TreeProblems(problems)
         return self
