@@ -69,9 +69,16 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{/* The settings file, its templates filled in. */}}
+{{/* The settings file: its templates filled in, and the embedded pool where it names none. */}}
 {{- define "pointsman.config" -}}
-{{- tpl (toYaml .Values.config) . -}}
+{{- $config := tpl (toYaml .Values.config) . | fromYaml -}}
+{{- if $config.Error -}}
+{{- fail (printf "config: %s" $config.Error) -}}
+{{- end -}}
+{{- if not (hasKey $config "pool") -}}
+{{- $_ := set $config "pool" (.Files.Get "files/embedded-pool.yaml" | fromYaml).pool -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}
 
 {{- define "pointsman.podSecurityContext" -}}
