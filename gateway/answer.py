@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from experts.errors import ExpertError
 from experts.protocols import ExpertReply, Headers
@@ -62,10 +62,10 @@ class Answer:
         """The expert's response headers."""
         return self._reply.headers
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The streamed body: whole events, byte for byte. A dead expert becomes an error event, never a clean end."""
         stream = EventStream(self.expert)
-        status, ok = CLIENT_LEFT, None
+        status = CLIENT_LEFT
         try:
             try:
                 async for chunk in self._reply:
@@ -74,22 +74,23 @@ class Answer:
                         yield data
                 if data := stream.finish():
                     yield data
-                status, ok = self.status, True
+                status = self.status
             except ExpertError as error:
-                status, ok = 502, False
+                status = 502
+                self._attempt.flight.fail(error.message)
                 _log.warning("%s: stream broken: %s", self.expert, error.message)
                 self._recorder.broken(self.expert)
                 yield refusal_for(error, self._routed.decision.id).event()
         finally:
             self._over = True
-            self._recorder.finish(self._routed, self._attempt, status, ok=ok, usage=stream.usage)
+            self._recorder.finish(self._routed, self._attempt, status, stream.usage)
             await self._reply.aclose()
 
     async def aclose(self) -> None:
         """Let go; cancels the expert when the answer was not read to its end. Idempotent."""
         if not self._over:
             self._over = True
-            self._recorder.finish(self._routed, self._attempt, CLIENT_LEFT, ok=None)
+            self._recorder.finish(self._routed, self._attempt, CLIENT_LEFT)
             await self._reply.aclose()
 
     def _account_for(self, body: bytes) -> None:
@@ -98,10 +99,4 @@ class Answer:
         good = self.status < 400
         if good:
             self.body = with_model(body, self.expert)
-        self._recorder.finish(
-            self._routed,
-            self._attempt,
-            self.status,
-            ok=self.status < 500 and self.status != 429,
-            usage=usage_in(body) if good else None,
-        )
+        self._recorder.finish(self._routed, self._attempt, self.status, usage_in(body) if good else None)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experts.pool import ExpertPool
-from routers.artifacts import load_router
-
+from experts.errors import ExpertError
+from experts.pool import ExpertPool, ProbePolicy
 from gateway.asgi import ASGIApp, Receive, Scope, Send
 from gateway.auth import Keyring
 from gateway.cache import DecisionCache
@@ -24,17 +24,19 @@ from gateway.runtime import Runtime
 from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
+from routers.artifacts import load_router
 from routers.types import Budget
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _App:
     """The data plane, and the start and end of what it runs on."""
 
     plane: DataPlane
     runtime: Runtime
+    _probing: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -46,7 +48,11 @@ class _App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._start()
+                try:
+                    await self._start()
+                except ExpertError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self._stop()
@@ -57,8 +63,14 @@ class _App:
         if self.runtime.store is not None:
             self.runtime.store.start()
         await self.runtime.pool.start()
+        if self.runtime.settings.pool.probe_interval_s:
+            self._probing = asyncio.create_task(self.runtime.pool.run_probes(), name="probes")
 
     async def _stop(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._probing
         await self.runtime.pool.aclose()
         if self.runtime.store is not None:
             await self.runtime.store.aclose()
@@ -83,11 +95,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
     pool = ExpertPool(
         [build_expert(expert, settings, env) for expert in settings.pool.experts],
         clock=time.monotonic,
-        probe_interval_s=settings.pool.probe_interval_s,
+        probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
     )
     router = load_router(
         settings.router.artifact,
-        embedder=settings.router.embedder,
         uncertain_to_generalist=settings.router.uncertain_to_generalist,
     )
     ledger = Ledger(

@@ -80,9 +80,8 @@ class DataPlane:
         except Exception:
             # The last resort: a bug of ours must still answer in OpenAI's shape, and be seen in the log.
             _log.exception("request failed")
-            refusal = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
-            self._telemetry.refusals.labels(refusal.code.value).inc()
-            await send_refusal(send, refusal)
+            self._telemetry.refusals.labels(Code.INTERNAL.value).inc()
+            await send_refusal(send, RequestRefused(Code.INTERNAL, "The gateway failed; its log says why."))
 
     async def _serve(
         self, endpoint: Endpoint, tenant: str, headers: Mapping[bytes, bytes], receive: Receive, send: Send

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from experts.pool import ExpertPool
-
 from experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
+from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, ExpertReply, Headers
 from gateway.answer import Answer
 from gateway.cache import DecisionCache, Hit
@@ -120,15 +119,13 @@ class Pipeline:
         overhead_s = self._clock() - routed.received_s
         self._telemetry.overhead.observe(overhead_s)
         names = (decision.expert, *decision.fallbacks)[: self._policy.max_attempts]
-        for name in names[:-1]:
-            attempt = Attempt(name, self._pool.begin(name), entry, self._clock())
-            answer = await self._try(routed, attempt, forward, overhead_s, last=False)
+        for index, name in enumerate(names):
+            flight = self._pool.begin(name, stream=routed.inbound.stream)
+            attempt = Attempt(name, flight, entry, self._clock())
+            answer = await self._try(routed, attempt, forward, overhead_s, last=index == len(names) - 1)
             if answer is not None:
                 return answer
-        attempt = Attempt(names[-1], self._pool.begin(names[-1]), entry, self._clock())
-        answer = await self._try(routed, attempt, forward, overhead_s, last=True)
-        assert answer is not None  # noqa: S101  # the last attempt answers or raises
-        return answer
+        raise AssertionError("the last attempt answers or raises")
 
     async def _try(
         self, routed: Routed, attempt: Attempt, forward: Headers, overhead_s: float, *, last: bool
@@ -143,24 +140,28 @@ class Pipeline:
             reply = await self._call(name, routed, forward)
             body = None if _is_stream(routed.inbound, reply) else await _read_whole(name, reply)
         except ExpertError as error:
+            attempt.flight.fail(error.message)
             if error.transient and not last:
-                self._gave_up(attempt, type(error).__name__)
+                self._gave_up(name, type(error).__name__)
                 return None
             refusal = refusal_for(error, routed.decision.id)
             _log.warning("%s failed: %s", name, error.message)
-            self._recorder.finish(routed, attempt, refusal.status, ok=False)
+            self._recorder.finish(routed, attempt, refusal.status)
             raise refusal from error
         except BaseException:
             # The client left while we waited. The call upstream is cancelled already; only the record is missing.
-            self._recorder.finish(routed, attempt, CLIENT_LEFT, ok=None)
+            self._recorder.finish(routed, attempt, CLIENT_LEFT)
             raise
+        attempt.flight.head(reply.status)
         if reply.status in _TRY_NEXT and not last:
-            self._gave_up(attempt, str(reply.status))
+            attempt.flight.finish()
+            self._gave_up(name, str(reply.status))
             await reply.aclose()
             return None
         if reply.status in _OPERATORS_FAULT:
             await reply.aclose()
-            self._recorder.finish(routed, attempt, 502, ok=False)
+            attempt.flight.fail(f"HTTP {reply.status}")
+            self._recorder.finish(routed, attempt, 502)
             raise RequestRefused(
                 Code.EXPERT_BAD_ANSWER,
                 f"Expert '{name}' refused the gateway itself (status {reply.status}).",
@@ -187,7 +188,7 @@ class Pipeline:
     async def _named(self, request: RouteRequest, tenant: str, name: str) -> tuple[Decision, Hit]:
         """A concrete model bypasses routing, but not the budgets: a cap is a promise whoever chose the expert."""
         if name not in self._pool:
-            known = ", ".join(self._pool.names)
+            known = ", ".join(spec.name for spec in self._pool.specs)
             raise RequestRefused(
                 Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {known}", param="model"
             )
@@ -224,10 +225,9 @@ class Pipeline:
             )
         )
 
-    def _gave_up(self, attempt: Attempt, cause: str) -> None:
-        attempt.ticket.finish(ok=False)
-        self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
-        _log.info("%s failed (%s); trying the next expert", attempt.expert, cause)
+    def _gave_up(self, name: str, cause: str) -> None:
+        self._telemetry.fallbacks.labels(name, cause).inc()
+        _log.info("%s failed (%s); trying the next expert", name, cause)
 
 
 async def _read_whole(name: str, reply: ExpertReply) -> bytes:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from experts.pool import ExpertPool, Ticket
-
+from experts.pool import ExpertPool, Flight
 from experts.spec import Source, Usage
 from gateway.cache import Hit
 from gateway.ledger import Entry, Ledger
@@ -44,14 +43,14 @@ class Attempt:
 
     Attributes:
         expert: Its name.
-        ticket: Its place in the pool's counters.
+        flight: Its call in the pool's counters.
         entry: The ledger's entry of the decision.
         dispatched_s: When the call was sent (monotonic).
         first_byte_s: When the first byte of the answer was here; None before.
     """
 
     expert: str
-    ticket: Ticket
+    flight: Flight
     entry: Entry
     dispatched_s: float
     first_byte_s: float | None = None
@@ -70,21 +69,21 @@ class Recorder:
         """The answer's first byte is here."""
         if attempt.first_byte_s is None:
             attempt.first_byte_s = self.clock()
-            attempt.ticket.first_byte()
+            attempt.flight.first_byte()
 
-    def finish(
-        self, routed: Routed, attempt: Attempt, status: int, *, ok: bool | None, usage: Usage | None = None
-    ) -> None:
+    def finish(self, routed: Routed, attempt: Attempt, status: int, usage: Usage | None = None) -> None:
         """The attempt that settled the request is over.
 
         Args:
             routed: The request.
-            attempt: The attempt.
+            attempt: The attempt. Its flight has failed already where the expert is at fault; else it lands here.
             status: What the client saw.
-            ok: Whether the expert did its part; None when nobody can tell, as when the client left.
             usage: As the expert reported it.
         """
-        attempt.ticket.finish(ok=ok, completion_tokens=usage.completion_tokens if usage else None)
+        if status == CLIENT_LEFT:
+            attempt.flight.cancel()
+        else:
+            attempt.flight.finish(usage.completion_tokens if usage else None)
         spec = self._pool[attempt.expert].spec
         cost_usd = energy_j = energy_source = None
         if usage is not None and spec.price is not None:
