@@ -33,7 +33,7 @@ async def http(gateway: Running) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@pytest.mark.parametrize(X)
+@pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Bearer ", "Basic sk-aaaaaaaaaaaaaaaa"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route", "/v1/feedback"])
 async def test_without_an_accepted_key_nothing_is_served(
     gateway: Running, http: aiohttp.ClientSession, path: str, authorization: str
