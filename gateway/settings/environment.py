@@ -16,6 +16,8 @@ OVERRIDES: Final[Mapping[str, Path]] = {
 }
 REDIS_URL: Final = "REDIS_URL"
 
+#: litellm's way to name a variable, for the addresses in its `model_list`.
+_LITELLM_REFERENCE = re.compile(r"^os\.environ/([A-Za-z_][A-Za-z0-9_]*)$")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -63,7 +65,7 @@ def interpolate(data: dict[str, Any], env: Mapping[str, str]) -> list[tuple[Path
                 return ""
             return found
 
-        holder[key] = _REFERENCE.sub(value, holder[key])
+        holder[key] = _REFERENCE.sub(value, _LITELLM_REFERENCE.sub(r"${\1}", holder[key]))
 
     _each_address(data, replace)
     return problems

@@ -19,7 +19,8 @@ Path = tuple[str | int, ...]
 
 _INT = re.compile(r"^(?:[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+)$")
 _FLOAT = re.compile(
-    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)"
+    r"|\.(?:nan|NaN|NAN))$"
 )
 _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
@@ -81,8 +82,9 @@ def parse(text: str, source: str) -> Document:
     Raises:
         SettingsError: It is not YAML, not a mapping, or has duplicate or non-text keys.
     """
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return Document({})
@@ -102,7 +104,8 @@ def parse(text: str, source: str) -> Document:
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError([f"not valid YAML: {error}"], source) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return Document(data, lines)
 
 
