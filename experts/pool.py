@@ -312,7 +312,7 @@ class Flight:
             completion_tokens: As the expert reported them; None leaves TPOT unobserved.
         """
         if self._status >= 500:
-            self._fail(f"HTTP {self._status}")
+            self.fail(f"HTTP {self._status}")
         elif self._status == 429:
             self.cancel()
         elif self._land():
@@ -322,15 +322,16 @@ class Flight:
             if self._stream and self._status < 300:
                 self._observe(completion_tokens)
 
-    def fail(self, error: ExpertError) -> None:
-        """The call failed. A refusal for load is no verdict; everything else is the expert's fault."""
+    def fail(self, error: ExpertError | str) -> None:
+        """The call failed. `ExpertSaturated` is no verdict (busy is not sick); all else is the expert's fault.
+
+        Args:
+            error: What happened.
+        """
         if isinstance(error, ExpertSaturated):
             self.cancel()
-        else:
-            self._fail(error.message)
-
-    def _fail(self, detail: str) -> None:
-        if self._land():
+        elif self._land():
+            detail = error if isinstance(error, str) else error.message
             self._member.counts.failed += 1
             self._member.circuit.failed(self._clock(), detail, trial=self._trial)
 

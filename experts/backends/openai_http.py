@@ -82,19 +82,25 @@ class OpenAIHttpExpert:
         self._spec = spec
         try:
             origin = Origin.parse(base_url)
+            origin = replace(origin, path=origin.path.removesuffix("/v1"))
+            fixed, tls = _fixed_headers(api_key, headers or {}), _tls(origin, verify_tls)
             self._client = Client(
-                replace(origin, path=origin.path.removesuffix("/v1")),
-                headers=_fixed_headers(api_key, headers or {}),
+                origin,
+                headers=fixed,
                 timeouts=timeouts,
-                limits=Limits(max_connections=max_connections),
-                tls=_tls(origin, verify_tls),
+                limits=Limits(max_connections),
+                tls=tls,
                 translate=self._translate,
+            )
+            # A connection apart: a server that is busy with every other one is not sick.
+            self._probe_client = Client(
+                origin, headers=fixed, timeouts=timeouts, limits=Limits(1), tls=tls, translate=self._translate
             )
             self._prepared = {
                 endpoint: self._client.prepare("POST", f"/v1/{endpoint}", ((b"content-type", b"application/json"),))
                 for endpoint in Endpoint
             }
-            self._probes = tuple(self._client.prepare("GET", path) for path in ("/health", "/v1/models"))
+            self._probes = tuple(self._probe_client.prepare("GET", path) for path in ("/health", "/v1/models"))
         except (ValueError, OSError) as error:
             raise ExpertMisconfigured(spec.name, f"cannot be reached as configured: {error}") from error
 
@@ -130,7 +136,7 @@ class OpenAIHttpExpert:
         for prepared in self._probes:
             try:
                 async with asyncio.timeout(_PROBE_HEAD_TIMEOUT_S):
-                    reply = await self._client.request(prepared)
+                    reply = await self._probe_client.request(prepared)
                     try:
                         await reply.read()
                     finally:
@@ -147,6 +153,7 @@ class OpenAIHttpExpert:
     async def aclose(self) -> None:
         """Close every connection, busy ones too."""
         await self._client.aclose()
+        await self._probe_client.aclose()
 
     def _translate(self, failure: HttpFailure) -> Exception:
         name, message = self._spec.name, str(failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -332,7 +333,8 @@ class Client:
                 self._hand_on(waiter.result())  # granted and cancelled in the same breath: nobody must lose it
             raise
         except QueueTimedOut:
-            self._waiters.remove(waiter)
+            with contextlib.suppress(ValueError):  # a grant that passed it over meanwhile has removed it
+                self._waiters.remove(waiter)
             raise
         finally:
             timer.cancel()
