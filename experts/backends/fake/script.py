@@ -22,6 +22,7 @@ from experts.backends.openai_wire import (
     token_limit,
     wants_usage_chunk,
 )
+from experts.backends.planned import Ending, Plan
 from experts.protocols import Endpoint, Headers
 from experts.spec import Usage
 
@@ -111,40 +112,6 @@ class Script:
             return cls(**values)
         except TypeError as error:
             raise ValueError(str(error)) from error
-
-
-class Ending(StrEnum):
-    """How a plan ends."""
-
-    COMPLETE = "complete"
-    BREAK = "break"
-    HANG = "hang"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What happens on one call, and when.
-
-    Attributes:
-        status: HTTP status; 0 when no head is ever sent (`ending` says whether it hangs or closes).
-        headers: Of the response.
-        head_after_s: When the head is sent, counted from the arrival of the call.
-        pieces: (when, what) of the body, in order.
-        ending: What happens after the last piece.
-    """
-
-    status: int
-    headers: Headers = ()
-    head_after_s: float = 0.0
-    pieces: tuple[tuple[float, bytes], ...] = ()
-    ending: Ending = Ending.COMPLETE
-
-    @property
-    def immediate(self) -> bool:
-        """Everything happens at once and nothing goes wrong."""
-        return (
-            self.ending is Ending.COMPLETE and self.head_after_s == 0 and (not self.pieces or self.pieces[-1][0] == 0)
-        )
 
 
 def plan_call(

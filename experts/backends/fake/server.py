@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from experts.backends.fake.play import Interrupted, Stats, play_body, wait_for_head
-from experts.backends.fake.script import Plan, Script, plan_call
+from experts.backends.fake.script import Script, plan_call
 from experts.backends.openai_wire import JSON_HEADERS, error_body
+from experts.backends.planned import Interrupted, Plan, Stats, play_body, wait_for_head
 from experts.http1.server import Exchange, Handler, head_bytes, serve
 from experts.protocols import Endpoint
 
