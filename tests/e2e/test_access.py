@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import aiohttp.web
 import pytest
 from yarl import URL
 
@@ -49,13 +51,16 @@ async def test_probes_need_no_key_and_everything_else_does(http: aiohttp.ClientS
             assert reply.status == status, path
 
 
-@pytest.mark.parametrize(
-    "path", ["/health/../v1/models", "//v1/models", "/metrics/../v1/models", "/v1/models?x=/health"]
-)
-async def test_no_spelling_of_a_path_opens_it(http: aiohttp.ClientSession, path: str) -> None:
-    async with http.get(URL(path, encoded=True)) as reply:
-        assert reply.status in {401, 404}
-        assert "only" not in await reply.text()
+@pytest.mark.parametrize("path", ["/health/../v1/models", "//v1/models", "/health/", "/v1/models?x=/health"])
+async def test_no_spelling_of_a_path_opens_it(gateway: Running, path: str) -> None:
+    # By hand, since HTTP clients tidy a path up before they send it.
+    address = URL(gateway.url)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    reply = await reader.read()
+    writer.close()
+    assert reply.split(b" ", 2)[1] in {b"401", b"404"}
+    assert b"only" not in reply
 
 
 async def test_tenants_share_neither_cache_nor_decisions(http: aiohttp.ClientSession) -> None:
@@ -113,7 +118,6 @@ async def test_only_allowed_headers_and_no_field_of_ours_reach_an_expert() -> No
                 "custom": [1, {"deep": None}],
                 "routing": {"weights": {"cost": 0}},
             }
-            del headers["x-pointsman-max-ttft-ms"]
             async with http.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers) as reply:
                 assert reply.status == 200
                 answer = await reply.json()
