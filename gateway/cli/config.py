@@ -58,9 +58,15 @@ def _check_keys(settings: Settings) -> None:
 
 
 @click.command("config-schema")
-def config_schema() -> None:
+@click.option("--markdown", is_flag=True, help="The same as a reference for people.")
+def config_schema(*, markdown: bool) -> None:
     """Print the JSON schema of the settings file, for editors."""
-    click.echo(schema_text(), nl=False)
+    if markdown:
+        from gateway.cli.config_reference import reference_text
+
+        click.echo(reference_text(), nl=False)
+    else:
+        click.echo(schema_text(), nl=False)
 
 
 def schema_text() -> str:

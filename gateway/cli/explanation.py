@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,50 +19,65 @@ _CATEGORIES_SHOWN = 5
 def print_decision(decision: Decision, console: Console | None = None) -> None:
     """Print the answer, what the prompt looks like, and every expert with its figures and why it lost."""
     console = console or Console(highlight=False)
-    verdict = decision.expert or "no expert"
-    console.print(f"[bold]{escape(verdict)}[/bold]  [dim]{decision.reason.value}[/dim]")
-    console.print(escape(explain(decision)))
+    console.print(f"[bold]{escape(decision.expert or 'no expert')}[/bold]  [dim]{decision.reason.value}[/dim]")
+    if decision.expert is None:
+        console.print("No expert may answer this request; the reasons stand below.")
+    else:
+        console.print(escape(explain(decision)))
+    console.print()
     if decision.classification is not None:
         _print_category(decision.classification, console)
+        console.print()
+    rejections = {rejection.expert: rejection for rejection in decision.rejections}
+    candidates = _in_order(decision)
+    console.print(_figures(candidates, rejections, decision.expert))
+    if any(_is_estimated(candidate) for candidate in candidates):
+        console.print("[dim]≈ estimated, neither measured nor stated by the operator;  ? unknown[/dim]")
     console.print()
-    console.print(_candidates(decision))
-    if _shows_estimates(decision):
-        console.print("[dim]≈ estimated from stated or assumed speeds and powers, not measured[/dim]")
+    for candidate in candidates:
+        rejection = rejections.get(candidate.spec.name)
+        if rejection is not None:
+            console.print(_why(rejection))
     if decision.expert is not None and decision.fallbacks:
-        console.print(f"[dim]after an error: {escape(', then '.join(decision.fallbacks))}[/dim]")
-    router = f"router {decision.router}" + (f" ({decision.artifact_hash[:12]})" if decision.artifact_hash else "")
-    console.print(f"[dim]{escape(router)}[/dim]")
+        console.print(f"[dim]should {escape(decision.expert)} fail: {escape(', then '.join(decision.fallbacks))}[/dim]")
+    artifact = f" ({decision.artifact_hash[:12]})" if decision.artifact_hash else ""
+    console.print(f"[dim]decided by router {escape(decision.router)}{artifact}[/dim]")
 
 
 def _print_category(kind: Classification, console: Console) -> None:
     ranked = sorted(kind.posterior.items(), key=lambda item: (-item[1], item[0]))[:_CATEGORIES_SHOWN]
-    listed = "  ".join(f"{escape(name)} {probability:.2f}" for name, probability in ranked)
-    doubt = ", out of scope" if kind.out_of_scope else ", uncertain" if kind.uncertain else ""
-    console.print(f"[dim]category[/dim]  {escape(kind.category)}{doubt}   [dim]{listed}[/dim]")
+    listed = ", ".join(f"{name} {probability:.2f}" for name, probability in ranked)
+    doubt = " (resembles nothing known)" if kind.out_of_scope else ""
+    line = f"category  {kind.category}{doubt};  most probable: {listed}"
+    console.print(Text(line, style="dim"))
 
 
-def _candidates(decision: Decision) -> Table:
-    rejections = {rejection.expert: rejection for rejection in decision.rejections}
+def _in_order(decision: Decision) -> list[Candidate]:
+    """The chosen expert, its fallbacks, then the others as the operator listed them."""
     order = {name: rank for rank, name in enumerate((decision.expert, *decision.fallbacks))}
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("expert")
-    for heading in ("quality", "utility", "ttft ms", "latency ms", "energy J", "cost $"):
-        table.add_column(heading, justify="right")
-    table.add_column("why not", overflow="fold")
-    for candidate in sorted(decision.candidates, key=lambda c: order.get(c.spec.name, len(order))):
-        table.add_row(
-            *_row(candidate, rejections.get(candidate.spec.name), chosen=candidate.spec.name == decision.expert)
-        )
+    return sorted(decision.candidates, key=lambda candidate: order.get(candidate.spec.name, len(order)))
+
+
+def _figures(candidates: Sequence[Candidate], rejections: Mapping[str, Rejection], chosen: str | None) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("  expert", overflow="fold")
+    for heading in ("quality", "utility", "ttft ms", "total ms", "joules", "US$"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for candidate in candidates:
+        name = candidate.spec.name
+        rejection = rejections.get(name)
+        verdict = "chosen" if name == chosen else rejection.rule.value if rejection is not None else ""
+        table.add_row(*_row(candidate, verdict, chosen=name == chosen))
     return table
 
 
-def _row(candidate: Candidate, rejection: Rejection | None, *, chosen: bool) -> list[Text]:
+def _row(candidate: Candidate, verdict: str, *, chosen: bool) -> list[Text]:
     estimates = candidate.estimates
     latency_mark = "≈" if estimates.latency_source is Source.ESTIMATED else ""
     energy_mark = "≈" if estimates.energy_source is Source.ESTIMATED else ""
     quality_mark = "≈" if estimates.quality.source is Source.ESTIMATED else ""
     style = "bold" if chosen else "" if candidate.utility is not None else "dim"
-    why = "" if chosen or rejection is None else f"{rejection.rule.value}: {rejection.detail}"
     cells = [
         ("▶ " if chosen else "  ") + candidate.spec.name,
         quality_mark + _number(estimates.quality.mean, 2),
@@ -69,9 +86,14 @@ def _row(candidate: Candidate, rejection: Rejection | None, *, chosen: bool) -> 
         latency_mark + _number(estimates.latency_ms, 0),
         energy_mark + _number(estimates.energy_j, 2),
         _number(estimates.cost_usd, 6),
-        "chosen" if chosen else why,
+        verdict,
     ]
     return [Text(cell, style=style) for cell in cells]
+
+
+def _why(rejection: Rejection) -> Text:
+    again = " It may pass later." if rejection.transient else ""
+    return Text.assemble("not ", (rejection.expert, "bold"), f": {rejection.detail}.{again}")
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -81,8 +103,6 @@ def _number(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}"
 
 
-def _shows_estimates(decision: Decision) -> bool:
-    return any(
-        Source.ESTIMATED in (c.estimates.latency_source, c.estimates.energy_source, c.estimates.quality.source)
-        for c in decision.candidates
-    )
+def _is_estimated(candidate: Candidate) -> bool:
+    estimates = candidate.estimates
+    return Source.ESTIMATED in (estimates.latency_source, estimates.energy_source, estimates.quality.source)

@@ -94,7 +94,11 @@ class ExpertSettings(Node):
     """The model id as the backend knows it; the expert's name when left out."""
     card: str = ""
     """A sentence on what the expert is good at, for people."""
-    capabilities: frozenset[Capability] = TEXT_CAPABILITIES
+    # A set has no order of its own; the schema needs one.
+    capabilities: frozenset[Capability] = Field(
+        default=TEXT_CAPABILITIES,
+        json_schema_extra={"default": [capability.value for capability in sorted(TEXT_CAPABILITIES)]},
+    )
     """What it can do; a request that needs more never reaches it."""
     context_window_tokens: int | None = Field(default=None, gt=0)
     """Prompt plus completion; left out when unknown (no context filter then)."""

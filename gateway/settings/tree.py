@@ -28,8 +28,6 @@ class RouterSettings(Node):
     sees the prompt. Off: such text is ordinary text."""
     uncertain_to_generalist: bool = True
     """Send prompts the classifier is not sure of to a generalist, where one is admissible."""
-    embedder: str | None = None
-    """Embedder in place of the artefact's own; it must be the one the artefact was fitted with under another path."""
 
 
 class WeightSettings(Node):
@@ -225,7 +223,7 @@ class Settings(Node):
     """Everything that can be set, from one YAML file."""
 
     pool: PoolSettings = PoolSettings()
-    """The experts."""
+    """The experts, and how their health is watched."""
     router: RouterSettings = RouterSettings()
     """The decision."""
     budgets: BudgetSettings = BudgetSettings()
@@ -237,9 +235,9 @@ class Settings(Node):
     ledger: LedgerSettings = LedgerSettings()
     """The record of decisions."""
     server: ServerSettings = ServerSettings()
-    """The HTTP side."""
+    """Where and how to serve."""
     auth: AuthSettings = AuthSettings()
-    """Who may call."""
+    """Callers and their keys."""
 
     @model_validator(mode="after")
     def _asks_who_calls(self) -> Self:

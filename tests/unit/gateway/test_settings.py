@@ -11,6 +11,7 @@ from gateway.settings import Backend, ExpertSettings, Settings, SettingsError, l
 from gateway.settings.load import parse_settings
 
 ROOT = Path(__file__).parents[3]
+BACKENDS = "'openai_http', 'litellm', 'embedded', 'replay' or 'fake'"
 
 
 def parse(text: str, folder: Path = Path("/etc/pointsman"), **more: Any) -> Settings:
@@ -125,8 +126,7 @@ server:
     )
     assert found == [
         "pool.experts[0].base_ulr: unknown key (did you mean base_url?) (line 5)",
-        "pool.experts[1].backend: should be 'openai_http', 'litellm', 'embedded', 'replay' or 'fake', got 'openai_htp' "
-        "(line 7)",
+        f"pool.experts[1].backend: should be {BACKENDS}, got 'openai_htp' (line 7)",
         "pool.experts[1].price.input_usd_per_mtok: should be greater than or equal to 0, got -1 (line 8)",
         "serverr: unknown key (did you mean server?) (line 9)",
         "server.workers: should be greater than or equal to 1, got 0 (line 11)",

@@ -42,8 +42,8 @@ def test_prices_capabilities_limits_and_our_own_fields_are_taken_over() -> None:
     expert = convert(
         """{model_name: a, litellm_params: {model: hosted_vllm/m, api_base: 'http://v', timeout: 30, stream_timeout: 5,
         max_parallel_requests: 8, extra_headers: {x-team: search}, api_key: os.environ/V_KEY},
-        model_info: {id: ab12, mode: chat, max_input_tokens: 32768, input_cost_per_token: 1.5e-7, output_cost_per_token: 6.0e-7,
-        supports_function_calling: true, supports_vision: false, supports_audio_input: true,
+        model_info: {id: ab12, mode: chat, max_input_tokens: 32768, input_cost_per_token: 1.5e-7,
+        output_cost_per_token: 6.0e-7, supports_function_calling: true, supports_vision: false, supports_audio_input: true,
         generalist: true, params_total_b: 8, quality_prior: {"*": 0.6}}}"""
     )
     assert expert.price is not None
