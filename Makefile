@@ -86,7 +86,7 @@ format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can
 
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure the gateway's own overhead on this machine
-	@$(PY) -m tests.bench $(ARGS)
+	@$(PY) -m evals.bench $(ARGS)
 
 .PHONY: nano
 nano: $(VENV)/.stamp-train ## Retrain the five nano experts from scratch
