@@ -1,7 +1,7 @@
 """The record of decisions and what became of them: for `GET /v1/decisions/{id}`, for feedback, and for training.
 
-Recent decisions stay in this process; with Redis, every replica finds them; with `ledger.path`, finished outcomes are
-appended to a JSONL file by a thread of its own, so that no request waits for a disk.
+Recent decisions stay in this process in full. With Redis, every replica finds a shorter record of them; with
+`ledger.path`, the same record is appended to a JSONL file by a thread of its own, so that no request waits for a disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from gateway.shared_store import SharedStore
-from gateway.wire.decision import decision_to_dict
+from gateway.wire.decision import decision_to_dict, decision_to_record
 from routers.types import Decision, Outcome
 
 _log = logging.getLogger(__name__)
@@ -33,8 +33,12 @@ class Entry:
     outcome: Outcome | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types, without the tenant."""
+        """In full, as JSON types, without the tenant."""
         return {**decision_to_dict(self.decision), "outcome": outcome_to_dict(self.outcome)}
+
+    def to_record(self) -> dict[str, Any]:
+        """In short, as JSON types, without the tenant."""
+        return {**decision_to_record(self.decision), "outcome": outcome_to_dict(self.outcome)}
 
 
 def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
@@ -85,31 +89,46 @@ class Ledger:
         if entry.outcome is not None and entry.outcome.quality is not None and outcome.quality is None:
             outcome = replace(outcome, quality=entry.outcome.quality)
         entry.outcome = outcome
-        self._publish(entry.tenant, outcome.decision_id, entry.to_dict())
+        if self._store is not None or self._file is not None:
+            self._publish(entry.tenant, outcome.decision_id, entry.to_record())
 
     async def find(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
-        """The decision and its outcome; None when unknown, too old, or somebody else's."""
+        """The decision and its outcome, in full where this process decided, else in short.
+
+        None when it is unknown, too long ago, or somebody else's.
+        """
         entry = self._recent.get(decision_id)
         if entry is not None:
             return entry.to_dict() if entry.tenant == tenant else None
-        if self._store is None:
-            return None
-        raw = await self._store.get(_key(tenant, decision_id))
-        return None if raw is None else orjson.loads(raw)
+        return await self._find_shared(tenant, decision_id)
 
-    async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> dict[str, Any] | None:
-        """Record a judgement in [0, 1]; the updated record, or None when the decision is unknown."""
-        record = await self.find(tenant, decision_id)
-        if record is None:
-            return None
-        record["outcome"] = {**(record["outcome"] or {"expert": record["expert"]}), "quality": quality}
+    async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> str | None:
+        """Record a judgement in [0, 1].
+
+        Returns:
+            The expert that was judged, None when the decision is unknown or had no outcome yet.
+        """
+        entry = self._recent.get(decision_id)
+        if entry is not None:
+            if entry.tenant != tenant or entry.outcome is None:
+                return None
+            entry.outcome = replace(entry.outcome, quality=quality)
+            record = entry.to_record()
+        else:
+            shared = await self._find_shared(tenant, decision_id)
+            if shared is None or shared["outcome"] is None:
+                return None
+            record = shared
+            record["outcome"]["quality"] = quality
         if comment is not None:
             record["comment"] = comment
-        entry = self._recent.get(decision_id)
-        if entry is not None and entry.outcome is not None:
-            entry.outcome = replace(entry.outcome, quality=quality)
         self._publish(tenant, decision_id, record)
-        return record
+        expert: str = record["outcome"]["expert"]
+        return expert
+
+    async def _find_shared(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
+        raw = None if self._store is None else await self._store.get(_key(tenant, decision_id))
+        return None if raw is None else orjson.loads(raw)
 
     def close(self) -> None:
         """Write what is waiting to the file."""
@@ -117,8 +136,6 @@ class Ledger:
             self._file.close()
 
     def _publish(self, tenant: str, decision_id: str, record: dict[str, Any]) -> None:
-        if self._store is None and self._file is None:
-            return
         raw = orjson.dumps(record)
         if self._store is not None:
             self._store.put(_key(tenant, decision_id), raw, self._ttl_s)

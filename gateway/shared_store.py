@@ -76,7 +76,7 @@ class SharedStore:
             return None
         try:
             async with asyncio.timeout(self._read_timeout_s):
-                value: bytes | None = await self._redis.get(f"{self._prefix}:{key}")
+                value = await self._redis.get(f"{self._prefix}:{key}")
         except TimeoutError:
             self._failed("timeout")
             return None
@@ -84,7 +84,7 @@ class SharedStore:
             self._failed(type(error).__name__)
             return None
         self._failures = 0
-        return value
+        return value if isinstance(value, bytes) else None
 
     def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Write behind. The oldest waiting write is dropped when Redis cannot keep up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -31,6 +32,7 @@ class Telemetry:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
+        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
         self.requests = Counter(
             "pointsman_requests", "Finished requests.", ["endpoint", "expert", "status"], registry=registry
         )
@@ -120,36 +122,44 @@ class Telemetry:
             multiprocess_mode="min",
         )
 
+    def _child(self, metric: Counter | Histogram, *labels: str) -> Any:
+        """`metric.labels(...)` remembered: the look-up in the library takes a lock and checks every label."""
+        key = (metric, labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
+
     def decided(self, decision: Decision, hit: Hit) -> None:
         """Count a decision, its hard rejections and how the cache fared."""
         kind = decision.classification
-        self.decisions.labels(
-            kind.category if kind is not None else "", decision.expert or "", decision.reason.value
+        self._child(
+            self.decisions, kind.category if kind is not None else "", decision.expert or "", decision.reason.value
         ).inc()
-        self.cache.labels(hit.value).inc()
+        self._child(self.cache, hit.value).inc()
         if decision.reason is Reason.NAMED:
             return
         admissible = {decision.expert, *decision.fallbacks}
         for rejection in decision.rejections:
             if rejection.expert not in admissible:
-                self.rejections.labels(rejection.expert, rejection.rule.value).inc()
+                self._child(self.rejections, rejection.expert, rejection.rule.value).inc()
 
     def finished(self, endpoint: str, outcome: Outcome) -> None:
         """Count a request that reached an expert."""
         expert = outcome.expert
-        self.requests.labels(endpoint, expert, str(outcome.status)).inc()
+        self._child(self.requests, endpoint, expert, str(outcome.status)).inc()
         if outcome.latency_ms is not None:
-            self.latency.labels(expert).observe(outcome.latency_ms / 1e3)
+            self._child(self.latency, expert).observe(outcome.latency_ms / 1e3)
         if outcome.ttft_ms is not None:
-            self.ttft.labels(expert).observe(outcome.ttft_ms / 1e3)
+            self._child(self.ttft, expert).observe(outcome.ttft_ms / 1e3)
         if outcome.prompt_tokens is not None:
-            self.tokens.labels(expert, "prompt").inc(outcome.prompt_tokens)
+            self._child(self.tokens, expert, "prompt").inc(outcome.prompt_tokens)
         if outcome.completion_tokens is not None:
-            self.tokens.labels(expert, "completion").inc(outcome.completion_tokens)
+            self._child(self.tokens, expert, "completion").inc(outcome.completion_tokens)
         if outcome.cost_usd is not None:
-            self.cost.labels(expert).inc(outcome.cost_usd)
+            self._child(self.cost, expert).inc(outcome.cost_usd)
         if outcome.energy_j is not None and outcome.energy_source is not None:
-            self.energy.labels(expert, outcome.energy_source.value).inc(outcome.energy_j)
+            self._child(self.energy, expert, outcome.energy_source.value).inc(outcome.energy_j)
 
     def render(self, experts: Iterable[tuple[str, int, bool]]) -> bytes:
         """The exposition text; `experts` are (name, calls in flight, healthy) now."""

@@ -55,14 +55,14 @@ def decisions(runtime: Runtime) -> APIRouter:
 
     @api.post("/feedback", summary="Judge the answer to a decision")
     async def feedback(judgement: Feedback, request: Request) -> dict[str, Any]:
-        record = None
+        expert = None
         if _DECISION_ID.fullmatch(judgement.decision_id):
-            record = await runtime.ledger.judge(
+            expert = await runtime.ledger.judge(
                 _tenant(request), judgement.decision_id, judgement.quality, judgement.comment
             )
-        if record is None:
+        if expert is None:
             raise _unknown(judgement.decision_id)
-        runtime.telemetry.feedback.labels(record["outcome"]["expert"] or "").inc()
+        runtime.telemetry.feedback.labels(expert).inc()
         return {"object": "pointsman.feedback", "decision_id": judgement.decision_id, "quality": judgement.quality}
 
     return api

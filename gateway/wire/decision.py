@@ -27,6 +27,31 @@ def decision_to_dict(decision: Decision) -> dict[str, Any]:
     }
 
 
+def decision_to_record(decision: Decision) -> dict[str, Any]:
+    """What is kept of a decision beyond this process: who won, who lost and by which rule; no estimates, no prompt."""
+    kind = decision.classification
+    rules = {rejection.expert: rejection.rule.value for rejection in decision.rejections}
+    return {
+        "object": "pointsman.decision",
+        "id": decision.id,
+        "expert": decision.expert,
+        "fallbacks": decision.fallbacks,
+        "reason": decision.reason.value,
+        "category": None if kind is None else kind.category,
+        "candidates": [
+            {
+                "expert": candidate.spec.name,
+                "quality": candidate.estimates.quality.mean,
+                "utility": candidate.utility,
+                "rule": rules.get(candidate.spec.name),
+            }
+            for candidate in decision.candidates
+        ],
+        "router": decision.router,
+        "artifact_hash": decision.artifact_hash,
+    }
+
+
 def explain(decision: Decision) -> str:
     """The decision in a sentence or two."""
     if decision.expert is None:
