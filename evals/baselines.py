@@ -96,7 +96,8 @@ def category_oracle(trial: Trial) -> Policy:
 
 def dataset_oracle(trial: Trial) -> list[Policy]:
     """The best expert for the prompt's data set (LLMRouterBench); none where data sets divide prompts no further."""
-    if len(set(trial.test.datasets)) < 2 or trial.test.datasets == trial.test.categories:
+    pairs = set(zip(trial.test.datasets, trial.test.categories, strict=True))
+    if len(set(trial.test.datasets)) < 2 or len(pairs) == len(set(trial.test.categories)):
         return []
     return [by_category(trial, DATASET_ORACLE, trial.train.datasets, trial.test.datasets)]
 

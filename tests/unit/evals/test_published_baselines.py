@@ -1,4 +1,4 @@
-"""The harness on real outcome tables: baselines that were computed independently must come out again, to four digits."""
+"""The harness on real outcome tables: baselines computed independently must come out again, to four digits."""
 
 from pathlib import Path
 

@@ -1,0 +1,262 @@
+"""The report's figures as inline SVG that follows the page's light or dark theme.
+
+Matplotlib draws with placeholder colours; each is replaced by a CSS variable of the page. Text stays text, so that it
+takes the page's font and can be found and copied.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evals.policies import Kind
+from evals.report import Report, RouterRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Placeholder -> CSS variable. Colours of series: Okabe & Ito's palette, told apart by colour-blind readers.
+_INK = "#010101"
+_FAINT = "#020202"
+_PAPER = "#030303"
+_SERIES = tuple(f"#0405{i:02x}" for i in range(8))
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--faint)",
+    _PAPER: "var(--paper)",
+    **{colour: f"var(--series-{i})" for i, colour in enumerate(_SERIES)},
+}
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+
+
+def cost_quality(report: Report) -> str | None:
+    """Every expert, router and baseline in the cost-quality plane, with curves and hulls; None without costs."""
+    if report.provenance.cost_range_usd is None:
+        return None
+
+    def draw(ax: Axes) -> None:
+        known = [
+            (row.name, row.cost_usd, row.quality) for row in report.pool if row.cost_usd and row.quality is not None
+        ]
+        ax.scatter(
+            [1000 * cost for _, cost, _ in known],
+            [quality for *_, quality in known],
+            s=16,
+            c=_FAINT,
+            zorder=2,
+            label="single experts",
+        )
+        best = {name for name, *_ in sorted(known, key=lambda item: -item[2])[:1]}
+        cheap = {name for name, *_ in sorted(known, key=lambda item: item[1])[:1]}
+        for name, cost, quality in known:
+            if name in best | cheap:
+                ax.annotate(
+                    name,
+                    (1000 * cost, quality),
+                    xytext=(-4, -11),
+                    textcoords="offset points",
+                    size=7,
+                    color=_INK,
+                    ha="right" if name in best else "left",
+                    alpha=0.8,
+                )
+        for i, row in enumerate(row for row in _with_curves(report)):
+            colour = _SERIES[i % len(_SERIES)]
+            hull = [point for point in row.curve if point.on_hull]
+            ax.plot(
+                [1000 * point.cost_usd for point in hull],
+                [point.quality for point in hull],
+                color=colour,
+                lw=2.2 if row.kind is Kind.ROUTER else 1.3,
+                ls="-" if row.kind is Kind.ROUTER else (0, (4, 2)),
+                marker=".",
+                ms=5 if row.kind is Kind.ROUTER else 3,
+                label=row.name,
+                zorder=4 if row.kind is Kind.ROUTER else 3,
+            )
+        _log_dollars(ax)
+        ax.set_xlabel("US dollars per 1,000 prompts (log scale)")
+        ax.set_ylabel("mean quality")
+        _legend(ax)
+
+    return _svg("plane", draw, width=8.6, height=4.6)
+
+
+def deferral(report: Report) -> str | None:
+    """Quality relative to the best single expert against cost relative to it; None without costs."""
+    single = next((row for row in report.routers if row.name == "best_single"), None)
+    rows = [row for row in _with_curves(report) if row.name not in ("oracle", "zero_router")]
+    if single is None or not single.quality or not single.cost_usd or not rows:
+        return None
+    base = single.quality
+
+    def draw(ax: Axes) -> None:
+        lowest = 1.0
+        for i, row in enumerate(_with_curves(report)):
+            if row.name == "oracle":
+                continue
+            hull = [point for point in row.curve if point.on_hull and point.cost_share is not None]
+            if not hull:
+                continue
+            lowest = min(lowest, hull[0].quality / base)
+            # After its best setting a router gains nothing by spending more: the hull is padded flat.
+            xs = [100 * (point.cost_share or 0.0) for point in hull]
+            ys = [100 * point.quality / base for point in hull]
+            ax.plot(
+                [*xs, max(100.0, xs[-1])],
+                [*ys, ys[-1]],
+                color=_SERIES[i % len(_SERIES)],
+                lw=2.2 if row.kind is Kind.ROUTER else 1.3,
+                ls="-" if row.kind is Kind.ROUTER else (0, (4, 2)),
+                label=row.name,
+            )
+        ax.axhline(100, color=_FAINT, lw=0.8)
+        ax.axhline(95, color=_FAINT, lw=0.8, ls=":")
+        ax.axvline(100, color=_FAINT, lw=0.8)
+        ax.set_xlim(0, 105)
+        ax.set_ylim(100 * max(lowest, 0.8) - 1, None)
+        ax.set_xlabel("cost, % of always asking the best single expert")
+        ax.set_ylabel("quality, % of the best single expert")
+        _legend(ax, loc="lower right")
+
+    return _svg("deferral", draw, width=8.6, height=4.2)
+
+
+def quality_bars(report: Report) -> str:
+    """Quality of every router and baseline with its interval, and the best single expert as a line."""
+    rows = [row for row in report.routers if row.quality is not None and row.name != "zero_router"]
+    rows.sort(key=lambda row: row.quality or 0.0)
+    single = next((row.quality for row in rows if row.name == "best_single"), None)
+
+    def draw(ax: Axes) -> None:
+        for y, row in enumerate(rows):
+            quality = row.quality or 0.0
+            router = row.kind is Kind.ROUTER
+            low, high = row.quality_ci95 or (quality, quality)
+            ax.barh(y, quality, color=_SERIES[0] if router else _FAINT, height=0.66, alpha=1.0 if router else 0.55)
+            ax.plot([low, high], [y, y], color=_INK, lw=1.4)
+            ax.annotate(
+                f"{quality:.3f}",
+                (high, y),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                size=8,
+                color=_INK,
+            )
+        if single is not None:
+            ax.axvline(single, color=_INK, lw=0.9, ls=":")
+        ax.set_yticks(range(len(rows)), [row.name for row in rows])
+        ax.set_xlim(0, min(1.12, max((row.quality_ci95 or (0, row.quality or 0))[1] for row in rows) * 1.1))
+        ax.set_xlabel("mean quality with 95 % interval; the dotted line is the best single expert")
+        ax.grid(axis="y", visible=False)
+
+    return _svg("bars", draw, width=8.6, height=0.9 + 0.32 * len(rows))
+
+
+def choice_shares(report: Report, most: int = 7) -> str | None:
+    """Which experts each router and learned baseline asks, as stacked shares; None when nobody chooses."""
+    plain = {"random", "cheapest", "best_single"}
+    rows = [
+        row
+        for row in report.routers
+        if row.choice_shares and row.name not in plain and "random_matched" not in row.name
+    ]
+    if not rows:
+        return None
+    total: dict[str, float] = {}
+    for row in rows:
+        for name, share in row.choice_shares.items():
+            total[name] = total.get(name, 0.0) + share
+    shown = sorted(total, key=lambda name: -total[name])[:most]
+
+    def draw(ax: Axes) -> None:
+        for y, row in enumerate(reversed(rows)):
+            left = 0.0
+            for i, name in enumerate(shown):
+                share = 100 * row.choice_shares.get(name, 0.0)
+                ax.barh(y, share, left=left, color=_SERIES[i], height=0.66, label=name if y == 0 else None)
+                left += share
+            if left < 99.9:
+                ax.barh(
+                    y, 100 - left, left=left, color=_FAINT, alpha=0.4, height=0.66, label="others" if y == 0 else None
+                )
+        ax.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
+        ax.set_xlim(0, 100)
+        ax.set_xlabel("share of prompts, %")
+        ax.grid(axis="y", visible=False)
+        handles, labels = ax.get_legend_handles_labels()
+        ax.legend(
+            handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=8, labelcolor=_INK
+        )
+
+    return _svg("shares", draw, width=8.6, height=1.1 + 0.34 * max(len(rows), 4))
+
+
+def _with_curves(report: Report) -> list[RouterRow]:
+    """Rows to draw as curves, in an order that gives routers the first colours."""
+    rows = [row for row in report.routers if row.curve]
+    return sorted(rows, key=lambda row: row.kind is Kind.BASELINE)
+
+
+def _log_dollars(ax: Axes) -> None:
+    """A log axis with plain figures: 0.02, 0.05, 0.1 instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _legend(ax: Axes, loc: str = "best") -> None:
+    style: Any = {"loc": loc, "frameon": False, "fontsize": 8, "labelcolor": _INK}
+    ax.legend(**style)
+
+
+def _svg(salt: str, draw: Callable[[Axes], None], width: float, height: float) -> str:
+    import matplotlib as mpl
+
+    style: Any = {
+        "svg.fonttype": "none",
+        # Ids stay the same from run to run, and differ between the figures of one page.
+        "svg.hashsalt": salt,
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "text.color": _INK,
+        "axes.edgecolor": _FAINT,
+        "axes.labelcolor": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": _FAINT,
+        "grid.alpha": 0.25,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(style):
+        from matplotlib.figure import Figure
+
+        figure: Figure = Figure(figsize=(width, height), layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.add_subplot()
+        axes.patch.set_alpha(0)
+        draw(axes)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return _themed(out.getvalue())
+
+
+def _themed(svg: str) -> str:
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for placeholder, variable in _VARIABLES.items():
+        svg = svg.replace(placeholder, variable)
+    # Scale with the page instead of matplotlib's fixed points.
+    return re.sub(
+        r'<svg ([^>]*?)width="[^"]*"', r'<svg \1width="100%"', re.sub(r' height="[\d.]+pt"', "", svg, count=1), count=1
+    )

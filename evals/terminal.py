@@ -1,0 +1,118 @@
+"""The results as a table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evals.policies import Kind
+from evals.report import Report, RouterRow
+
+_DASH = "–"
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print what was evaluated, one line per router and baseline, and the notes."""
+    made = report.provenance
+    costs = f", costs: {made.cost_basis}" if made.cost_range_usd else ", no costs"
+    console.print(
+        f"[bold]{made.table}[/bold]: {made.prompts:,} {made.split} prompts x {made.experts} experts "
+        f"({made.train_prompts:,} {made.train_split} prompts to choose and fit on){costs}"
+    )
+    for note in _remarks(report):
+        console.print(Text(f"  {note}", style="yellow"))
+    console.print(_table(report, console.width))
+    console.print(
+        "[dim]± is half the 95 % bootstrap interval"
+        f" ({made.bootstrap:,} resamples, near-duplicates together). Δ best single: paired; [green]green[/green] and"
+        " [red]red[/red] exclude 0. Picked best: ties count; only best: prompts with a single best expert."
+        " AIQ over the single experts' cost range.[/dim]"
+    )
+
+
+def _remarks(report: Report) -> list[str]:
+    made = report.provenance
+    remarks = [f"{name} is left out: {why}" for name, why in made.left_out.items() if why != "not asked for"]
+    if made.prompts < made.prompts_in_split and made.prompts_mode == "common":
+        missing = made.prompts_in_split - made.prompts
+        remarks.append(f"{missing:,} prompts of the split are left out: not every expert is scored on them")
+    if made.unpriced and made.cost_range_usd:
+        remarks.append(f"no price, so not on any cost curve: {', '.join(made.unpriced)}")
+    if made.leaked_prompts:
+        remarks.append(f"{made.leaked_prompts:,} evaluated prompts have a near-duplicate in the train split")
+    remarks += made.notes
+    for row in report.routers:
+        remarks += [f"{row.name}: {note}" for note in row.notes if row.kind is Kind.ROUTER or "undefined" in note]
+    return remarks
+
+
+def _table(report: Report, width: int) -> Table:
+    """One line per row; on a narrow terminal the less telling columns stay away (they are in the JSON)."""
+    made = report.provenance
+    pair = any(row.apgr is not None for row in report.routers)
+    columns: list[tuple[str, Callable[[RouterRow], str | Text], bool]] = [
+        ("quality", lambda row: _with_error(row.quality, row.quality_ci95 if width >= 100 else None), True),
+        ("Δ best single", lambda row: _difference(row, short=width < 100), True),
+        ("gap closed", lambda row: _percent(row.gap_closed), width >= 100),
+        ("picked best", lambda row: _percent(row.selection_accuracy), width >= 112),
+        ("only best", lambda row: _percent(row.selection_accuracy_strict), width >= 150),
+        ("regret", lambda row: _plain(row.regret), width >= 124),
+        ("$/1k", lambda row: _plain(row.cost_usd and row.cost_usd * 1000, 3), made.cost_range_usd is not None),
+        ("AIQ", lambda row: _plain(row.aiq), made.cost_range_usd is not None),
+        ("$ at 95 %", lambda row: _percent(row.cost_share_at_95), made.cost_range_usd is not None and width >= 136),
+        ("APGR", lambda row: _with_error(row.apgr, row.apgr_ci95), pair),
+        ("CPT 50", lambda row: _percent(row.cpt50), pair and width >= 120),
+        ("CPT 80", lambda row: _percent(row.cpt80), pair and width >= 130),
+        ("coverage", lambda row: _percent(row.coverage), made.prompts_mode == "any"),
+    ]
+    shown = [(title, cell) for title, cell, show in columns if show]
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("router", no_wrap=True)
+    for title, _ in shown:
+        table.add_column(title, justify="right", no_wrap=True)
+    last = _last_router(report.routers)
+    for row in _in_order(report.routers):
+        name = Text(row.name, style="bold cyan" if row.kind is Kind.ROUTER else "")
+        table.add_row(name, *(cell(row) for _, cell in shown), end_section=row is last)
+    return table
+
+
+def _in_order(rows: tuple[RouterRow, ...]) -> list[RouterRow]:
+    """Routers first, then the baselines, each in the report's order."""
+    return sorted(rows, key=lambda row: row.kind is Kind.BASELINE)
+
+
+def _last_router(rows: tuple[RouterRow, ...]) -> RouterRow | None:
+    routers = [row for row in rows if row.kind is Kind.ROUTER]
+    return routers[-1] if routers else None
+
+
+def _plain(value: float | None, digits: int = 4) -> str:
+    return _DASH if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return _DASH if value is None else f"{value:.1%}"
+
+
+def _with_error(value: float | None, around: tuple[float, float] | None) -> str:
+    if value is None:
+        return _DASH
+    return f"{value:.4f}" if around is None else f"{value:.4f} ± {(around[1] - around[0]) / 2:.3f}"
+
+
+def _difference(row: RouterRow, *, short: bool) -> Text:
+    value, around = row.quality_minus_best_single, row.quality_minus_best_single_ci95
+    if value is None:
+        return Text(_DASH)
+    style = ""
+    if around is not None and around[0] > 0:
+        style = "green"
+    elif around is not None and around[1] < 0:
+        style = "red"
+    shown = f"{value:+.4f}" if around is None or short else f"{value:+.4f} [{around[0]:+.3f}, {around[1]:+.3f}]"
+    return Text(shown, style=style)
