@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -126,8 +126,8 @@ class ExpertSettings(Node):
     """Calls in flight above which the expert counts as saturated."""
 
     base_url: str | None = None
-    """Where the server is, such as `http://vllm-code:8000/v1` (`openai_http` needs it, `litellm` may use it).
-    `${NAME}` and `${NAME:-default}` are taken from the environment."""
+    """Where the server is, such as `http://vllm-code:8000/v1` or `http+unix://%2Frun%2Fvllm.sock` (`openai_http` needs
+    it, `litellm` may use it). `${NAME}` and `${NAME:-default}` are taken from the environment."""
     api_key_env: EnvName | None = None
     """Environment variable that holds the API key. Keys never stand in the file."""
     api_key_file: FilePath | None = None
@@ -211,8 +211,14 @@ def _address_problem(url: str) -> str | None:
         port = parts.port
     except ValueError as error:
         return f"is not an address: {error}"
+    if parts.scheme == "http+unix":
+        return (
+            None
+            if unquote(parts.netloc).startswith("/")
+            else "must name a socket's path, such as http+unix://%2Frun%2Fvllm.sock"
+        )
     if parts.scheme not in {"http", "https"}:
-        return f"must begin with http:// or https://, got '{url}'"
+        return f"must begin with http://, https:// or http+unix://, got '{url}'"
     if not parts.hostname or port == 0:
         return f"names no server, got '{url}'"
     if parts.username is not None or parts.password is not None:

@@ -9,7 +9,6 @@ Shape: litellm documentation, proxy server, config.yaml (`model_name`, `litellm_
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -17,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gateway.settings.base import Node
 from gateway.settings.expert import Backend, ExpertSettings
+from gateway.settings.options import looks_secret, variable_of
 from gateway.settings.problems import TreeProblems, describe_items
 from gateway.settings.yaml_source import Path
 
@@ -59,9 +59,6 @@ _CONVERTED: Final = frozenset(
 _NOT_HELD: Final = frozenset(
     {"rpm", "tpm", "weight", "order", "max_budget", "budget_duration", "max_retries", "num_retries"}
 )
-
-_ENV: Final = re.compile(r"^os\.environ/([A-Za-z_][A-Za-z0-9_]*)$")
-_SECRET: Final = re.compile(r"(key|secret|token|password|credential)s?$", re.IGNORECASE)
 
 
 class ModelListEntry(Node):
@@ -163,7 +160,7 @@ class ModelListEntry(Node):
                         f"cannot be honoured: {model} is reached directly, and requests pass through unchanged",
                     )
                 )
-            elif _SECRET.search(name) and not (isinstance(value, str) and _ENV.match(value)):
+            elif looks_secret(name) and variable_of(value) is None:
                 problems.append(((at, name), "secrets never stand in the file; write os.environ/NAME"))
             else:
                 rest[name] = value
@@ -174,11 +171,11 @@ class ModelListEntry(Node):
     def _key(self, key: Any, fields: dict[str, Any], problems: list[tuple[Path, str]]) -> None:
         if key is None or (isinstance(key, str) and key.lower() in _NO_KEY):
             return
-        match = _ENV.match(key) if isinstance(key, str) else None
-        if match is None:
+        variable = variable_of(key)
+        if variable is None:
             problems.append((("litellm_params", "api_key"), "secrets never stand in the file; write os.environ/NAME"))
         else:
-            fields["api_key_env"] = match.group(1)
+            fields["api_key_env"] = variable
 
     def _from_info(self, problems: list[tuple[Path, str]]) -> dict[str, Any]:
         info = self.model_info

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
-from gateway.settings.base import Node, NonNegative
-from gateway.settings.problems import describe_items
+from gateway.settings.base import Node, NonNegative, SettingsError
+from gateway.settings.problems import TreeProblems, describe_items
 from gateway.settings.yaml_source import Path
+
+_ENV: Final = re.compile(r"^os\.environ/([A-Za-z_][A-Za-z0-9_]*)$")
+_SECRET: Final = re.compile(r"(?:key|secret|password|credential)s?$|(?:^|_)token$", re.IGNORECASE)
 
 
 class OpenAIHttpOptions(Node):
@@ -26,8 +30,40 @@ class LitellmOptions(Node):
     """Options of `litellm`."""
 
     params: dict[str, Any] = Field(default_factory=dict)
-    """Arguments for every completion call, such as `api_version` or `aws_region_name`. A value `os.environ/NAME` is
-    taken from the environment; secrets must be written so."""
+    """Arguments of every call, such as `api_version` or `aws_region_name`. A value `os.environ/NAME` is taken from the
+    environment; secrets must be written so."""
+    extra_fields: frozenset[str] = Field(default=frozenset(), json_schema_extra={"default": []})
+    """Fields beyond OpenAI's own that clients may send on to this provider; others are refused by name."""
+
+    @field_validator("params")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        literal = [name for name, content in value.items() if looks_secret(name) and variable_of(content) is None]
+        if literal:
+            raise TreeProblems(
+                [((name,), "secrets never stand in the file; write os.environ/NAME") for name in literal]
+            )
+        return value
+
+    def arguments(self, env: Mapping[str, str]) -> dict[str, Any]:
+        """`params` with every reference to the environment replaced by what it refers to.
+
+        Args:
+            env: The environment.
+
+        Raises:
+            SettingsError: A variable is not set.
+        """
+        arguments: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, content in self.params.items():
+            variable = variable_of(content)
+            arguments[name] = content if variable is None else env.get(variable)
+            if arguments[name] is None and variable is not None:
+                problems.append(f"options.params.{name}: the environment variable {variable} is not set")
+        if problems:
+            raise SettingsError(problems)
+        return arguments
 
 
 class EmbeddedOptions(Node):
@@ -41,10 +77,21 @@ class EmbeddedOptions(Node):
 class ReplayOptions(Node):
     """Options of `replay`."""
 
-    file: FilePath
-    """Recorded answers, relative to the settings file."""
+    source: FilePath
+    """Recorded answers: a JSON-lines file, or a folder with an outcome table; relative to the settings file."""
     time_scale: NonNegative = 0.0
     """How slowly to replay recorded latency: 1 as recorded, 0 at once."""
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a parameter's name says that its value is a secret."""
+    return _SECRET.search(name) is not None
+
+
+def variable_of(value: object) -> str | None:
+    """The environment variable in litellm's `os.environ/NAME`, None for any other value."""
+    match = _ENV.match(value) if isinstance(value, str) else None
+    return match.group(1) if match else None
 
 
 #: Backend -> its options. `fake` is not here: its script checks itself.

@@ -9,7 +9,7 @@ from typing import Any, Final
 ARTIFACT_NAMES: Final = frozenset({"default"})
 
 #: Backend options that are paths.
-_OPTION_PATHS: Final = frozenset({"file", "model_dir", "tls_ca_file"})
+_OPTION_PATHS: Final = frozenset({"source", "model_dir", "tls_ca_file"})
 
 
 def resolve_paths(data: dict[str, Any], folder: Path) -> None:

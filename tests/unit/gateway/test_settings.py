@@ -199,12 +199,21 @@ def test_what_cannot_work_is_refused(text: str, problem: str) -> None:
         ("http://user:secret@gpu", "must not hold a user or password"),
         ("http://gpu/v1?key=1", "must not hold a query"),
         ("http://gpu:99999", "is not an address"),
+        ("http+unix://vllm.sock", "must name a socket's path"),
     ],
 )
 def test_addresses_that_cannot_be_reached_are_refused(url: str, sentence: str) -> None:
     found = problems(f"pool: {{experts: [{{name: a, backend: openai_http, base_url: '{url}'}}]}}")
     assert sentence in found[0]
     assert "secret" not in found[0]
+
+
+def test_a_server_may_listen_on_a_socket() -> None:
+    url = "http+unix://%2Frun%2Fvllm.sock/v1"
+    assert (
+        parse(f"pool: {{experts: [{{name: a, backend: openai_http, base_url: '{url}'}}]}}").pool.experts[0].base_url
+        == url
+    )
 
 
 def test_every_address_but_loopback_needs_keys_or_a_word() -> None:
@@ -221,8 +230,10 @@ def test_every_address_but_loopback_needs_keys_or_a_word() -> None:
     [
         ("fake", "{ttft: 3}", "options: unknown option 'ttft'"),
         ("fake", "{fault_calls: 3}", "options: "),
-        ("replay", "{}", "options.file: is missing"),
+        ("replay", "{}", "options.source: is missing"),
         ("embedded", "{modle_dir: x}", "options.modle_dir: unknown key (did you mean model_dir?)"),
+        ("litellm", "{params: {api_token: abc}}", "options.params.api_token: secrets never stand in the file"),
+        ("openai_http, base_url: 'http://a'", "{verify_tls: maybe}", "options.verify_tls: should be a valid boolean"),
         ("litellm", "{api_version: x}", "options.api_version: unknown key"),
     ],
 )
@@ -234,7 +245,7 @@ def test_options_are_checked_by_backend(backend: str, options: str, sentence: st
 def test_relative_paths_are_relative_to_the_file() -> None:
     settings = parse(
         """
-pool: {experts: [{name: a, backend: replay, api_key_file: secrets/a, options: {file: records.jsonl}}]}
+pool: {experts: [{name: a, backend: replay, api_key_file: secrets/a, options: {source: records.jsonl}}]}
 router: {artifact: ../routers/mine}
 auth: {keys: [{name: k, key_file: /run/secrets/k}]}
 ledger: {path: outcomes.jsonl}
@@ -242,7 +253,7 @@ ledger: {path: outcomes.jsonl}
     )
     expert = settings.pool.experts[0]
     assert expert.api_key_file == Path("/etc/pointsman/secrets/a")
-    assert expert.options["file"] == "/etc/pointsman/records.jsonl"
+    assert expert.options["source"] == "/etc/pointsman/records.jsonl"
     assert settings.router.artifact == "/etc/pointsman/../routers/mine"
     assert settings.auth.keys[0].key_file == Path("/run/secrets/k")
     assert settings.ledger.path == Path("/etc/pointsman/outcomes.jsonl")

@@ -8,6 +8,7 @@ import pytest
 from experts.spec import Capability, Price
 from gateway.settings import Backend, ExpertSettings, PoolSettings, SettingsError
 from gateway.settings.load import parse_settings
+from gateway.settings.options import LitellmOptions
 
 
 def convert(entry: str) -> ExpertSettings:
@@ -43,8 +44,8 @@ def test_prices_capabilities_limits_and_our_own_fields_are_taken_over() -> None:
         """{model_name: a, litellm_params: {model: hosted_vllm/m, api_base: 'http://v', timeout: 30, stream_timeout: 5,
         max_parallel_requests: 8, extra_headers: {x-team: search}, api_key: os.environ/V_KEY},
         model_info: {id: ab12, mode: chat, max_input_tokens: 32768, input_cost_per_token: 1.5e-7,
-        output_cost_per_token: 6.0e-7, supports_function_calling: true, supports_vision: false, supports_audio_input: true,
-        generalist: true, params_total_b: 8, quality_prior: {"*": 0.6}}}"""
+        output_cost_per_token: 6.0e-7, supports_function_calling: true, supports_vision: false,
+        supports_audio_input: true, generalist: true, params_total_b: 8, quality_prior: {"*": 0.6}}}"""
     )
     assert expert.price is not None
     assert expert.spec().price == Price(0.15, 0.6)
@@ -60,10 +61,14 @@ def test_prices_capabilities_limits_and_our_own_fields_are_taken_over() -> None:
 def test_what_litellm_alone_understands_is_handed_to_it() -> None:
     expert = convert(
         "{model_name: a, litellm_params: {model: azure/x, api_version: '2024-06-01', temperature: 0, "
-        "aws_secret_access_key: os.environ/AWS_SECRET}}"
+        "max_tokens: 500, aws_secret_access_key: os.environ/AWS_SECRET}}"
     )
-    params = {"api_version": "2024-06-01", "temperature": 0, "aws_secret_access_key": "os.environ/AWS_SECRET"}
-    assert expert.options == {"params": params}
+    params = {"api_version": "2024-06-01", "temperature": 0, "max_tokens": 500}
+    assert expert.options == {"params": {**params, "aws_secret_access_key": "os.environ/AWS_SECRET"}}
+    options = LitellmOptions.model_validate(expert.options)
+    assert options.arguments({"AWS_SECRET": "s3"}) == {**params, "aws_secret_access_key": "s3"}
+    with pytest.raises(SettingsError, match="AWS_SECRET is not set"):
+        options.arguments({})
 
 
 @pytest.mark.parametrize("key", ["none", "EMPTY", "dummy", ""])
