@@ -1,0 +1,81 @@
+"""Two replicas and a real Redis: what one learns the other knows, and when Redis dies neither notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import redis
+
+from gateway.redis_server import EmbeddedRedis
+from tests.e2e.running import Running, eventually, fake, running
+
+ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path)
+    assert await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.stop)
+
+
+def tree(server: EmbeddedRedis) -> dict[str, Any]:
+    return {
+        "pool": {"experts": [fake("only", generalist=True)]},
+        "redis": {"url": server.url},
+        # Generous, so that a busy machine does not turn a hit into a miss.
+        "cache": {"decisions": {"redis_timeout_ms": 1000}},
+        "auth": {"keys": [{"name": "a", "key_env": "KEY_A"}, {"name": "b", "key_env": "KEY_B"}]},
+    }
+
+
+async def ask(gateway: Running, key: str, prompt: str) -> tuple[str, str]:
+    body = {"model": "auto", "messages": [{"role": "user", "content": prompt}]}
+    headers = {"authorization": f"Bearer {ENV[key]}"}
+    async with (
+        aiohttp.ClientSession(gateway.url, headers=headers) as http,
+        http.post("/v1/chat/completions", json=body) as reply,
+    ):
+        assert reply.status == 200
+        return reply.headers["x-pointsman-cache"], reply.headers["x-pointsman-decision"]
+
+
+async def test_a_second_replica_finds_what_the_first_decided(server: EmbeddedRedis) -> None:
+    client = redis.Redis.from_url(server.url)
+    async with running(tree(server), ENV) as first, running(tree(server), ENV) as second:
+        cache, decision = await ask(first, "KEY_A", "a question")
+        assert cache == "miss"
+        await eventually(lambda: len(client.keys("pointsman:*")) == 2)
+        assert (await ask(second, "KEY_B", "a question"))[0] == "miss", "another tenant shares nothing"
+        assert (await ask(second, "KEY_A", "a question"))[0] == "hit-redis"
+        assert (await ask(second, "KEY_A", "a question"))[0] == "hit-local"
+        headers = {"authorization": f"Bearer {ENV['KEY_A']}"}
+        async with aiohttp.ClientSession(second.url, headers=headers) as http:
+            async with http.post("/v1/feedback", json={"decision_id": decision, "quality": 0.5}) as reply:
+                assert reply.status == 200
+            async with http.get(f"/v1/decisions/{decision}") as reply:
+                assert (await reply.json())["expert"] == "only"
+        assert not any(b"question" in key + (client.get(key) or b"") for key in client.keys("*")), "no prompt in Redis"
+        assert all(client.ttl(key) > 0 for key in client.keys("*"))
+    client.close()
+
+
+async def test_requests_go_on_when_redis_dies_and_state_heals_when_it_is_back(server: EmbeddedRedis) -> None:
+    async with running(tree(server), ENV) as gateway:
+        await ask(gateway, "KEY_A", "before")
+        await asyncio.to_thread(server.stop)
+        for number in range(10):
+            assert (await ask(gateway, "KEY_A", f"during {number}"))[0] == "miss"
+        assert (await ask(gateway, "KEY_A", "during 3"))[0] == "hit-local"
+        assert await asyncio.to_thread(server.start)
+        client = redis.Redis.from_url(server.url)
+        await asyncio.sleep(0.1)
+        await ask(gateway, "KEY_A", "after")
+        await eventually(lambda: len(client.keys("pointsman:assessment:*")) >= 1, seconds=10)
+        client.close()
