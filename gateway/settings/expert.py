@@ -45,6 +45,10 @@ class Backend(StrEnum):
     FAKE = "fake"
 
 
+#: Backends that speak to a server somewhere.
+_REMOTE: Final = frozenset({Backend.OPENAI_HTTP, Backend.LITELLM})
+
+
 class PriceSettings(Node):
     """List price of an expert."""
 
@@ -152,6 +156,9 @@ class ExpertSettings(Node):
             problems.append((("base_url",), "is missing; backend openai_http needs it"))
         if self.base_url is not None and (problem := _address_problem(self.base_url)):
             problems.append((("base_url",), problem))
+        if self.backend not in _REMOTE:
+            stated = [name for name in ("base_url", "api_key_env", "api_key_file", "headers") if getattr(self, name)]
+            problems += [((name,), f"means nothing to backend {self.backend.value}") for name in stated]
         if self.api_key_env is not None and self.api_key_file is not None:
             problems.append((("api_key_file",), "state api_key_env or api_key_file, not both"))
         problems += [

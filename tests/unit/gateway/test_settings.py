@@ -156,13 +156,24 @@ def test_an_unknown_key_that_resembles_nothing_lists_what_there_is() -> None:
             "params_active_b: cannot be",
         ),
         (
-            "pool: {experts: [{name: a, backend: fake, api_key_env: K, api_key_file: f}]}",
+            "pool: {experts: [{name: a, backend: litellm, api_key_env: K, api_key_file: f}]}",
             "pool.experts[0].api_key_file: state api_key_env or api_key_file, not both",
         ),
-        ("pool: {experts: [{name: a, backend: fake, api_key: sk-1}]}", "pool.experts[0].api_key: unknown key"),
-        ("pool: {experts: [{name: a, backend: fake, headers: {Authorization: x}}]}", "headers.Authorization: may not"),
         (
-            'pool: {experts: [{name: a, backend: fake, headers: {x-a: "1\\r\\nb: 2"}}]}',
+            "pool: {experts: [{name: a, backend: fake, base_url: 'http://x'}]}",
+            "base_url: means nothing to backend fake",
+        ),
+        (
+            "pool: {experts: [{name: a, backend: replay, api_key_env: K, options: {source: f}}]}",
+            "api_key_env: means nothing",
+        ),
+        ("pool: {experts: [{name: a, backend: fake, api_key: sk-1}]}", "pool.experts[0].api_key: unknown key"),
+        (
+            "pool: {experts: [{name: a, backend: litellm, headers: {Authorization: x}}]}",
+            "headers.Authorization: may not",
+        ),
+        (
+            'pool: {experts: [{name: a, backend: litellm, headers: {x-a: "1\\r\\nb: 2"}}]}',
             "headers.x-a: must be printable",
         ),
         (
@@ -245,15 +256,18 @@ def test_options_are_checked_by_backend(backend: str, options: str, sentence: st
 def test_relative_paths_are_relative_to_the_file() -> None:
     settings = parse(
         """
-pool: {experts: [{name: a, backend: replay, api_key_file: secrets/a, options: {source: records.jsonl}}]}
+pool:
+  experts:
+    - {name: a, backend: litellm, api_key_file: secrets/a}
+    - {name: b, backend: replay, options: {source: records.jsonl}}
 router: {artifact: ../routers/mine}
 auth: {keys: [{name: k, key_file: /run/secrets/k}]}
 ledger: {path: outcomes.jsonl}
 """
     )
-    expert = settings.pool.experts[0]
+    expert, replayed = settings.pool.experts
     assert expert.api_key_file == Path("/etc/pointsman/secrets/a")
-    assert expert.options["source"] == "/etc/pointsman/records.jsonl"
+    assert replayed.options["source"] == "/etc/pointsman/records.jsonl"
     assert settings.router.artifact == "/etc/pointsman/../routers/mine"
     assert settings.auth.keys[0].key_file == Path("/run/secrets/k")
     assert settings.ledger.path == Path("/etc/pointsman/outcomes.jsonl")
@@ -266,8 +280,8 @@ def test_secrets_are_read_when_they_are_needed_and_never_kept(tmp_path: Path) ->
         """
 pool:
   experts:
-    - {name: a, backend: fake, api_key_env: A_KEY}
-    - {name: b, backend: fake, api_key_file: key}
+    - {name: a, backend: litellm, api_key_env: A_KEY}
+    - {name: b, backend: litellm, api_key_file: key}
     - {name: c, backend: fake}
 auth: {keys: [{name: caller, key_env: CALLER_KEY}]}
 """,
