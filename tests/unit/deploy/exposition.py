@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 
 from prometheus_client import CollectorRegistry
@@ -10,29 +11,48 @@ from prometheus_client import CollectorRegistry
 from gateway.telemetry import Telemetry
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric as its collector declares it."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
 @cache
-def exposed() -> dict[str, set[str]]:
-    """Sample name -> label names, read off the gateway's own collectors."""
+def families() -> tuple[Family, ...]:
+    """Every metric, read off the gateway's own collectors."""
     registry = Telemetry()._registry
     assert isinstance(registry, CollectorRegistry)
+    return tuple(
+        Family(family.name, family.type, tuple(getattr(collector, "_labelnames", ())), family.documentation)
+        for collector in registry._collector_to_names
+        for family in collector.describe()
+    )
+
+
+@cache
+def exposed() -> dict[str, set[str]]:
+    """Sample name -> label names."""
     found: dict[str, set[str]] = {}
-    for collector in registry._collector_to_names:
-        for family in collector.describe():
-            labels = set(getattr(collector, "_labelnames", ()))
-            suffixes = {
-                "counter": {"_total": labels},
-                "histogram": {"_bucket": labels | {"le"}, "_sum": labels, "_count": labels},
-                "gauge": {"": labels},
-            }[family.type]
-            found |= {family.name + suffix: names for suffix, names in suffixes.items()}
+    for family in families():
+        labels = set(family.labels)
+        suffixes = {
+            "counter": {"_total": labels},
+            "histogram": {"_bucket": labels | {"le"}, "_sum": labels, "_count": labels},
+            "gauge": {"": labels},
+        }[family.kind]
+        found |= {family.name + suffix: names for suffix, names in suffixes.items()}
     return found
 
 
 def asked(expression: str) -> list[tuple[str, set[str]]]:
     """Every metric of ours in an expression, with the labels its selector and its aggregation name.
 
-    An aggregation is attributed to every metric after it up to the next one, which is enough for expressions that
-    aggregate one metric at a time.
+    An aggregation is attributed to the first metric after it, which is enough for expressions that aggregate one
+    metric at a time.
     """
     wanted: list[tuple[str, set[str]]] = []
     by: set[str] = set()
