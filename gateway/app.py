@@ -93,7 +93,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
     telemetry = Telemetry()
     store = _shared_store(settings, env, telemetry)
     pool = ExpertPool(
-        [build_expert(expert, settings, env) for expert in settings.pool.experts],
+        [build_expert(expert, settings.server, env) for expert in settings.pool.experts],
         clock=time.monotonic,
         probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
     )
