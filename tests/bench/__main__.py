@@ -22,6 +22,7 @@ from typing import IO
 
 import click
 import yaml
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -139,6 +140,7 @@ def bench(seconds: float, json_file: Path | None) -> None:
     """Measure latency and throughput, directly and through the gateway."""
     console = Console()
     table = Table(
+        box=box.SIMPLE,
         title=f"ms per request; one upstream that answers at once; {os.cpu_count()} cores for everything",
         caption="direct, through: median without and with the gateway. own share: its x-pointsman-overhead-ms, median.",
     )
