@@ -1,0 +1,102 @@
+"""The embedded experts: the same HTTP as any server, spoken over a unix socket to an engine process of our own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from experts.backends.embedded_engine import EngineProcess, default_socket
+from experts.backends.openai_http import OpenAIHttpExpert
+from experts.errors import ExpertMisconfigured, ExpertUnavailable
+from experts.http1.client import Timeouts
+from experts.http1.failures import NotConnected
+from experts.nano import MODELS_DIR
+from experts.protocols import ExpertCall, ExpertReply
+from experts.spec import ExpertSpec
+
+_MODEL_DIR_HEADER = "x-pointsman-model-dir"
+
+
+class EmbeddedExpert:
+    """A small Qwen3-type checkpoint that generates on this machine.
+
+    All embedded experts of a host share one engine process, found by its socket. Whoever first finds the socket
+    unserved starts the process; it ends with whoever started it, and the next call starts another.
+
+    Args:
+        spec: What it is; `spec.model` names a shipped checkpoint unless `model_dir` is given.
+        model_dir: A checkpoint folder of the operator's own.
+        socket: Where the engine listens; None for the gateway's runtime folder.
+        timeouts: Of waiting for the engine.
+        max_connections: Calls in flight at once; further ones wait in line.
+    """
+
+    def __init__(
+        self,
+        spec: ExpertSpec,
+        model_dir: Path | None = None,
+        socket: Path | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = 64,
+    ) -> None:
+        self._spec = spec
+        self._folder = (model_dir or MODELS_DIR / spec.model).resolve()
+        socket = socket or default_socket()
+        self._engine = EngineProcess(socket)
+        self._http = OpenAIHttpExpert(
+            spec,
+            f"http+unix://{quote(str(socket), safe='')}/v1",
+            headers={} if model_dir is None else {_MODEL_DIR_HEADER: str(self._folder)},
+            timeouts=timeouts,
+            max_connections=max_connections,
+        )
+
+    @property
+    def spec(self) -> ExpertSpec:
+        """What it is."""
+        return self._spec
+
+    @property
+    def engine(self) -> EngineProcess:
+        """The process that generates."""
+        return self._engine
+
+    async def start(self) -> None:
+        """Start the engine where nobody serves its socket. The model loads with the first call.
+
+        Raises:
+            ExpertMisconfigured: There is no checkpoint.
+        """
+        if not (self._folder / "config.json").is_file():
+            raise ExpertMisconfigured(self._spec.name, f"no checkpoint at {self._folder}")
+        await self._ensure_engine()
+
+    async def call(self, call: ExpertCall) -> ExpertReply:
+        """Generate. A dead engine is started again; a call that it took down with it fails, and is not repeated."""
+        try:
+            return await self._http.call(call)
+        except ExpertUnavailable as error:
+            if not isinstance(error.__cause__, NotConnected):
+                raise
+        # Nothing was sent: the engine is not there (any more), so this call may go to the next one.
+        await self._ensure_engine()
+        return await self._http.call(call)
+
+    async def probe(self) -> str | None:
+        """Whether the engine answers; starts it when it is gone."""
+        try:
+            await self._ensure_engine()
+        except ExpertUnavailable as error:
+            return error.message
+        return await self._http.probe()
+
+    async def aclose(self) -> None:
+        """Close the connections; end the engine if this expert started it."""
+        await self._http.aclose()
+        await self._engine.aclose()
+
+    async def _ensure_engine(self) -> None:
+        try:
+            await self._engine.ensure()
+        except OSError as error:
+            raise ExpertUnavailable(self._spec.name, f"the embedded engine does not start: {error}") from error

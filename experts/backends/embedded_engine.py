@@ -1,0 +1,121 @@
+"""The engine process of the embedded experts: found by its socket, started once per host, ended with its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_START_WITHIN_S = 20.0
+_STOP_WITHIN_S = 3.0
+_POLL_S = 0.02
+
+
+def default_socket() -> Path:
+    """`embedded.sock` in the gateway's runtime folder (`POINTSMAN_RUNTIME_DIR`), else in a folder of this user."""
+    given = os.environ.get("POINTSMAN_RUNTIME_DIR")
+    if given:
+        return Path(given) / "embedded.sock"
+    return Path(tempfile.gettempdir()) / f"pointsman-embedded-{os.getuid()}" / "embedded.sock"
+
+
+class EngineProcess:
+    """A handle on the engine behind a socket, whoever started it.
+
+    Args:
+        socket: Where it listens.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None unless it was started through this handle and runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    async def ensure(self) -> None:
+        """Return once somebody serves the socket; start the engine when nobody does.
+
+        Raises:
+            OSError: It does not come up.
+        """
+        if await self._serves():
+            return
+        if self._closed:
+            raise ConnectionError("closed")
+        self._make_folder()
+        give_up = asyncio.get_running_loop().time() + _START_WITHIN_S
+        with (self.socket.parent / f"{self.socket.name}.lock").open("w") as lock:
+            # One of several workers starts it; the others see the socket come alive, or find the lock free again.
+            while not await self._serves():
+                if asyncio.get_running_loop().time() > give_up:
+                    raise TimeoutError(f"nobody serves {self.socket} after {_START_WITHIN_S:g} s")
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    await asyncio.sleep(_POLL_S)
+                    continue
+                if not await self._serves():
+                    await self._start(give_up)
+
+    async def aclose(self) -> None:
+        """End the process if this handle started it. Idempotent."""
+        self._closed = True
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        give_up = asyncio.get_running_loop().time() + _STOP_WITHIN_S
+        while process.poll() is None and asyncio.get_running_loop().time() < give_up:
+            await asyncio.sleep(_POLL_S)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+    async def _start(self, give_up: float) -> None:
+        began = asyncio.get_running_loop().time()
+        # From this thread on purpose: the kernel ends the child when the thread that made it ends.
+        process = self._process = subprocess.Popen(  # noqa: S603  # our own arguments; forks in under a ms
+            [
+                *(sys.executable, "-m", "experts.embedded"),
+                *("--socket", str(self.socket), "--parent", str(os.getpid())),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            # A session of its own: Ctrl-C must not end it before the answers in flight.
+            start_new_session=True,
+        )
+        while not await self._serves():
+            if process.poll() is not None:
+                raise ChildProcessError(f"the engine ended at once with exit code {process.returncode}")
+            if asyncio.get_running_loop().time() > give_up:
+                process.kill()
+                raise TimeoutError(f"no answer within {_START_WITHIN_S:g} s")
+            await asyncio.sleep(_POLL_S)
+        took_ms = (asyncio.get_running_loop().time() - began) * 1e3
+        _log.info("embedded engine ready after %.0f ms (pid %d)", took_ms, process.pid)
+
+    async def _serves(self) -> bool:
+        try:
+            _, writer = await asyncio.open_unix_connection(str(self.socket))
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def _make_folder(self) -> None:
+        folder = self.socket.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to another user")
