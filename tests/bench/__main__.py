@@ -141,6 +141,8 @@ def bench(seconds: float, json_file: Path | None) -> None:
     console = Console()
     table = Table(
         box=box.SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
         title=f"ms per request; one upstream that answers at once; {os.cpu_count()} cores for everything",
         caption="direct, through: median without and with the gateway. own share: its x-pointsman-overhead-ms, median.",
     )
