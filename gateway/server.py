@@ -59,14 +59,19 @@ def url_of(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    """uvicorn's server, which says when it accepts requests."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[Callable[[], None]], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._on_ready()
+            self._on_ready(self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
 
 
 def log_config(level: str, prefix: str = "") -> dict[str, Any]:
@@ -87,8 +92,7 @@ def serve_here(
     listener: socket.socket,
     *,
     logging_config: dict[str, Any],
-    on_ready: Callable[[], None] = lambda: None,
-    stop_when_closed: socket.socket | None = None,
+    on_ready: Callable[[Callable[[], None]], None],
 ) -> int:
     """Serve in this process until SIGTERM or SIGINT; requests in flight may end.
 
@@ -96,8 +100,7 @@ def serve_here(
         settings: What to serve.
         listener: Bound socket; closed at the end.
         logging_config: For `logging.config.dictConfig`.
-        on_ready: Called once requests are accepted.
-        stop_when_closed: A connection to the supervisor; its end is taken for SIGTERM.
+        on_ready: Called on the event loop once requests are accepted, with what asks for a shutdown.
 
     Returns:
         The exit status: 0 after a shutdown that was asked for.
@@ -112,11 +115,11 @@ def serve_here(
     from experts.errors import ExpertMisconfigured
     from gateway.app import create_app
     from gateway.settings import SettingsError
-    from routers.errors import ArtifactError
+    from routers.errors import RouterError
 
     try:
         app = create_app(settings)
-    except (SettingsError, ArtifactError, ExpertMisconfigured) as error:
+    except (SettingsError, RouterError, ExpertMisconfigured) as error:
         # The operator's to mend: a sentence says more than a traceback.
         _log.error("cannot start: %s", error)
         return STARTUP_FAILED
@@ -134,7 +137,7 @@ def serve_here(
         timeout_graceful_shutdown=math.ceil(settings.server.graceful_shutdown_s),
         log_config=None,
     )
-    server = _Server(config, _with_lifeline(stopping, on_ready, stop_when_closed))
+    server = _Server(config, on_ready)
     stopping.server = server
     try:
         server.run(sockets=[listener])
@@ -154,30 +157,3 @@ class _Stopping:
         if self.server is None:
             raise SystemExit(0)
         self.server.should_exit = True
-
-    def on_lifeline(self) -> None:
-        if self.server is not None:
-            self.server.should_exit = True
-
-
-def _with_lifeline(
-    stopping: _Stopping, on_ready: Callable[[], None], lifeline: socket.socket | None
-) -> Callable[[], None]:
-    if lifeline is None:
-        return on_ready
-
-    def ready() -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-
-        def readable() -> None:
-            # The supervisor never writes after the settings: readable means that it is gone.
-            loop.remove_reader(lifeline)
-            _log.warning("the supervisor is gone; stopping")
-            stopping.on_lifeline()
-
-        loop.add_reader(lifeline, readable)
-        on_ready()
-
-    return ready

@@ -18,8 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gateway.worker import READY
-
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
@@ -28,6 +26,8 @@ _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S: Final = 0.25
 _LONGEST_BACKOFF_S: Final = 10.0
 _SETTLED_S: Final = 30.0
+#: A worker that gives no sign of life for so long hangs. It gives one a second.
+_SILENCE_S: Final = 30.0
 #: Beyond the graceful time, for the app's own shutdown.
 _GRACE_S: Final = 5.0
 
@@ -41,6 +41,7 @@ class Supervisor:
         log_level: Of the workers.
         metrics_dir: Folder of the workers' shared counters.
         on_ready: Called once all workers accept requests for the first time.
+        silence_s: Seconds without a sign of life after which a worker is killed and replaced.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Supervisor:
         log_level: str,
         metrics_dir: Path,
         on_ready: Callable[[], None],
+        silence_s: float = _SILENCE_S,
     ) -> None:
         self._settings = settings
         self._listener = listener
         self._log_level = log_level
         self._metrics_dir = metrics_dir
         self._on_ready = on_ready
+        self._silence_s = silence_s
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready: set[int] = set()
         self._announced = False
@@ -135,7 +138,7 @@ class Supervisor:
             if self._stop.is_set():
                 process.terminate()
             ours.setblocking(False)
-            listening = asyncio.create_task(self._converse(index, ours))
+            listening = asyncio.create_task(self._converse(index, process, ours))
             try:
                 code = await process.wait()
             finally:
@@ -144,16 +147,27 @@ class Supervisor:
         self._forget_gauges(process.pid)
         return code
 
-    async def _converse(self, index: int, control: socket.socket) -> None:
-        """Hand over the settings, then wait for the worker to be ready."""
+    async def _converse(self, index: int, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+        """Hand over the settings, then listen for signs of life; a worker that falls silent is killed."""
         loop = asyncio.get_running_loop()
         message = {"index": index, "log_level": self._log_level, "settings": self._settings.model_dump(mode="json")}
         try:
             await loop.sock_sendall(control, json.dumps(message).encode() + b"\n")
-            if await loop.sock_recv(control, len(READY)) != READY:
+            # No limit on the first: a start may take its time.
+            if not await loop.sock_recv(control, 1):
                 return
+            self._serves(index)
+            while True:
+                async with asyncio.timeout(self._silence_s):
+                    if not await loop.sock_recv(control, 1024):
+                        return
+        except TimeoutError:
+            _log.error("worker %d gives no sign of life for %g s and is killed", index, self._silence_s)
+            process.kill()
         except OSError:
             return  # the worker died; its exit code tells more
+
+    def _serves(self, index: int) -> None:
         self._ready.add(index)
         if not self._announced and len(self._ready) == self._settings.server.workers:
             self._announced = True

@@ -1,23 +1,28 @@
 """A worker process: `python -m gateway.worker`, started by the supervisor and by nobody else.
 
-It inherits the listening socket and one end of a socket pair. On the pair it reads its settings, says `ready`, and
-notices when the supervisor is gone.
+It inherits the listening socket and one end of a socket pair. Down the pair come its settings; up go its signs of life,
+one a second from the moment it serves. When the pair closes, the supervisor is gone and the worker stops.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import json
 import logging
 import socket
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from gateway.server import log_config, serve_here
 from gateway.settings import Settings
 
-#: First word a worker says.
-READY = b"ready\n"
+#: Seconds between two signs of life.
+HEARTBEAT_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 def _receive(control: socket.socket) -> dict[str, Any]:
@@ -28,6 +33,27 @@ def _receive(control: socket.socket) -> dict[str, Any]:
         raise SystemExit("the supervisor is gone")
     message: dict[str, Any] = json.loads(line)
     return message
+
+
+def _attend(control: socket.socket, stop: Callable[[], None]) -> None:
+    """Give signs of life, and stop when the supervisor is gone."""
+    loop = asyncio.get_running_loop()
+    control.setblocking(False)
+
+    def beat() -> None:
+        # A full pipe means that the supervisor is slow, which is not ours to mend; a closed one is seen by `gone`.
+        with contextlib.suppress(OSError):
+            control.send(b".")
+        loop.call_later(HEARTBEAT_S, beat)
+
+    def gone() -> None:
+        # The supervisor writes nothing after the settings: readable means closed.
+        loop.remove_reader(control)
+        _log.warning("the supervisor is gone; stopping")
+        stop()
+
+    loop.add_reader(control, gone)
+    beat()
 
 
 def main() -> int:
@@ -45,8 +71,7 @@ def main() -> int:
         settings,
         listener,
         logging_config=log_config(message["log_level"], prefix=f"[worker {message['index']}] "),
-        on_ready=lambda: control.sendall(READY),
-        stop_when_closed=control,
+        on_ready=lambda stop: _attend(control, stop),
     )
 
 

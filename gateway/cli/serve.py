@@ -61,7 +61,7 @@ def _serve(settings: Settings, config: Path | None, log_level: str) -> int:
     with listener, runtime_dir() as folder, _redis(settings, folder) as (with_redis, redis_kind):
         announce = _banner(with_redis, listener, config, redis_kind)
         if with_redis.server.workers == 1:
-            return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=announce)
+            return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=lambda _: announce())
         return _supervise(with_redis, listener, folder, log_level, announce)
 
 

@@ -1,5 +1,6 @@
 """`pointsman serve` as its user runs it: real processes, real signals, real sockets."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -20,6 +21,9 @@ import pytest
 import redis
 
 from gateway.redis_server import find_redis_server
+from gateway.server import bind
+from gateway.settings import load_settings
+from gateway.supervisor import Supervisor
 from tests.unit.gateway.tiny_artifact import save_tiny_artifact
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -281,6 +285,32 @@ def test_a_killed_worker_is_started_again_and_nobody_notices(serve: Serve) -> No
     assert within(10, lambda: served.get("/health")[0] == 200)
     assert runs(new)
     assert served.stop() == 0
+
+
+def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
+    settings = load_settings(folder / "config.yaml", overrides={"server.workers": 2, "server.graceful_shutdown_s": 5})
+    ready = asyncio.Event()
+
+    async def scenario() -> None:
+        with bind("127.0.0.1", 0) as listener:
+            supervisor = Supervisor(
+                settings, listener, log_level="info", metrics_dir=folder, on_ready=ready.set, silence_s=3
+            )
+            running = asyncio.create_task(supervisor.run())
+            await asyncio.wait_for(ready.wait(), 20)
+            before = {pid for pid, command in children(os.getpid()) if "gateway.worker" in command}
+            assert len(before) == 2
+            hung = min(before)
+            os.kill(hung, signal.SIGSTOP)
+            async with asyncio.timeout(20):
+                while runs(hung):
+                    await asyncio.sleep(0.1)
+                while len([pid for pid, command in children(os.getpid()) if "gateway.worker" in command]) < 2:
+                    await asyncio.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await running == 0
+
+    asyncio.run(scenario())
 
 
 def test_metrics_of_all_workers_are_added_up(serve: Serve) -> None:
