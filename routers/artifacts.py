@@ -113,19 +113,18 @@ def load_artifact(path_or_name: str | Path, *, uncertain_to_generalist: bool = T
     """
     directory = DEFAULT_DIR if str(path_or_name) == DEFAULT_NAME else Path(path_or_name)
     manifest = read_manifest(directory)
-    for name, expected in manifest["files"].items():
-        _check_file(directory, name, expected)
-    try:
-        tensors = load_file(directory / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{directory / WEIGHTS} cannot be read: {error}") from error
-    try:
-        parts = _unpack(manifest, tensors, directory)
-    except EmbedderError as error:
-        raise ArtifactError(f"{directory}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{directory / MANIFEST} and {WEIGHTS} do not fit together: {error!r}") from error
+    parts = _load_parts(directory, manifest)
     return LoadedArtifact(_assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist), manifest)
+
+
+def default_embedder() -> StorableEmbedder:
+    """The embedder of the packaged artefact.
+
+    Raises:
+        ArtifactError: As `load_router`.
+    """
+    manifest = read_manifest(DEFAULT_DIR)
+    return _load_parts(DEFAULT_DIR, manifest).embedder
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -150,6 +149,21 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if manifest.get("artifact_hash") != _manifest_hash(manifest):
         raise ArtifactError(f"{path} was changed after it was written: its artefact hash does not hold")
     return manifest
+
+
+def _load_parts(directory: Path, manifest: Mapping[str, Any]) -> RouterParts:
+    for name, expected in manifest["files"].items():
+        _check_file(directory, name, expected)
+    try:
+        tensors = load_file(directory / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{directory / WEIGHTS} cannot be read: {error}") from error
+    try:
+        return _unpack(manifest, tensors, directory)
+    except EmbedderError as error:
+        raise ArtifactError(f"{directory}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{directory / MANIFEST} and {WEIGHTS} do not fit together: {error!r}") from error
 
 
 def _assemble(parts: RouterParts, artifact_hash: str, uncertain_to_generalist: bool) -> TwoStageRouter:

@@ -26,7 +26,10 @@ class Embedder(Protocol):
         """Width of the vectors."""
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
-        """Embed texts; rows of unit length (all zero for a text without known tokens), shape (n, dim)."""
+        """Embed texts; rows of unit length (all zero for a text without known tokens), shape (n, dim).
+
+        An embedder may append further features after the unit vector; it says so.
+        """
 
 
 class Classifier(Protocol):

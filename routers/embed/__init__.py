@@ -11,7 +11,7 @@ from routers.errors import EmbedderError
 from routers.protocols import Embedder
 
 #: The kinds an artefact may name.
-KINDS = ("static", "sentence_transformers")
+KINDS = ("static", "static+lexical", "sentence_transformers")
 
 
 @runtime_checkable
@@ -37,12 +37,14 @@ def restore_embedder(
         EmbedderError: Of an unknown kind, without its tokenizer, or its extra or model is missing.
     """
     kind = spec.get("kind")
-    if kind == "static":
+    if kind in ("static", "static+lexical"):
+        from routers.embed.lexical import LexicalEmbedder
         from routers.embed.static import StaticEmbedder
 
         if tokenizer_json is None:
             raise EmbedderError("a static embedder needs its tokenizer.json")
-        return StaticEmbedder.from_parts(spec, tensors, tokenizer_json)
+        restore = StaticEmbedder.from_parts if kind == "static" else LexicalEmbedder.from_parts
+        return restore(spec, tensors, tokenizer_json)
     if kind == "sentence_transformers":
         from routers.embed.sentence_transformers import SentenceTransformersEmbedder
 

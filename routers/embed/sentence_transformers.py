@@ -5,6 +5,7 @@ The artefact keeps the model's name, not its weights: the same model must be had
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,22 +67,29 @@ class SentenceTransformersEmbedder:
         return None
 
 
-def _load_encoder(model: str, device: str | None) -> Any:
-    import importlib
+def packaged_model(model: str) -> str:
+    """The folder of a packaged model, or `model` itself when no package is known for it.
 
+    Raises:
+        EmbedderError: The package is not installed.
+    """
+    package = PACKAGED.get(model)
+    if package is None:
+        return model
+    try:
+        return str(importlib.import_module(package).get_model_path())
+    except ImportError as error:
+        raise EmbedderError(f"the embedder {model!r} needs the package {package!r}") from error
+
+
+def _load_encoder(model: str, device: str | None) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise EmbedderError(
             "the embedder 'sentence_transformers' needs the extra 'train': pip install 'pointsman[train]'"
         ) from error
-    source = model
-    if model in PACKAGED:
-        try:
-            source = str(importlib.import_module(PACKAGED[model]).get_model_path())
-        except ImportError as error:
-            raise EmbedderError(f"the embedder {model!r} needs the package {PACKAGED[model]!r}") from error
     try:
-        return SentenceTransformer(source, device=device)
+        return SentenceTransformer(packaged_model(model), device=device)
     except (OSError, ValueError) as error:
         raise EmbedderError(f"sentence-transformers cannot load {model!r}: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer  # type: ignore[import-untyped]
+from tokenizers import Tokenizer
 
 from routers.embed.clip import clip_text
 from routers.types import FloatArray
@@ -61,19 +61,28 @@ class StaticEmbedder:
         """Width of the vectors."""
         return int(self._rows.shape[1])
 
+    @property
+    def vocab(self) -> int:
+        """Number of tokens."""
+        return int(self._rows.shape[0])
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of the clipped texts."""
+        clipped = [clip_text(text, self._max_chars) for text in texts]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clipped, add_special_tokens=False)]
+
+    def pool(self, ids: Sequence[int]) -> FloatArray:
+        """Unit vector of a non-empty token sequence, all zero when no token counts; float32, shape (dim,)."""
+        vector: FloatArray = self._scales[ids] @ self._rows[ids]
+        norm = float(np.sqrt(vector @ vector))
+        return vector / np.float32(norm) if norm > 0 else vector
+
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts; rows of unit length (all zero for a text without known tokens), float32, shape (n, dim)."""
-        clipped = [clip_text(text, self._max_chars) for text in texts]
-        out = np.zeros((len(clipped), self._rows.shape[1]), dtype=np.float32)
-        for row, encoding in zip(
-            out, self._tokenizer.encode_batch_fast(clipped, add_special_tokens=False), strict=True
-        ):
-            ids = encoding.ids
+        out = np.zeros((len(texts), self._rows.shape[1]), dtype=np.float32)
+        for row, ids in zip(out, self.token_ids(texts), strict=True):
             if ids:
-                vector = self._scales[ids] @ self._rows[ids]
-                norm = float(np.sqrt(vector @ vector))
-                if norm > 0:
-                    np.divide(vector, norm, out=row)
+                row[:] = self.pool(ids)
         return out
 
     def spec(self) -> Mapping[str, Any]:

@@ -7,6 +7,9 @@ its ridge regression on the embedding, ȳ_n(N_k) its mean over the k nearest tra
 one set per artefact, chosen by cross-validation (stacking, Breiman 1996); they sum to at most 1, and what is missing
 to 1 stays on μ_n: with thin evidence the router falls back to the best single expert, never below it by design.
 
+Heads and neighbours read the first columns of the vector, as many as they were fitted on: an embedder may append
+features for the classifier alone.
+
 Every head stands alone, so adding or removing an expert never moves another's prediction, and restriction to a subset
 of the pool is exact (MoE², papers.md §3.3).
 """
@@ -64,7 +67,7 @@ class Neighbours:
     def deviations(self, vectors: FloatArray) -> FloatArray:
         """Mean centred score of the k nearest, for vectors of shape (n, dim); shape (n, m); 0 without evidence."""
         k = min(self.k, len(self.vectors))
-        cosines = vectors @ self.vectors.T
+        cosines = vectors[:, : self.vectors.shape[1]] @ self.vectors.T
         nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
         seen = self.observed[nearest].sum(axis=1)
         total = self.scores[nearest].sum(axis=1)
@@ -140,7 +143,8 @@ class BlendedQuality:
         if self._category is not None and self._weights.category:
             out += self._weights.category * (posteriors @ self._category.mean.T - self._base)
         if self._linear is not None and self._weights.linear:
-            heads = vectors @ self._linear.weights.T + self._linear.bias
+            width = self._linear.weights.shape[1]
+            heads = vectors[:, :width] @ self._linear.weights.T + self._linear.bias
             out += self._weights.linear * (heads - self._base)
         if self._neighbours is not None and self._weights.neighbours:
             out += self._weights.neighbours * self._neighbours.deviations(vectors)

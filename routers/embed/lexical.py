@@ -1,0 +1,100 @@
+"""Static embedding plus lexical scores: which words stand in the prompt, beside what it means.
+
+Averaged token rows blur telling words. This embedder appends, to the unit vector of the static embedding, one linear
+score per fine class over the prompt's TF-IDF weights (multinomial logistic regression on bags of tokens, fitted
+together with the classifier by `routers.training.classify`):
+
+    w_t = idf_t (1 + ln n_t),   ℓ = Σ_t w_t B_t / |w|,   output [v ; ℓ]
+
+n_t is how often token t stands in the text; tokens never seen in training have idf 0. B is int8 with a scale per row.
+Only the first `static.dim` columns are of unit length together; the heads of the experts read those alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from routers.embed.static import StaticEmbedder
+from routers.types import FloatArray
+
+
+class LexicalEmbedder:
+    """A static embedder with lexical scores appended.
+
+    Args:
+        static: The static embedder; its tokens are counted.
+        idf: Inverse document frequency per token, float32, shape (vocab,).
+        rows: Quantised token weights, int8, shape (vocab, K).
+        scales: Scale of each row, float32, shape (vocab,).
+    """
+
+    kind = "static+lexical"
+
+    def __init__(self, static: StaticEmbedder, idf: FloatArray, rows: npt.NDArray[np.int8], scales: FloatArray) -> None:
+        if not len(idf) == len(rows) == len(scales):
+            raise ValueError(f"idf {idf.shape}, rows {rows.shape} and scales {scales.shape} do not fit together")
+        self._static = static
+        self._idf = idf
+        self._rows = rows
+        self._scales = scales
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors: that of the static embedding plus the number of fine classes."""
+        return self._static.dim + int(self._rows.shape[1])
+
+    @property
+    def static(self) -> StaticEmbedder:
+        """The embedder without the lexical scores."""
+        return self._static
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Embed texts; unit static vector and lexical scores side by side, float32, shape (n, dim)."""
+        width = self._static.dim
+        out = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, ids in zip(out, self._static.token_ids(texts), strict=True):
+            if len(ids):
+                row[:width] = self._static.pool(ids)
+                row[width:] = self._scores(ids)
+        return out
+
+    def _scores(self, ids: Sequence[int]) -> FloatArray | float:
+        tokens, counts = np.unique(ids, return_counts=True)
+        weights = self._idf[tokens] * (1.0 + np.log(counts, dtype=np.float32))
+        norm = float(np.sqrt(weights @ weights))
+        if norm == 0.0:
+            return 0.0
+        return np.asarray((weights * self._scales[tokens] / norm) @ self._rows[tokens], dtype=np.float32)
+
+    def spec(self) -> Mapping[str, Any]:
+        """What a manifest says of this embedder."""
+        return {**self._static.spec(), "kind": self.kind, "dim": self.dim}
+
+    def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What an artefact stores of this embedder."""
+        return {
+            **self._static.tensors(),
+            "embed.lexical.idf": self._idf,
+            "embed.lexical.rows": self._rows,
+            "embed.lexical.scales": self._scales,
+        }
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer as the `tokenizers` library writes it."""
+        return self._static.tokenizer_json()
+
+    @classmethod
+    def from_parts(
+        cls, spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], tokenizer_json: str
+    ) -> LexicalEmbedder:
+        """The inverse of `spec`, `tensors` and `tokenizer_json`."""
+        return cls(
+            StaticEmbedder.from_parts(spec, tensors, tokenizer_json),
+            tensors["embed.lexical.idf"],
+            tensors["embed.lexical.rows"],
+            tensors["embed.lexical.scales"],
+        )

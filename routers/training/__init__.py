@@ -1,0 +1,1 @@
+"""Fitting routers, offline: scikit-learn, scipy, torch and pyarrow are welcome here and nowhere else in `routers`."""

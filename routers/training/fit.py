@@ -1,0 +1,265 @@
+"""Fit a router on prompts with labels and outcomes.
+
+Everything that is chosen (temperature, thresholds, ridge penalty, blend) is chosen on out-of-fold predictions inside
+the given data; a table's test split is never seen here.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from routers.artifacts import DEFAULT_NAME, RouterParts, default_embedder
+from routers.classifiers.uncertainty import Thresholds
+from routers.embed import StorableEmbedder
+from routers.embed.lexical import LexicalEmbedder
+from routers.errors import TrainingError
+from routers.estimators.quality import BlendedQuality, BlendWeights
+from routers.estimators.tokens import CompletionTokens
+from routers.training import classify, heads
+from routers.training.clusters import cluster_labels
+from routers.training.data import TrainingData
+from routers.training.folds import fold_of
+from routers.training.lengths import fit_lengths
+from routers.training.metrics import (
+    auroc,
+    best_single_quality,
+    expected_calibration_error,
+    routed_quality,
+    selection_accuracy,
+)
+from routers.types import FloatArray
+
+FOLDS = 3
+
+Progress = Callable[[float], None]
+
+
+def make_embedder(name: str | None) -> StorableEmbedder:
+    """An embedder by name: None or `static` for the packaged static one, else a sentence-transformers model.
+
+    Raises:
+        EmbedderError: The model cannot be had.
+        ArtifactError: The packaged artefact is damaged.
+    """
+    if name is None or name in ("static", DEFAULT_NAME):
+        embedder = default_embedder()
+        return embedder.static if isinstance(embedder, LexicalEmbedder) else embedder
+    from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+
+    return SentenceTransformersEmbedder(name)
+
+
+def fit_router(
+    data: TrainingData,
+    *,
+    name: str = "two-stage",
+    embedder: StorableEmbedder | str | None = None,
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+) -> RouterParts:
+    """Fit a router.
+
+    Args:
+        data: Prompts, labels, outcomes. Without any label the categories are k-means clusters of the vectors.
+        name: Of the router, as decisions will name it.
+        embedder: A name (see `make_embedder`) or an embedder.
+        seed: Of folds, clusters and samples; the same seed and data give the same bytes.
+        progress: Told the share that is done, in [0, 1].
+
+    Returns:
+        The parts of an artefact, with `metrics` measured out of fold. `parts.router()` is the router in memory,
+        `routers.artifacts.save_router` writes it.
+
+    Raises:
+        TrainingError: The data cannot train a router.
+        EmbedderError: The embedder cannot be had.
+    """
+    data.check()
+    chosen = make_embedder(embedder) if embedder is None or isinstance(embedder, str) else embedder
+    if isinstance(chosen, LexicalEmbedder):
+        chosen = chosen.static
+    rng = np.random.default_rng(seed)
+    features = classify.Features.of(chosen, data.texts)
+    progress(0.1)
+    clustered = all(label is None for label in data.categories)
+    categories = cluster_labels(features.vectors, seed) if clustered else list(data.categories)
+    labels = classify.index_labels(categories, None if clustered else data.fine)
+    if len(labels.categories) < 2:
+        raise TrainingError("a router needs prompts of at least two categories (or none labelled at all)")
+    fold = fold_of(data.texts, FOLDS, seed)
+    held, fitted = _cross_fit(data, features, labels, fold, lambda share: progress(0.1 + 0.6 * share))
+    stage1 = _calibrate(data, labels, held)
+    quality, figures = _fit_quality(data, features, labels, fold, stage1.posterior, rng)
+    progress(0.95)
+    runtime, classifier = classify.assemble(fitted, chosen, labels, stage1.temperature, stage1.thresholds)
+    parts = RouterParts(
+        name=name,
+        embedder=runtime,
+        classifier=classifier,
+        quality=quality,
+        tokens=_fit_tokens(data, labels, stage1.posterior),
+        training=_describe(data, labels, seed, clustered),
+        metrics={"classifier": stage1.metrics, "routing": figures, "measured": f"out of fold, {FOLDS} folds"},
+    )
+    progress(1.0)
+    return parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage1:
+    temperature: float
+    thresholds: Thresholds
+    posterior: FloatArray
+    metrics: dict[str, Any]
+
+
+def _cross_fit(
+    data: TrainingData,
+    features: classify.Features,
+    labels: classify.Labels,
+    fold: npt.NDArray[np.int64],
+    progress: Progress,
+) -> tuple[FloatArray, classify.FittedLogits]:
+    """Out-of-fold logits of every prompt, and the classifier fitted on all."""
+    labelled = labels.fine >= 0
+    classes = len(labels.category_of)
+    held = np.zeros((len(data), classes), dtype=np.float32)
+    total, done = (FOLDS + 1) * classify.MAX_ITER, 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(min(done / total, 1.0))
+
+    for index in range(FOLDS):
+        train = np.flatnonzero(labelled & (fold != index))
+        test = np.flatnonzero(fold == index)
+        part = classify.fit_logits(features, train, labels.fine, classes, data.weights, step)
+        held[test] = part.logits(features, test)
+    everything = np.flatnonzero(labelled)
+    return held, classify.fit_logits(features, everything, labels.fine, classes, data.weights, step)
+
+
+def _calibrate(data: TrainingData, labels: classify.Labels, held: FloatArray) -> _Stage1:
+    labelled = np.flatnonzero(labels.fine >= 0)
+    temperature = classify.fit_temperature(held[labelled], labels.fine[labelled])
+    fine = classify.fine_posterior(held, temperature)
+    starts = np.flatnonzero(np.diff(labels.category_of, prepend=-1))
+    posterior = np.add.reduceat(fine, starts, axis=1)
+    scope = fine.max(axis=1)
+    entropy = -(posterior * np.log(np.maximum(posterior, 1e-30))).sum(axis=1)
+    correct = posterior.argmax(axis=1)[labelled] == labels.category[labelled]
+    outside = np.empty(0) if data.out_of_scope is None else scope[data.out_of_scope]
+    thresholds = Thresholds(
+        max_entropy=classify.choose_max_entropy(entropy[labelled], correct),
+        min_scope=classify.choose_min_scope(scope[labelled], outside),
+    )
+    figures = {
+        "accuracy": float(correct.mean()),
+        "expected_calibration_error": expected_calibration_error(posterior[labelled].max(axis=1), correct),
+        "out_of_scope_auroc": auroc(scope[labelled], outside),
+        "uncertain_share": float((entropy[labelled] > thresholds.max_entropy).mean()),
+    }
+    return _Stage1(temperature, thresholds, posterior, finite(figures))
+
+
+def _fit_quality(
+    data: TrainingData,
+    features: classify.Features,
+    labels: classify.Labels,
+    fold: npt.NDArray[np.int64],
+    posterior: FloatArray,
+    rng: np.random.Generator,
+) -> tuple[BlendedQuality, dict[str, Any]]:
+    """Heads on all outcomes, blended by how the same heads did out of fold."""
+    rows = np.flatnonzero(np.isfinite(data.scores).any(axis=1))
+    if not len(data.experts) or not len(rows):
+        return BlendedQuality((), labels.categories, np.empty(0, np.float32), BlendWeights()), {}
+    scores, vectors, fold = data.scores[rows], features.vectors[rows], fold[rows]
+    membership = _membership(labels, posterior)[rows]
+    posterior = posterior[rows]
+    base = np.zeros(scores.shape)
+    views = {name: np.zeros(scores.shape) for name in ("category", "linear", "neighbours")}
+    ridges = {penalty: np.zeros(scores.shape) for penalty in heads.RIDGE_PENALTIES}
+    for index in range(FOLDS):
+        train, test = np.flatnonzero(fold != index), np.flatnonzero(fold == index)
+        if not np.isfinite(scores[train]).any(axis=0).all() or not len(test):
+            raise TrainingError("too few scored prompts: an expert has none in one of three folds")
+        base[test] = heads.overall_means(scores[train])
+        means = heads.fit_category_means(scores[train], membership[train])
+        views["category"][test] = posterior[test] @ means.mean.T
+        for penalty, out in ridges.items():
+            ridge = heads.fit_ridge(vectors[train], scores[train], penalty)
+            out[test] = vectors[test] @ ridge.weights.T + ridge.bias
+        near = heads.fit_neighbours(vectors[train], scores[train], rng)
+        views["neighbours"][test] = base[test] + near.deviations(vectors[test])
+    penalty = min(ridges, key=lambda p: float(np.nanmean((ridges[p] - scores) ** 2)))
+    views["linear"] = ridges[penalty]
+    weights = heads.choose_blend(base, views, scores)
+    blended = base + sum(getattr(weights, name) * (view - base) for name, view in views.items())
+    quality = BlendedQuality(
+        data.experts,
+        labels.categories,
+        heads.overall_means(scores),
+        weights,
+        category=heads.fit_category_means(scores, membership),
+        linear=heads.fit_ridge(vectors, scores, penalty) if weights.linear else None,
+        neighbours=heads.fit_neighbours(vectors, scores, rng) if weights.neighbours else None,
+    )
+    figures = {
+        "prompts": len(rows),
+        "routed_quality": routed_quality(blended, scores),
+        "best_single_quality": best_single_quality(heads.overall_means(scores), scores),
+        "oracle_quality": float(np.nanmean(np.nanmax(scores, axis=1))),
+        "selection_accuracy": selection_accuracy(blended, scores),
+        "mean_squared_error": float(np.nanmean((blended - scores) ** 2)),
+        "ridge_penalty": penalty,
+    }
+    return quality, finite(figures)
+
+
+def _membership(labels: classify.Labels, posterior: FloatArray) -> FloatArray:
+    """The label where there is one, else the held-out posterior; shape (n, C)."""
+    membership = posterior.copy()
+    labelled = labels.category >= 0
+    membership[labelled] = np.eye(len(labels.categories), dtype=np.float32)[labels.category[labelled]]
+    return membership
+
+
+def _fit_tokens(data: TrainingData, labels: classify.Labels, posterior: FloatArray) -> CompletionTokens | None:
+    tokens = data.completion_tokens
+    if tokens is None:
+        return None
+    known = np.flatnonzero(np.isfinite(tokens).any(axis=0))
+    if not len(known):
+        return None
+    mean, high = fit_lengths(tokens[:, known], labels.category, posterior)
+    return CompletionTokens([data.experts[index] for index in known], labels.categories, mean, high)
+
+
+def _describe(data: TrainingData, labels: classify.Labels, seed: int, clustered: bool) -> dict[str, Any]:
+    counts = np.bincount(labels.category[labels.category >= 0], minlength=len(labels.categories))
+    return {
+        "prompts": len(data),
+        "labels": "k-means clusters" if clustered else "given",
+        "prompts_per_category": dict(zip(labels.categories, counts.tolist(), strict=True)),
+        "scored_prompts_per_expert": dict(
+            zip(data.experts, np.isfinite(data.scores).sum(axis=0).tolist(), strict=True)
+        ),
+        "seed": seed,
+        "versions": {package: importlib.metadata.version(package) for package in ("numpy", "scipy", "tokenizers")},
+        "data": dict(data.provenance),
+    }
+
+
+def finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures with NaN as None, as JSON wants it."""
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in figures.items()
+    }
