@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,9 +13,17 @@ from rich.text import Text
 
 from experts.spec import Source
 from gateway.wire.decision import explain
-from routers.types import Candidate, Classification, Decision, Rejection
+from routers.types import Candidate, Classification, Decision, Rejection, Rule
 
 _CATEGORIES_SHOWN = 5
+
+#: Cap -> the figure held against it, and its unit.
+_CAPS: Final[Mapping[Rule, tuple[str, str]]] = {
+    Rule.MAX_TTFT_MS: ("ttft_ms_worst", "ms"),
+    Rule.MAX_LATENCY_MS: ("latency_ms_worst", "ms"),
+    Rule.MAX_ENERGY_J: ("energy_j_worst", "J"),
+    Rule.MAX_COST_USD: ("cost_usd_worst", "US$"),
+}
 
 
 def print_decision(decision: Decision, console: Console | None = None) -> None:
@@ -38,6 +48,8 @@ def print_decision(decision: Decision, console: Console | None = None) -> None:
         rejection = rejections.get(candidate.spec.name)
         if rejection is not None:
             console.print(_why(rejection))
+    if (hint := _hint(decision)) is not None:
+        console.print(hint)
     if decision.expert is not None and decision.fallbacks:
         console.print(f"[dim]should {escape(decision.expert)} fail: {escape(', then '.join(decision.fallbacks))}[/dim]")
     artifact = f" ({decision.artifact_hash[:12]})" if decision.artifact_hash else ""
@@ -94,6 +106,31 @@ def _row(candidate: Candidate, verdict: str, *, chosen: bool) -> list[Text]:
 def _why(rejection: Rejection) -> Text:
     again = " It may pass later." if rejection.transient else ""
     return Text.assemble("not ", (rejection.expert, "bold"), f": {rejection.detail}.{again}")
+
+
+def _hint(decision: Decision) -> str | None:
+    """What would have to change for somebody to answer, where a cap on a figure is in the way of all."""
+    if decision.expert is not None:
+        return None
+    capped = {rejection.expert for rejection in decision.rejections if rejection.rule in _CAPS}
+    rules = {rejection.rule for rejection in decision.rejections if rejection.rule in _CAPS}
+    if len(rules) != 1:
+        return None
+    rule = rules.pop()
+    attribute, unit = _CAPS[rule]
+    estimates = [candidate.estimates for candidate in decision.candidates if candidate.spec.name in capped]
+    needs = [(getattr(estimate, attribute), estimate.completion_tokens_worst) for estimate in estimates]
+    least, tokens = min((need, tokens) for need, tokens in needs if need is not None)
+    shorter = (
+        "" if rule is Rule.MAX_TTFT_MS else f", or ask for a shorter answer than {tokens:.0f} tokens (--max-tokens)"
+    )
+    return f"To get an answer, allow at least {_rounded_up(least)} {unit} (--{rule.value.replace('_', '-')}){shorter}."
+
+
+def _rounded_up(value: float) -> str:
+    """Three significant digits that are never less than the value."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
+    return f"{math.ceil(value / step) * step:.3g}"
 
 
 def _number(value: float | None, digits: int) -> str:

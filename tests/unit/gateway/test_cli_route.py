@@ -82,6 +82,17 @@ def test_nobody_admissible_is_exit_code_2_with_a_decision(config: Path) -> None:
     assert "no expert" in shown.output
 
 
+def test_the_hint_names_a_cap_that_suffices(config: Path) -> None:
+    output = " ".join(route(config, "--max-energy-j", "0.2", "--max-tokens", "40").output.split())
+    found = re.search(
+        r"allow at least ([\d.]+) J \(--max-energy-j\), or ask for a shorter answer than 40 tokens", output
+    )
+    assert found
+    least = float(found.group(1))
+    assert route(config, "--max-energy-j", str(least), "--max-tokens", "40").exit_code == 0
+    assert route(config, "--max-energy-j", str(least * 0.98), "--max-tokens", "40").exit_code == 2
+
+
 def test_weights_move_the_choice(config: Path) -> None:
     text = "good plus sum number"
     assert json.loads(route(config, "--json", text=text).output)["expert"] == "large"
