@@ -53,8 +53,8 @@ def pytest_runtest_makereport(
     """Show the end of every server's log beside a test that failed."""
     report = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            for server in value.values() if isinstance(value, dict) else (value,):
-                if isinstance(server, Server):
-                    report.sections.append((f"log of {server.name}", server.log_tail(30)))
+        values = getattr(item, "funcargs", {}).values()
+        flat = [one for value in values for one in (value.values() if isinstance(value, dict) else (value,))]
+        for server in {one.name: one for one in flat if isinstance(one, Server)}.values():
+            report.sections.append((f"log of {server.name}", server.log_tail(30)))
     return report
