@@ -130,7 +130,7 @@ def _hint(decision: Decision) -> str | None:
 def _rounded_up(value: float) -> str:
     """Three significant digits that are never less than the value."""
     step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
-    return f"{math.ceil(value / step) * step:.3g}"
+    return f"{math.ceil(value / step) * step:.10g}"
 
 
 def _number(value: float | None, digits: int) -> str:

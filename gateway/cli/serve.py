@@ -58,7 +58,13 @@ def _serve(settings: Settings, config: Path | None, log_level: str) -> int:
     except OSError as error:
         where = f"{settings.server.host}:{settings.server.port}"
         raise click.ClickException(f"cannot listen on {where}: {error.strerror or error}") from None
-    with listener, runtime_dir() as folder, _redis(settings, folder) as (with_redis, redis_kind):
+    with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(listener)
+        try:
+            folder = cleanup.enter_context(runtime_dir())
+        except OSError as error:
+            raise click.ClickException(f"no folder for sockets (POINTSMAN_RUNTIME_DIR or TMPDIR): {error}") from None
+        with_redis, redis_kind = cleanup.enter_context(_redis(settings, folder))
         announce = _banner(with_redis, listener, config, redis_kind)
         if with_redis.server.workers == 1:
             return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=lambda _: announce())
@@ -74,6 +80,9 @@ def _supervise(
 
     metrics = folder / "metrics"
     metrics.mkdir(mode=0o700, exist_ok=True)
+    for left_over in metrics.glob("*.db"):
+        # A folder that the operator named may hold the counts of an earlier run; ours begin at nought.
+        left_over.unlink()
     # The workers' metrics are added up through files here (Prometheus's multi-process mode).
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     supervisor = Supervisor(settings, listener, log_level=log_level, metrics_dir=metrics, on_ready=announce)

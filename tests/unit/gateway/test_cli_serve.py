@@ -375,6 +375,13 @@ def test_what_cannot_be_served_is_a_sentence_and_exit_code_1(
     assert "Traceback" not in served.text()
 
 
+def test_no_folder_for_sockets_is_a_sentence(serve: Serve, folder: Path) -> None:
+    served = serve(ready=False, POINTSMAN_RUNTIME_DIR=str(folder / "config.yaml"))
+    assert served.process.wait(20) == 1
+    assert within(2, lambda: "no folder for sockets" in served.text())
+    assert "Traceback" not in served.text()
+
+
 def test_a_port_in_use_is_a_sentence(serve: Serve) -> None:
     first = serve()
     second = serve("--port", str(first.port), ready=False)
