@@ -13,7 +13,8 @@ _DASH = '<span class="none">–</span>'
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --panel: #f6f7f9; --ink: #1b1f24; --faint: #8b95a1; --line: #d9dee4;
   --good: #0a7d4b; --bad: #b3261e; --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73; --series-3: #cc79a7;
-  --series-4: #b8860b; --series-5: #56b4e9; --series-6: #7a5195; --series-7: #6b7280; --up: 10, 125, 75; --down: 179, 38, 30; }
+  --series-4: #b8860b; --series-5: #56b4e9; --series-6: #7a5195; --series-7: #6b7280;
+  --up: 10, 125, 75; --down: 179, 38, 30; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14171b; --panel: #1d2127; --ink: #e8eaed; --faint: #8b95a1;
   --line: #353b44; --good: #4cc38a; --bad: #ff8b7e; --series-0: #4ea8de; --series-1: #ff9457; --series-2: #3ecf9a;
   --series-3: #e5a0c4; --series-4: #e3b341; --series-5: #8fd3ff; --series-6: #b794d6; --series-7: #a3acb8;

@@ -1,10 +1,11 @@
-"""The one schema of results. `Report.model_json_schema()` is committed beside the docs and printed by the command line.
+"""The one schema of results; `docs/evaluation.schema.json` is its export, `pointsman eval --schema` prints it.
 
 A value that is not defined is null, never 0: no cost known, nobody scored, no gap to close.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -127,6 +128,11 @@ class Provenance(_Model):
     git_dirty: bool | None = None
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+
+
+def schema_text() -> str:
+    """JSON schema of `Report`, indented, with a final newline."""
+    return json.dumps(Report.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 class Report(_Model):

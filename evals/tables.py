@@ -260,7 +260,7 @@ def _labels(table: pa.Table, column: str) -> tuple[str, ...]:
     import pyarrow as pa
 
     if column not in table.column_names:
-        return (UNLABELLED,) * table.num_rows
+        return (UNLABELLED,) * int(table.num_rows)
     labels: list[str | None] = table[column].cast(pa.string()).to_pylist()
     return tuple(label or UNLABELLED for label in labels)
 

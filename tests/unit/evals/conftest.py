@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from evals.tables import OutcomeTable, load_table
+from routers.artifacts import RouterParts
 from routers.classifiers.linear import LinearClassifier
 from routers.classifiers.uncertainty import Thresholds
+from routers.embed.static import StaticEmbedder, quantise_rows
 from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
 from routers.estimators.tokens import CompletionTokens
 from routers.two_stage import TwoStageRouter
-from routers.types import FloatArray
 
 TableWriter = Callable[..., Path]
 
@@ -85,36 +88,29 @@ def table(write_table: TableWriter) -> OutcomeTable:
     return load_table(write_table(*_synthetic()))
 
 
-class HashedWords:
-    """A real, tiny embedder: words hashed into buckets, unit rows."""
-
-    dim = 32
-
-    def embed(self, texts: Sequence[str]) -> FloatArray:
-        """Embed texts, shape (n, 32)."""
-        out = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, text in zip(out, texts, strict=True):
-            for word in text.split():
-                if word.isalpha():
-                    row[zlib.crc32(word.encode()) % self.dim] += 1
-            row /= np.linalg.norm(row) or 1
-        return out
+def _word_embedder(texts: Sequence[str]) -> StaticEmbedder:
+    """The project's static embedder over whole words, with rows nobody distilled."""
+    words = sorted({word for text in texts for word in text.split() if word.isalpha()})
+    tokenizer = Tokenizer(WordLevel({"?": 0, **{word: i + 1 for i, word in enumerate(words)}}, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    rows, scales = quantise_rows(np.random.default_rng(0).normal(size=(len(words) + 1, 32)).astype(np.float32))
+    scales[0] = 0.0
+    return StaticEmbedder(tokenizer, rows, scales, name="words")
 
 
-def _small_router(table: OutcomeTable, max_entropy: float = 10.0) -> TwoStageRouter:
-    """The project's own two-stage router, fitted in closed form on a table's train split."""
+def _small_parts(table: OutcomeTable, max_entropy: float = 10.0) -> RouterParts:
+    """The parts of the project's own two-stage router, fitted in closed form on a table's train split."""
     train = table.split("train")
     names = sorted(set(train.categories))
-    embedder = HashedWords()
+    embedder = _word_embedder(train.prompts)
     vectors = embedder.embed(train.prompts)
     labels = np.array([names.index(name) for name in train.categories])
     centroids = np.stack([vectors[labels == c].mean(axis=0) for c in range(len(names))])
     means = np.stack([np.nanmean(train.scores[labels == c], axis=0) for c in range(len(names))], axis=1)
     heads = np.linalg.lstsq(np.c_[vectors, np.ones(len(vectors))], np.nan_to_num(train.scores), rcond=None)[0]
     tokens = np.tile(np.nanmean(train.completion_tokens, axis=0)[:, None], (1, len(names))).astype(np.float32)
-    return TwoStageRouter(
-        id="small",
-        artifact_hash="",
+    return RouterParts(
+        name="small",
         embedder=embedder,
         classifier=LinearClassifier(
             names,
@@ -151,4 +147,14 @@ def synthetic() -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
 @pytest.fixture
 def small_router() -> Callable[..., TwoStageRouter]:
     """Fit the project's own router on a table, quickly."""
-    return _small_router
+
+    def fit(table: OutcomeTable, max_entropy: float = 10.0) -> TwoStageRouter:
+        return _small_parts(table, max_entropy).router()
+
+    return fit
+
+
+@pytest.fixture
+def small_parts() -> Callable[..., RouterParts]:
+    """The same as parts, for an artefact."""
+    return _small_parts

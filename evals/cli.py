@@ -1,0 +1,183 @@
+"""The harness's commands: `pointsman eval` and `pointsman train`. Thin: what they do lives in `evals.session`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from evals.report import schema_text
+
+    click.echo(schema_text(), nl=False)
+    context.exit()
+
+
+@click.command("eval")
+@click.option("--table", required=True, type=_FOLDER, help="Folder with prompts.parquet and outcomes.parquet.")
+@click.option(
+    "--router",
+    "routers",
+    multiple=True,
+    metavar="ARTEFACT",
+    help="Folder of a router artefact, `default`, or a baseline's name. Repeatable. Without it a router is fitted on "
+    "the table's train split. Baselines always run.",
+)
+@click.option("--split", default="test", show_default=True, help="Prompts to evaluate.")
+@click.option("--train-split", default="train", show_default=True, help="Prompts to choose and to fit on.")
+@click.option("--json", "json_file", type=_FILE, help="Write the results here; - for standard output.")
+@click.option("--html", "html_file", type=_FILE, help="Write a page with plots here.")
+@click.option(
+    "--prices",
+    metavar="FILE",
+    help="CSV of dollars per million tokens; `none` for no costs. Default: the table's own cost_usd, else prices.csv "
+    "in the table's folder or in a folder `prices` beside it.",
+)
+@click.option("--models", metavar="A,B,C", help="Only these experts.")
+@click.option(
+    "--min-coverage",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="Leave out experts scored on a smaller share of the prompts.",
+)
+@click.option(
+    "--prompts",
+    type=click.Choice(["common", "any"]),
+    default="common",
+    show_default=True,
+    help="Evaluate prompts on which every expert is scored, or (sparse tables) all with any score.",
+)
+@click.option(
+    "--generalist", "generalists", multiple=True, metavar="NAME", help="Expert for uncertain prompts. Repeatable."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap and of fitting.")
+@click.option(
+    "--bootstrap", default=1000, show_default=True, type=click.IntRange(min=0), help="Resamples behind the intervals."
+)
+@click.option("--embedder", metavar="NAME", help="Embedder of a router fitted here.")
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON schema of the results and exit.",
+)
+def evaluate(
+    table: Path,
+    routers: tuple[str, ...],
+    split: str,
+    train_split: str,
+    json_file: Path | None,
+    html_file: Path | None,
+    prices: str | None,
+    models: str | None,
+    min_coverage: float,
+    prompts: str,
+    generalists: tuple[str, ...],
+    seed: int,
+    bootstrap: int,
+    embedder: str | None,
+) -> None:
+    r"""Does routing pay? Evaluate routers on a table of real outcomes.
+
+    Every router meets the same baselines on the same prompts: random, cheapest, best single, prompt length, category
+    oracle, zero router and oracle. All that is chosen or fitted is chosen or fitted on the train split.
+
+    \b
+    Example:
+      pointsman eval --table data/mmlu_pro --html report.html
+    """
+    from evals.errors import EvalError
+    from evals.session import EvalOptions, run_eval
+    from routers.errors import RouterError
+
+    options = EvalOptions(
+        table=table,
+        routers=routers,
+        split=split,
+        train_split=train_split,
+        prices=prices,
+        models=_names(models),
+        min_coverage=min_coverage,
+        sparse=prompts == "any",
+        generalists=generalists,
+        seed=seed,
+        resamples=bootstrap,
+        embedder=embedder,
+        command=_command(),
+    )
+    try:
+        run_eval(options, json_file, html_file)
+    except (EvalError, RouterError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command("train")
+@click.option("--table", required=True, type=_FOLDER, help="Folder with prompts.parquet and outcomes.parquet.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the artefact.")
+@click.option("--train-split", default="train", show_default=True, help="Prompts to fit on; no other prompt is read.")
+@click.option("--models", metavar="A,B,C", help="Only these experts.")
+@click.option(
+    "--min-coverage",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Leave out experts scored on a smaller share of the prompts. Fitting bears holes, evaluation less so.",
+)
+@click.option("--embedder", metavar="NAME", help="Text to vector; default: the static token embedding.")
+@click.option("--name", help="Name of the router; default: the table's.")
+@click.option("--seed", default=0, show_default=True)
+def train(
+    table: Path,
+    out: Path,
+    train_split: str,
+    models: str | None,
+    min_coverage: float,
+    embedder: str | None,
+    name: str | None,
+    seed: int,
+) -> None:
+    r"""Fit a router on a table's train split and write it as an artefact.
+
+    \b
+    Example:
+      pointsman train --table data/mmlu_pro --out artefacts/mmlu
+      pointsman eval --table data/mmlu_pro --router artefacts/mmlu
+    """
+    from evals.errors import EvalError
+    from evals.session import TrainOptions, run_train
+    from routers.errors import RouterError
+
+    options = TrainOptions(
+        table=table,
+        out=out,
+        train_split=train_split,
+        models=_names(models),
+        min_coverage=min_coverage,
+        embedder=embedder,
+        name=name,
+        seed=seed,
+        command=_command(),
+    )
+    try:
+        run_train(options)
+    except (EvalError, RouterError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _names(given: str | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(name.strip() for name in given.split(",") if name.strip())
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,249 @@
+"""`pointsman eval` and `pointsman train` as a user runs them: real processes, real files, real artefacts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+MANDATORY = {"random", "cheapest", "best_single", "category_oracle", "oracle"}
+FIELDS = ("quality", "quality_ci95", "cost_usd", "regret", "selection_accuracy", "gap_closed", "aiq")
+SUBJECTS = {
+    "code": "python function loop list string compile error variable class method return stack",
+    "math": "equation number percent total fraction sum product remainder angle integer solve ratio",
+    "law": "court contract tort statute liability plaintiff defendant appeal clause breach duty trial",
+}
+
+
+def _pointsman(root: Path, *arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 prompts on three subjects, three experts, each right nine times in ten on its own and three elsewhere."""
+    folder = tmp_path_factory.mktemp("tables") / "subjects"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    names = list(SUBJECTS)
+    labels = [names[i] for i in rng.integers(0, 3, 600)]
+    texts = [f"Question {i}: " + " ".join(rng.choice(SUBJECTS[label].split(), 14)) for i, label in enumerate(labels)]
+    prompts = {
+        "prompt_id": [f"p{i}" for i in range(600)],
+        "prompt": texts,
+        "dataset": ["subjects"] * 600,
+        "category": labels,
+        "split": ["test" if i % 3 == 0 else "train" for i in range(600)],
+        "prompt_tokens_cl100k": [20] * 600,
+    }
+    outcomes: dict[str, list[Any]] = {
+        key: [] for key in ("prompt_id", "model", "score", "cost_usd", "completion_tokens_cl100k")
+    }
+    for i, label in enumerate(labels):
+        for j, name in enumerate(names):
+            tokens = int(rng.integers(20, 60))
+            outcomes["prompt_id"].append(f"p{i}")
+            outcomes["model"].append(f"expert-{name}")
+            outcomes["score"].append(float(rng.random() < (0.9 if name == label else 0.3)))
+            outcomes["cost_usd"].append((20 + 2 * tokens) * (1, 2, 4)[j] / 1e6)
+            outcomes["completion_tokens_cl100k"].append(tokens)
+    pq.write_table(pa.table(prompts), folder / "prompts.parquet")
+    pq.write_table(pa.table(outcomes), folder / "outcomes.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def artefact(root: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A router trained by the command line."""
+    out = tmp_path_factory.mktemp("artefacts") / "subjects-router"
+    done = _pointsman(root, "train", "--table", table, "--out", out, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    assert "Fitted on 400 train prompts and 3 experts of subjects" in done.stdout
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(root: Path, table: Path, artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The JSON, page and terminal output of one evaluation of that router."""
+    out = tmp_path_factory.mktemp("reports")
+    files = ("--json", out / "r.json", "--html", out / "r.html")
+    done = _pointsman(root, "eval", "--table", table, "--router", artefact, *files, "--bootstrap", 200)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads((out / "r.json").read_text())
+    return {"json": found, "html": (out / "r.html").read_text(), "stdout": done.stdout, "stderr": done.stderr}
+
+
+def test_train_writes_an_artefact_that_loads(artefact: Path) -> None:
+    from routers.artifacts import load_router
+
+    router = load_router(artefact)
+    assert router.artifact_hash
+    assert not list(artefact.glob("*.pkl"))
+
+
+def test_the_report_holds_routers_and_mandatory_baselines(report: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in report["json"]["routers"]}
+    assert {name for name, row in rows.items() if row["kind"] == "router"} == {"subjects-router"}
+    assert {name for name, row in rows.items() if row["kind"] == "baseline"} >= MANDATORY
+    for name in MANDATORY | {"subjects-router"}:
+        for field in FIELDS:
+            assert rows[name][field] is not None, (name, field)
+        low, high = rows[name]["quality_ci95"]
+        assert low <= rows[name]["quality"] <= high
+
+
+def test_routing_pays_where_it_must(report: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in report["json"]["routers"]}
+    router = rows["subjects-router"]
+    assert router["quality_minus_best_single_ci95"][0] > 0.2
+    assert router["quality"] == pytest.approx(rows["category_oracle"]["quality"], abs=0.05)
+    assert router["aiq_minus_zero_router_ci95"][0] > 0
+    assert rows["category_predicted[subjects-router]"]["quality"] > rows["best_single"]["quality"]
+    assert rows["random_matched[subjects-router]"]["quality"] < router["quality"]
+    assert rows["oracle"]["gap_closed"] == 1
+    assert rows["best_single"]["gap_closed"] == 0
+
+
+def test_provenance_can_be_checked(report: dict[str, Any], table: Path, artefact: Path) -> None:
+    import hashlib
+
+    made = report["json"]["provenance"]
+    for name, digest in made["sha256"].items():
+        assert hashlib.sha256((table / name).read_bytes()).hexdigest() == digest
+    assert (made["prompts"], made["train_prompts"], made["experts"]) == (200, 400, 3)
+    assert made["command"].startswith("pointsman eval") or "eval --table" in made["command"]
+    rows = {row["name"]: row for row in report["json"]["routers"]}
+    manifest = json.loads((artefact / "manifest.json").read_text())
+    assert rows["subjects-router"]["artifact_hash"] == manifest["artifact_hash"]
+
+
+def test_the_report_fits_its_schema(report: dict[str, Any]) -> None:
+    from evals.report import Report
+
+    Report.model_validate(report["json"])
+    text = json.dumps(report["json"])
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_the_page_is_self_contained(report: dict[str, Any]) -> None:
+    page = report["html"]
+    assert page.count("<svg") == 4
+    assert "<script" not in page
+    for outside in ("src=", "@import", "url(http", 'href="http', "<link"):
+        assert outside not in page
+    assert "subjects-router" in page
+
+
+def test_the_terminal_shows_the_table(report: dict[str, Any]) -> None:
+    for name in MANDATORY | {"subjects-router"}:
+        assert name in report["stdout"]
+    assert "Traceback" not in report["stderr"]
+
+
+def test_without_a_router_one_is_fitted_and_said(root: Path, table: Path) -> None:
+    done = _pointsman(root, "eval", "--table", table, "--json", "-", "--bootstrap", 50, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["name"] for row in found["routers"] if row["kind"] == "router"] == ["fitted"]
+    assert any("no router named" in note for note in found["provenance"]["notes"])
+
+
+def test_the_same_command_gives_the_same_figures(root: Path, table: Path, artefact: Path) -> None:
+    def run() -> Any:
+        done = _pointsman(root, "eval", "--table", table, "--router", artefact, "--json", "-", "--bootstrap", 50)
+        found = json.loads(done.stdout)
+        for row in found["routers"]:
+            row.pop("latency_p50_ms")
+            row.pop("latency_p99_ms")
+        return found["routers"]
+
+    assert run() == run()
+
+
+def test_a_router_fitted_on_other_experts_is_called_out(
+    root: Path, table: Path, artefact: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "renamed"
+    other.mkdir()
+    outcomes = pq.read_table(table / "outcomes.parquet")
+    names = pa.array([f"new-{name}" for name in outcomes["model"].to_pylist()])
+    pq.write_table(outcomes.set_column(1, "model", names), other / "outcomes.parquet")
+    pq.write_table(pq.read_table(table / "prompts.parquet"), other / "prompts.parquet")
+    done = _pointsman(root, "eval", "--table", other, "--router", artefact, "--json", "-", "--bootstrap", 0)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["routers"]}
+    assert any("fitted on other experts" in note for note in rows["subjects-router"]["notes"])
+
+
+def test_the_committed_schema_is_current(root: Path) -> None:
+    done = _pointsman(root, "eval", "--schema")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (root / "docs" / "evaluation.schema.json").read_text()
+
+
+def test_no_bootstrap_means_no_intervals(root: Path, table: Path, artefact: Path) -> None:
+    done = _pointsman(root, "eval", "--table", table, "--router", artefact, "--json", "-", "--bootstrap", 0)
+    rows = json.loads(done.stdout)["routers"]
+    assert all(row["quality_ci95"] is None and row["aiq_ci95"] is None for row in rows)
+    assert all(row["quality"] is not None for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--models", "ghost"), "no expert named ghost"),
+        (("--split", "dev"), "no prompt in split 'dev'"),
+        (("--prices", "absent.csv"), "absent.csv: cannot be read"),
+        (("--router", "absent-artefact"), "no router artefact at absent-artefact"),
+        (("--generalist", "ghost"), "--generalist ghost"),
+        (("--json", "absent/folder/r.json"), "no such folder"),
+    ],
+)
+def test_mistakes_get_a_sentence_and_no_traceback(
+    root: Path, table: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = _pointsman(root, "eval", "--table", table, *arguments)
+    assert done.returncode == 1
+    assert sentence in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_quick_and_imports_nothing_heavy(root: Path) -> None:
+    code = (
+        "import sys; from evals.cli import evaluate\n"
+        "try: evaluate(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('numpy', 'pyarrow', 'sklearn', 'matplotlib', 'torch', 'pydantic') if m in sys.modules])"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert time.perf_counter() - start < 5
+    assert done.stdout.rstrip().endswith("[]")
+    assert "--bootstrap" in done.stdout
+
+
+@pytest.mark.shared
+def test_mmlu_pro_prints_its_table_within_two_minutes(root: Path, shared_data: Path) -> None:
+    start = time.perf_counter()
+    done = _pointsman(root, "eval", "--table", shared_data / "mmlu_pro", "--json", "-")
+    took = time.perf_counter() - start
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    rows = {row["name"]: row for row in found["routers"]}
+    assert found["provenance"]["prompts"] == 3568
+    assert rows["best_single"]["quality"] == pytest.approx(0.6998, abs=5e-5)
+    assert rows["zero_router"]["aiq"] == pytest.approx(0.6633, abs=5e-5)
+    # No worse than not routing, beyond noise.
+    assert rows["fitted"]["quality_minus_best_single_ci95"][1] > 0
+    assert rows["fitted"]["aiq"] > rows["zero_router"]["aiq"]
+    assert took < 120
