@@ -1,1 +1,1 @@
-"""The models one may call: what they are (`spec`), how they are called (`protocols`, `backends`), how they fare (`pool`)."""
+"""The models one may call: what they are (`spec`), how they are called (`backends`), how they fare (`pool`)."""

@@ -1,12 +1,12 @@
 """What can go wrong while calling an expert.
 
-    ExpertError                      anything below; carries the expert's name
-    ├── ExpertUnavailable            nothing was sent or nothing came back: another expert may be tried
-    │   ├── ExpertTimeout            the head or the next byte did not come in time
-    │   └── ExpertSaturated          the expert refuses for load; may carry `retry_after_s`
-    ├── ExpertProtocolError          it answered something that is not HTTP, not OpenAI's shape, or not complete
-    ├── ExpertStreamBroken           the stream died after the first byte: no other expert may be tried
-    └── ExpertMisconfigured          the operator's fault: a missing extra, key, file or model
+ExpertError                      anything below; carries the expert's name
+├── ExpertUnavailable            nothing was sent or nothing came back: another expert may be tried
+│   ├── ExpertTimeout            the head or the next byte did not come in time
+│   └── ExpertSaturated          the expert refuses for load; may carry `retry_after_s`
+├── ExpertProtocolError          it answered something that is not HTTP, not OpenAI's shape, or not complete
+├── ExpertStreamBroken           the stream died after the first byte: no other expert may be tried
+└── ExpertMisconfigured          the operator's fault: a missing extra, key, file or model
 """
 
 from __future__ import annotations

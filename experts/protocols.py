@@ -30,7 +30,7 @@ class ExpertCall:
     Attributes:
         request_id: The gateway's id, for logs on both sides.
         endpoint: Which endpoint family.
-        body: The JSON body to send: the client's, with `model` set to the expert's own model id and our fields stripped.
+        body: The JSON body to send: the client's, with `model` set to the expert's own id and our fields stripped.
         payload: The same body parsed. Read-only.
         stream: Whether the client asked for server-sent events.
         headers: Client headers that may travel on (lower-case names), already allow-listed.
