@@ -47,6 +47,11 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
 
 
 def _serve(settings: Settings, config: Path | None, log_level: str) -> int:
+    # A decision is too small to share among threads: they would only wait for each other, and cost memory. Set before
+    # numpy is first imported, for this process and its workers.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from gateway.runtime_dir import runtime_dir
     from gateway.server import bind, log_config, serve_here
 
