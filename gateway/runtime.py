@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experts.pool import ExpertPool
-
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
