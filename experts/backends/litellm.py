@@ -142,7 +142,7 @@ class LiteLLMExpert:
 
     async def _load(self) -> Any:
         if self._litellm is None:
-            self._litellm = await asyncio.to_thread(_import_litellm, self._spec.name)
+            self._litellm = await asyncio.to_thread(_import_litellm, self._spec, self._fixed.get("api_base"))
         return self._litellm
 
     async def _pieces(self, answer: Any, endpoint: Endpoint, idle_timeout_s: float) -> AsyncIterator[dict[str, Any]]:
@@ -177,7 +177,7 @@ class LiteLLMExpert:
             raise ExpertTimeout(name, message) from error
         if causes & {"ClientConnectorError", "ConnectError", "ServerDisconnectedError", "RemoteProtocolError"}:
             raise ExpertUnavailable(name, message) from error
-        if causes & {"LiteLLMUnknownProvider", "ModuleNotFoundError"}:
+        if "ModuleNotFoundError" in causes:  # a provider whose own package is missing
             raise ExpertMisconfigured(name, message) from error
         status = getattr(error, "status_code", None)
         if not isinstance(status, int) or not 400 <= status <= 599:
@@ -194,16 +194,20 @@ class LiteLLMExpert:
         )
 
 
-def _import_litellm(expert: str) -> Any:
+def _import_litellm(spec: ExpertSpec, api_base: str | None) -> Any:
     # Read while it is imported: without this it fetches a price list from the network.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     try:
         litellm: Any = importlib.import_module("litellm")
     except ImportError as error:
-        raise ExpertMisconfigured(expert, f"needs litellm: {_INSTALL} ({error})") from error
+        raise ExpertMisconfigured(spec.name, f"needs litellm: {_INSTALL} ({error})") from error
     litellm.telemetry = False
     litellm.drop_params = False
     litellm.suppress_debug_info = True  # else it writes advertisements to standard output
+    try:
+        litellm.get_llm_provider(spec.model, api_base=api_base)
+    except litellm.exceptions.BadRequestError as error:
+        raise ExpertMisconfigured(spec.name, f"litellm knows no provider of the model {spec.model!r}") from error
     return litellm
 
 

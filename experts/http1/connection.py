@@ -139,6 +139,7 @@ class Connection(asyncio.Protocol):
         Raises:
             HttpFailure: `ConnectionLost`, `BadResponse` or `HeadTimedOut`, untranslated.
         """
+        self.asked_at_s = self._loop.time()
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionLost("closed before the request was written", received=False)
@@ -147,7 +148,6 @@ class Connection(asyncio.Protocol):
         self._received = self._head_seen = self._done = False
         self._unproductive = 0
         self._idle_timeout_s = idle_timeout_s
-        self.asked_at_s = self._loop.time()
         self._arm(self.asked_at_s + head_timeout_s)
         transport.write(request)
         await response.head()

@@ -1,0 +1,199 @@
+"""The fake does what its script says, and the same every time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import urllib.request
+from typing import Any
+
+import orjson
+import pytest
+
+from experts.backends.fake import FakeExpert, Fault, Script
+from experts.backends.fake.script import plan_call
+from experts.backends.planned import Ending, Plan
+from experts.errors import ExpertUnavailable
+from experts.protocols import Endpoint
+from experts.spec import ExpertSpec
+from tests.unit.experts.calls import chat, read, text
+
+ASKED = {"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "one two {x}"}]}
+
+
+def plan(script: Script, number: int = 0, endpoint: Endpoint = Endpoint.CHAT, **fields: Any) -> Plan:
+    return plan_call(script, "m", number, endpoint, {**ASKED, **fields}, 1_700_000_000)
+
+
+def answer(script: Script, **fields: Any) -> dict[str, Any]:
+    whole: dict[str, Any] = orjson.loads(b"".join(piece for _, piece in plan(script, **fields).pieces))
+    return whole
+
+
+def said(script: Script, **fields: Any) -> str:
+    content: str = answer(script, **fields)["choices"][0]["message"]["content"]
+    return content
+
+
+def test_the_reply_is_a_template() -> None:
+    assert said(Script(reply="{model} heard: {prompt}")) == "m heard: one two {x}"
+
+
+def test_prompts_are_counted_in_words_and_three_more_a_message() -> None:
+    assert answer(Script())["usage"]["prompt_tokens"] == 2 + 3 + 3 + 3
+
+
+def test_content_in_parts_is_read() -> None:
+    parts = [
+        {"type": "text", "text": "a"},
+        {"type": "image_url", "image_url": {"url": "x"}},
+        {"type": "text", "text": "b"},
+    ]
+    assert said(Script(reply="{prompt}"), messages=[{"role": "user", "content": parts}]) == "a\nb"
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(1, "a"), (2, "a b"), (5, "a b a b a"), (None, "a b")])
+def test_the_length_of_the_answer(tokens: int | None, expected: str) -> None:
+    script = Script(reply="a b", completion_tokens=tokens)
+    assert said(script) == expected
+    assert answer(script)["usage"]["completion_tokens"] == len(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "reason"),
+    [
+        ({"max_tokens": 2}, "a b", "length"),
+        ({"max_completion_tokens": 1, "max_tokens": 2}, "a", "length"),
+        ({"max_tokens": 4}, "a b c d", "stop"),
+        ({"stop": "c"}, "a b", "stop"),
+        ({"stop": ["d", "b"]}, "a", "stop"),
+        ({"stop": ["z"], "max_tokens": 3}, "a b c", "length"),
+        ({"stop": None, "max_tokens": None}, "a b c d", "stop"),
+    ],
+)
+def test_limits_of_the_caller(fields: dict[str, Any], expected: str, reason: str) -> None:
+    choice = answer(Script(reply="a b c d"), **fields)["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (expected, reason)
+
+
+def test_more_than_one_choice_is_refused() -> None:
+    assert plan(Script(), n=2).status == 400
+    assert plan(Script(), n=1).status == 200
+
+
+def test_when_things_are_due() -> None:
+    script = Script(reply="a b c", ttft_ms=100, prefill_ms_per_token=10, tokens_per_s=20)
+    streamed = plan(script, stream=True)
+    assert streamed.head_after_s == pytest.approx(0.21)
+    assert [due for due, _ in streamed.pieces] == pytest.approx([0.21, 0.21, 0.26, 0.31, 0.31, 0.31])
+    whole = plan(script)
+    assert whole.head_after_s == pytest.approx(0.31)
+    assert not whole.immediate
+    assert plan(Script()).immediate
+
+
+def test_jitter_stretches_a_call_by_no_more_than_its_share_and_by_its_number_alone() -> None:
+    script = Script(ttft_ms=100, jitter=0.2, seed=5)
+    delays = [plan(script, number).head_after_s for number in range(200)]
+    assert delays == [plan(script, number).head_after_s for number in range(200)]
+    assert delays != [plan(Script(ttft_ms=100, jitter=0.2, seed=6), number).head_after_s for number in range(200)]
+    assert 0.08 <= min(delays) < 0.09
+    assert 0.11 < max(delays) <= 0.12
+
+
+def test_faults_strike_where_the_script_says() -> None:
+    def struck(**fields: Any) -> list[int]:
+        script = Script(fault=Fault.ERROR, error_status=503, **fields)
+        return [number for number in range(300) if plan(script, number).status == 503]
+
+    assert struck() == list(range(300))
+    assert struck(fault_calls=(0, 7)) == [0, 7]
+    by_chance = struck(fault_rate=0.2)
+    assert 30 < len(by_chance) < 90
+    assert by_chance == struck(fault_rate=0.2)
+    assert set(struck(fault_rate=0.2, fault_calls=(0, 7))) == {0, 7, *by_chance}
+
+
+def test_the_shapes_of_failures() -> None:
+    assert plan(Script(fault=Fault.HANG_HEAD)) == Plan(0, ending=Ending.HANG)
+    assert plan(Script(fault=Fault.REFUSE)) == Plan(0, ending=Ending.BREAK)
+    broken = plan(Script(reply="a b c", fault=Fault.BREAK, fault_after_tokens=2), stream=True)
+    assert broken.ending is Ending.BREAK
+    assert len(broken.pieces) == 3, "the role and two tokens"
+    half = plan(Script(fault=Fault.HANG_BODY))
+    assert half.ending is Ending.HANG
+    promised = int(dict(half.headers)[b"content-length"])
+    assert 0 < len(half.pieces[0][1]) < promised
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"ttft": 3}, "ttft"),
+        ({"fault": "explode"}, "explode"),
+        ({"fault_rate": 1.5}, "fault_rate"),
+        ({"jitter": float("nan")}, "jitter"),
+        ({"tokens_per_s": 0}, "tokens_per_s"),
+        ({"completion_tokens": 0}, "completion_tokens"),
+        ({"error_status": 200}, "error_status"),
+        ({"ttft_ms": -1}, "ttft_ms"),
+    ],
+)
+def test_an_unusable_script_is_refused_by_name(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Script.from_options(options)
+
+
+def test_options_of_a_settings_file() -> None:
+    options = {"fault": "break", "fault_calls": [1, 2], "ttft_ms": 5}
+    assert Script.from_options(options) == Script(fault=Fault.BREAK, fault_calls=(1, 2), ttft_ms=5)
+
+
+async def test_in_process_it_counts_what_became_of_its_calls() -> None:
+    expert = FakeExpert(ExpertSpec("f", "fake", "m"), Script(reply="{prompt}", fault=Fault.REFUSE, fault_calls=(1,)))
+    assert await text(expert, chat("as it is")) == "as it is"
+    with pytest.raises(ExpertUnavailable):
+        await expert.call(chat())
+    reply = await expert.call(chat(stream=True))
+    assert expert.stats.in_flight == 1
+    await reply.aclose()
+    assert (expert.stats.started, expert.stats.finished, expert.stats.cancelled) == (3, 2, 1)
+
+
+async def test_the_same_as_a_server_for_others() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "experts.backends.fake", "--model", "other", "--reply", "{model}: {prompt}", "--fault", "error"),
+        *("--fault-calls", "1", "--error-status", "503", "--retry-after-s", "2"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        line = (await process.stdout.readline()).decode()
+    url = line.strip().removeprefix("listening on ")
+
+    def ask(path: str, body: dict[str, Any] | None = None) -> Any:
+        with urllib.request.urlopen(url + path, None if body is None else json.dumps(body).encode()) as response:  # noqa: S310
+            return json.load(response)
+
+    try:
+        whole = await asyncio.to_thread(ask, "/v1/chat/completions", ASKED)
+        assert whole["choices"][0]["message"]["content"] == "other: one two {x}"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            await asyncio.to_thread(ask, "/v1/chat/completions", ASKED)
+        assert (caught.value.code, caught.value.headers["retry-after"]) == (503, "2")
+        assert (await asyncio.to_thread(ask, "/v1/models"))["data"][0]["id"] == "other"
+        assert await asyncio.to_thread(ask, "/stats") == {"started": 2, "finished": 2, "cancelled": 0, "in_flight": 0}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+async def test_reading_after_the_end_and_after_leaving() -> None:
+    expert = FakeExpert(ExpertSpec("f", "fake", "m"))
+    assert (await read(expert, chat()))[0] == 200
+    reply = await expert.call(chat())
+    assert [piece async for piece in reply] != []
+    assert [piece async for piece in reply] == []

@@ -1,0 +1,343 @@
+"""The pool: load that is counted on every path, figures that are observed, health that recovers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from experts.backends.fake import FakeExpert
+from experts.errors import ExpertMisconfigured, ExpertSaturated, ExpertUnavailable
+from experts.health import HealthPolicy
+from experts.pool import ExpertPool, ProbePolicy
+from experts.protocols import ExpertCall
+from experts.spec import ExpertSpec, ExpertState
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class Moody(FakeExpert):
+    """A fake whose starting, probing and closing can go wrong too."""
+
+    problem: str | None = None
+    start_error: Exception | None = None
+    probe_takes_s = 0.0
+    probes = 0
+    closed = 0
+
+    async def start(self) -> None:
+        if self.start_error is not None:
+            raise self.start_error
+
+    async def probe(self) -> str | None:
+        self.probes += 1
+        await asyncio.sleep(self.probe_takes_s)
+        return self.problem
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def moody(name: str) -> Moody:
+    return Moody(ExpertSpec(name, "fake", "m"))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+POLICY = HealthPolicy(failures_to_open=3, backoff_s=1.0, max_backoff_s=4.0, probe_failures=2)
+
+
+@pytest.fixture
+def pool(clock: Clock) -> ExpertPool:
+    return ExpertPool([moody("a"), moody("b")], clock, POLICY, ProbePolicy(timeout_s=0.05))
+
+
+def state(pool: ExpertPool, name: str = "a") -> ExpertState:
+    return {spec.name: found for spec, found in pool.snapshot().entries}[name]
+
+
+def fail(pool: ExpertPool, times: int = 1, name: str = "a") -> None:
+    for _ in range(times):
+        pool.begin(name, stream=False).fail(ExpertUnavailable(name, "gone"))
+
+
+def succeed(pool: ExpertPool, name: str = "a") -> None:
+    pool.begin(name, stream=False).finish()
+
+
+def test_experts_are_found_by_name_in_the_operators_order(pool: ExpertPool) -> None:
+    assert pool["b"].spec.name == "b"
+    assert "b" in pool
+    assert "c" not in pool
+    assert len(pool) == 2
+    assert [expert.spec.name for expert in pool] == [spec.name for spec in pool.specs] == ["a", "b"]
+    with pytest.raises(KeyError):
+        pool["c"]
+    with pytest.raises(KeyError):
+        pool.begin("c", stream=False)
+
+
+def test_two_experts_of_one_name_are_refused(clock: Clock) -> None:
+    with pytest.raises(ValueError, match="'a'"):
+        ExpertPool([moody("a"), moody("a")], clock)
+
+
+def test_the_snapshot_is_the_same_object_until_something_changes(pool: ExpertPool, clock: Clock) -> None:
+    view = pool.snapshot()
+    assert view.taken_at_s == 100.0
+    assert [spec.name for spec, _ in view.entries] == ["a", "b"]
+    clock.advance(5)
+    assert pool.snapshot() is view
+    flight = pool.begin("b", stream=False)
+    changed = pool.snapshot()
+    assert changed is not view
+    assert changed.taken_at_s == 105.0
+    assert changed.entries[0][1] is view.entries[0][1], "nothing has changed about a"
+    flight.finish()
+    assert pool.snapshot() is not changed
+    assert view.entries[1][1].in_flight == 0, "a snapshot never changes"
+
+
+async def test_a_call_is_in_flight_until_it_has_landed_however_it_ends(pool: ExpertPool) -> None:
+    for ending in ("finish", "cancel"):
+        flight = pool.begin("a", stream=True)
+        assert state(pool).in_flight == 1
+        getattr(flight, ending)()
+        getattr(flight, ending)()
+        flight.cancel()
+        assert state(pool).in_flight == 0
+    with pytest.raises(ExpertUnavailable), pool.begin("a", stream=True):
+        raise ExpertUnavailable("a", "gone")
+    with pytest.raises(RuntimeError), pool.begin("a", stream=True):
+        raise RuntimeError("a fault of ours")
+    with pool.begin("a", stream=True):
+        pass
+
+    async def forever() -> None:
+        with pool.begin("a", stream=True):
+            await asyncio.sleep(60)
+
+    tasks = [asyncio.create_task(forever()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert state(pool).in_flight == 3
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert state(pool).in_flight == 0
+    counts = pool.counts("a")
+    assert (counts.succeeded, counts.failed, counts.cancelled) == (2, 1, 5)
+
+
+def test_ttft_and_tpot_are_moving_averages_over_streamed_calls(pool: ExpertPool, clock: Clock) -> None:
+    def streamed(ttft_s: float, rest_s: float, tokens: int | None) -> None:
+        flight = pool.begin("a", stream=True)
+        assert flight.ttft_ms is None
+        clock.advance(ttft_s)
+        flight.first_byte()
+        clock.advance(rest_s)
+        flight.first_byte()
+        assert flight.ttft_ms == pytest.approx(ttft_s * 1000)
+        flight.finish(tokens)
+
+    assert state(pool).ttft_ms is None
+    assert state(pool).tpot_ms is None
+    streamed(0.1, 0.5, 11)
+    assert state(pool).ttft_ms == pytest.approx(100)
+    assert state(pool).tpot_ms == pytest.approx(50)
+    streamed(0.2, 1.0, None)
+    assert state(pool).ttft_ms == pytest.approx(0.8 * 100 + 0.2 * 200)
+    assert state(pool).tpot_ms == pytest.approx(50), "without a count of tokens nothing is known of their pace"
+    streamed(0.12, 9.0, 1)
+    assert state(pool).tpot_ms == pytest.approx(50), "one token has no pace"
+    before = state(pool)
+    flight = pool.begin("a", stream=False)
+    clock.advance(7)
+    flight.first_byte()
+    flight.finish(5)
+    assert (state(pool).ttft_ms, state(pool).tpot_ms) == (before.ttft_ms, before.tpot_ms), "the whole answer at once"
+
+
+def test_the_figures_of_error_pages_are_not_those_of_answers(pool: ExpertPool, clock: Clock) -> None:
+    flight = pool.begin("a", stream=True)
+    flight.head(400)
+    clock.advance(0.001)
+    flight.first_byte()
+    flight.finish()
+    assert state(pool).ttft_ms is None
+    assert pool.counts("a").succeeded == 1
+
+
+def test_failures_in_a_row_open_the_circuit_for_a_while(pool: ExpertPool, clock: Clock) -> None:
+    fail(pool, 2)
+    succeed(pool)
+    fail(pool, 2)
+    assert state(pool).healthy, "not in a row"
+    fail(pool)
+    assert not state(pool).healthy
+    assert state(pool).detail == "3 failed calls in a row: gone"
+    assert state(pool, "b").healthy
+    clock.advance(0.9)
+    assert not state(pool).healthy
+    clock.advance(0.2)
+    assert state(pool).healthy, "time alone makes it worth a trial"
+    assert state(pool).detail == ""
+
+
+def test_one_trial_at_a_time_and_longer_waits_after_each(pool: ExpertPool, clock: Clock) -> None:
+    fail(pool, 3)
+    for backoff_s in (1.0, 2.0, 4.0, 4.0):
+        clock.advance(backoff_s - 0.01)
+        assert not state(pool).healthy
+        clock.advance(0.02)
+        assert state(pool).healthy
+        trial = pool.begin("a", stream=False)
+        assert not state(pool).healthy, "one trial is enough"
+        trial.fail(ExpertUnavailable("a", "still gone"))
+        assert not state(pool).healthy
+    clock.advance(4.01)
+    succeed(pool)
+    assert state(pool).healthy
+    fail(pool, 3)
+    clock.advance(1.01)
+    assert state(pool).healthy, "the back-off begins anew"
+
+
+def test_a_trial_that_the_client_left_decides_nothing(pool: ExpertPool, clock: Clock) -> None:
+    fail(pool, 3)
+    clock.advance(1.01)
+    trial = pool.begin("a", stream=False)
+    assert not state(pool).healthy
+    trial.cancel()
+    assert state(pool).healthy
+
+
+def test_stragglers_of_a_bad_time_do_not_prolong_it(pool: ExpertPool, clock: Clock) -> None:
+    flights = [pool.begin("a", stream=False) for _ in range(10)]
+    for flight in flights[:3]:
+        flight.fail("gone")
+    clock.advance(0.5)
+    for flight in flights[3:]:
+        flight.fail("gone")
+    clock.advance(0.51)
+    assert state(pool).healthy
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(200, (3, 0, 0)), (404, (3, 0, 0)), (429, (0, 0, 3)), (500, (0, 3, 0)), (503, (0, 3, 0))]
+)
+def test_what_a_status_says_about_an_expert(pool: ExpertPool, status: int, expected: tuple[int, int, int]) -> None:
+    for _ in range(3):
+        flight = pool.begin("a", stream=False)
+        flight.head(status)
+        flight.finish()
+    counts = pool.counts("a")
+    assert (counts.succeeded, counts.failed, counts.cancelled) == expected
+    assert state(pool).healthy is (status < 500)
+    assert status < 500 or f"HTTP {status}" in state(pool).detail
+
+
+def test_an_expert_that_refuses_for_load_is_not_sick(pool: ExpertPool) -> None:
+    for _ in range(5):
+        pool.begin("a", stream=False).fail(ExpertSaturated("a", "full"))
+    assert state(pool).healthy
+
+
+def test_sleep(pool: ExpertPool) -> None:
+    pool.keep_awake(["b"])
+    assert (state(pool, "a").awake, state(pool, "b").awake) == (False, True)
+    pool.keep_awake(None)
+    assert (state(pool, "a").awake, state(pool, "b").awake) == (True, True)
+    with pytest.raises(KeyError, match="nobody"):
+        pool.keep_awake(["a", "nobody"])
+
+
+async def test_probes_judge_after_some_and_forgive_at_once(pool: ExpertPool) -> None:
+    expert = pool["a"]
+    assert isinstance(expert, Moody)
+    expert.problem = "HTTP 503"
+    assert await pool.probe("a") == "HTTP 503"
+    assert state(pool).healthy, "once is no proof"
+    await pool.probe("a")
+    assert not state(pool).healthy
+    assert state(pool).detail == "probe: HTTP 503"
+    expert.problem = None
+    assert await pool.probe("a") is None
+    assert state(pool).healthy
+
+
+async def test_a_probe_that_hangs_has_failed(pool: ExpertPool) -> None:
+    expert = pool["a"]
+    assert isinstance(expert, Moody)
+    expert.probe_takes_s = 60
+    for _ in range(2):
+        assert await pool.probe("a") == "no answer within 0.05 s"
+    assert not state(pool).healthy
+
+
+async def test_a_good_probe_does_not_close_a_circuit_that_calls_have_opened(pool: ExpertPool) -> None:
+    fail(pool, 3)
+    assert await pool.probe("a") is None
+    assert not state(pool).healthy, "a page that says all is well is not an answer"
+
+
+async def test_probes_in_the_background_go_on_at_their_interval(clock: Clock) -> None:
+    experts = [moody("a"), moody("b")]
+    probes = ProbePolicy(interval_s=0.02, jitter=0.5, timeout_s=1)
+    pool = ExpertPool(experts, clock, POLICY, probes, random.Random(1))
+    experts[1].problem = "down"
+    task = asyncio.create_task(pool.run_probes())
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    assert (state(pool, "a").healthy, state(pool, "b").healthy) == (True, False)
+    assert 5 <= experts[0].probes <= 31
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_all_are_closed_when_one_cannot_start(clock: Clock) -> None:
+    good, bad, worse = moody("good"), moody("bad"), moody("worse")
+    bad.start_error = ExpertMisconfigured("bad", "no key")
+    worse.start_error = ExpertMisconfigured("worse", "no file")
+    pool = ExpertPool([good, bad, worse], clock)
+    with pytest.raises(ExpertMisconfigured, match="bad: no key") as caught:
+        await pool.start()
+    assert caught.value.__notes__ == ["worse: no file"]
+    assert [expert.closed for expert in (good, bad, worse)] == [1, 1, 1]
+
+
+async def test_calls_of_many_at_once_leave_nothing_behind(pool: ExpertPool, clock: Clock) -> None:
+    chance = random.Random(3)
+
+    async def one(call: ExpertCall | None = None) -> None:
+        with pool.begin(chance.choice("ab"), stream=bool(chance.randrange(2))) as flight:
+            await asyncio.sleep(chance.random() * 0.01)
+            flight.head(chance.choice((200, 200, 429, 500)))
+            if chance.randrange(4) == 0:
+                raise ExpertUnavailable("a", "gone")
+            flight.first_byte()
+            if chance.randrange(2):
+                flight.finish(chance.randrange(5))
+
+    tasks = [asyncio.create_task(one()) for _ in range(300)]
+    for task in chance.sample(tasks, 60):
+        asyncio.get_running_loop().call_later(chance.random() * 0.01, task.cancel)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [state(pool, name).in_flight for name in "ab"] == [0, 0]
+    ended = [pool.counts(name) for name in "ab"]
+    begun = sum(counts.succeeded + counts.failed + counts.cancelled for counts in ended)
+    assert 240 <= begun <= 300, "those cancelled before they began are in no count"
