@@ -48,11 +48,13 @@ def test_the_default_pool_has_five_experts_with_one_generalist_and_estimates_tha
 
 
 def test_the_default_energy_follows_the_formula_in_its_comment() -> None:
-    energy = load_settings().pool.experts[0].energy
-    latency = load_settings().pool.experts[0].latency
-    assert energy is not None
-    assert latency is not None
-    assert energy.j_per_completion_token == pytest.approx(15 * latency.tpot_ms / 1e3, rel=0.02)
+    for expert in load_settings().pool.experts:
+        assert expert.energy is not None
+        assert expert.latency is not None
+        assert expert.energy.j_per_completion_token == pytest.approx(15 * expert.latency.tpot_ms / 1e3, rel=0.02)
+        assert expert.energy.j_per_prompt_token == pytest.approx(
+            15 * expert.latency.prefill_ms_per_token / 1e3, rel=0.03
+        )
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "deploy" / "examples").glob("*.yaml")), ids=lambda file: file.name)
