@@ -59,7 +59,14 @@ def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.option(
     "--generalist", "generalists", multiple=True, metavar="NAME", help="Expert for uncertain prompts. Repeatable."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap and of fitting.")
+@click.option(
+    "--folds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=2),
+    help="Cross-fit in so many folds where the table has no train split.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap, of folds and of fitting.")
 @click.option(
     "--bootstrap", default=1000, show_default=True, type=click.IntRange(min=0), help="Resamples behind the intervals."
 )
@@ -84,6 +91,7 @@ def evaluate(
     min_coverage: float,
     prompts: str,
     generalists: tuple[str, ...],
+    folds: int,
     seed: int,
     bootstrap: int,
     embedder: str | None,
@@ -111,6 +119,7 @@ def evaluate(
         min_coverage=min_coverage,
         sparse=prompts == "any",
         generalists=generalists,
+        folds=folds,
         seed=seed,
         resamples=bootstrap,
         embedder=embedder,

@@ -207,7 +207,8 @@ def _deferral(trial: Trial, policy: Policy, rows: npt.NDArray[np.int64]) -> tupl
     """APGR, CPT(50 %) and CPT(80 %) on the given rows; NaN for a policy without a score."""
     from evals.baselines import best_single_column
 
-    strong = best_single_column(trial.train)
+    # Without a train split this only decides which of the two is called the strong one.
+    strong = best_single_column(trial.train if len(trial.train) else trial.test)
     if policy.deferral_score is None or strong is None or len(trial.test.experts) != 2:
         return float("nan"), float("nan"), float("nan")
     good, bad = trial.test.scores[rows, strong], trial.test.scores[rows, 1 - strong]

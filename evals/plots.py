@@ -174,6 +174,7 @@ def choice_shares(report: Report, most: int = 7) -> str | None:
     shown = sorted(total, key=lambda name: -total[name])[:most]
 
     def draw(ax: Axes) -> None:
+        others_named = False
         for y, row in enumerate(reversed(rows)):
             left = 0.0
             for i, name in enumerate(shown):
@@ -181,9 +182,9 @@ def choice_shares(report: Report, most: int = 7) -> str | None:
                 ax.barh(y, share, left=left, color=_SERIES[i], height=0.66, label=name if y == 0 else None)
                 left += share
             if left < 99.9:
-                ax.barh(
-                    y, 100 - left, left=left, color=_FAINT, alpha=0.4, height=0.66, label="others" if y == 0 else None
-                )
+                label = None if others_named else "others"
+                ax.barh(y, 100 - left, left=left, color=_FAINT, alpha=0.4, height=0.66, label=label)
+                others_named = True
         ax.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
         ax.set_xlim(0, 100)
         ax.set_xlabel("share of prompts, %")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,22 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from evals import baselines
+from evals.contenders import FITTED, Step, compete, contenders
+from evals.crossfit import fold_trials, merge_folds
 from evals.errors import EvalError
 from evals.evaluate import evaluate, expert_rows
 from evals.fitting import fit_on_table, save_fitted
 from evals.policies import Policy, Trial, make_trial
 from evals.prices import find_prices, with_prices
 from evals.provenance import provenance
-from evals.replay import Replay, expert_specs, replay
 from evals.report import Report
 from evals.tables import OutcomeTable, load_table
 from evals.terminal import print_report
-from routers.protocols import Router
-
-Step = Callable[[float], None]
-
-#: Name of the router that is fitted when none is named.
-FITTED = "fitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,7 @@ class EvalOptions:
     min_coverage: float = 0.95
     sparse: bool = False
     generalists: tuple[str, ...] = ()
+    folds: int = 5
     seed: int = 0
     resamples: int = 1000
     embedder: str | None = None
@@ -115,19 +111,33 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
     step(1.0)
     if unknown := [name for name in options.generalists if name not in table.experts]:
         raise EvalError(f"--generalist {', '.join(unknown)}: not in the pool {', '.join(table.experts)}")
-    routers, notes = _routers(options, trial, start)
-    view = expert_specs(trial, options.generalists)
-    policies: list[Policy] = []
-    yardsticks = baselines.baselines(trial)
-    for name, router, remarks in routers:
-        done = replay(router, trial, view, name, start(f"routing: {name}"))
-        policy = done.policy.noting(*remarks, *_remarks(done, trial))
-        policies.append(policy)
-        yardsticks.append(baselines.random_matched(trial, policy))
-        predicted = _predicted_category(trial, router, done)
-        if predicted is not None:
-            yardsticks.append(predicted)
-    everyone = [*policies, *yardsticks]
+    named = contenders(options.routers)
+
+    def on(ground: Trial) -> tuple[list[Policy], list[Policy]]:
+        return compete(
+            ground,
+            named,
+            start,
+            generalists=options.generalists,
+            embedder=options.embedder,
+            seed=options.seed,
+        )
+
+    notes = []
+    if not options.routers:
+        notes.append(f"no router named: `{FITTED}` is fitted on the table")
+    if len(trial.train):
+        routers, yardsticks = on(trial)
+    else:
+        notes.append(
+            f"split {options.train_split!r} is empty: all that is chosen or fitted is cross-fitted in {options.folds} "
+            "folds of the evaluated prompts"
+        )
+        folds = fold_trials(trial, options.folds, options.seed)
+        parts = [on(fold.trial) for fold in folds]
+        routers = merge_folds(trial, folds, [part[0] for part in parts])
+        yardsticks = merge_folds(trial, folds, [part[1] for part in parts])
+    everyone = [*routers, *yardsticks, *(baselines.random_matched(trial, policy) for policy in routers)]
     rows = evaluate(trial, everyone, options.resamples, options.seed, start("bootstrap"))
     return Report(
         provenance=provenance(
@@ -206,68 +216,6 @@ def _with_found_prices(table: OutcomeTable, found: Path) -> OutcomeTable:
     except EvalError:
         return table
     return priced
-
-
-def _routers(
-    options: EvalOptions, trial: Trial, start: Callable[[str], Step]
-) -> tuple[list[tuple[str, Router, tuple[str, ...]]], list[str]]:
-    """Name, router and remarks of each router asked for; and notes on the run."""
-    from routers.artifacts import load_router
-
-    found: list[tuple[str, Router, tuple[str, ...]]] = []
-    for given in dict.fromkeys(options.routers):
-        if given in baselines.NAMES:
-            continue  # every baseline runs anyway
-        router = load_router(given)
-        name = given if given == "default" else Path(given).resolve().name
-        taken = {other for other, *_ in found} | set(baselines.NAMES)
-        found.append((given if name in taken else name, router, ()))
-    if options.routers:
-        return found, []
-    if not len(trial.train):
-        return [], [f"no router named, and no prompt in split {options.train_split!r} to fit one on: baselines alone"]
-    fitted = fit_on_table(trial.train, FITTED, options.embedder, options.seed, start("fitting"))
-    note = (
-        f"no router named: `{FITTED}` was fitted on the {len(trial.train):,} prompts of split {options.train_split!r}"
-    )
-    return [(FITTED, fitted.router(), ())], [note]
-
-
-def _remarks(done: Replay, trial: Trial) -> tuple[str, ...]:
-    remarks = []
-    pool = set(trial.test.experts)
-    if not done.known:
-        fitted = ", ".join(sorted(done.foreign)[:5]) + (" and others" if len(done.foreign) > 5 else "")
-        remarks.append(
-            "fitted on other experts"
-            + (f" ({fitted})" if done.foreign else "")
-            + ": it knows none of this pool, so its choices rest on priors alone and say nothing about routing"
-        )
-    elif done.known != pool:
-        remarks.append(f"was not fitted on {', '.join(sorted(pool - done.known))}: their quality is a prior")
-    if trial.has_costs and not done.swept:
-        remarks.append("its curve was asked point by point: the utility is not linear in the cost weight")
-    return tuple(remarks)
-
-
-def _predicted_category(trial: Trial, router: Router, done: Replay) -> Policy | None:
-    """Category to best expert with the router's own labels; the mapping from true labels where those are the table's.
-
-    Where the router has other categories, the mapping is chosen on the labels it gives the train prompts.
-    """
-    from evals.replay import requests
-
-    predicted = [
-        max(one.classification.posterior, key=one.classification.posterior.__getitem__) for one in done.assessments
-    ]
-    if len(set(predicted)) < 2 or not len(trial.train):
-        return None
-    known = {label for one in done.assessments[:1] for label in one.classification.posterior}
-    labels: Sequence[str] = trial.train.categories
-    if not set(labels) <= known:
-        assessed = (router.assess(request).classification.posterior for request in requests(trial.train))
-        labels = [max(posterior, key=posterior.__getitem__) for posterior in assessed]
-    return baselines.by_category(trial, f"category_predicted[{done.policy.name}]", labels, predicted)
 
 
 @contextmanager

@@ -158,6 +158,23 @@ def test_without_a_router_one_is_fitted_and_said(root: Path, table: Path) -> Non
     assert any("no router named" in note for note in found["provenance"]["notes"])
 
 
+def test_without_a_train_split_everything_is_cross_fitted(root: Path, table: Path, tmp_path: Path) -> None:
+    other = tmp_path / "unsplit"
+    other.mkdir()
+    prompts = pq.read_table(table / "prompts.parquet")
+    at = prompts.column_names.index("split")
+    pq.write_table(prompts.set_column(at, "split", pa.array(["test"] * 600)), other / "prompts.parquet")
+    pq.write_table(pq.read_table(table / "outcomes.parquet"), other / "outcomes.parquet")
+    done = _pointsman(root, "eval", "--table", other, "--json", "-", "--bootstrap", 50, "--folds", 3)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    rows = {row["name"]: row for row in found["routers"]}
+    assert found["provenance"]["prompts"] == 600
+    assert any("cross-fitted in 3 folds" in note for note in found["provenance"]["notes"])
+    assert rows["fitted"]["quality_minus_best_single_ci95"][0] > 0.2
+    assert rows["fitted"]["coverage"] == 1
+
+
 def test_the_same_command_gives_the_same_figures(root: Path, table: Path, artefact: Path) -> None:
     def run() -> Any:
         done = _pointsman(root, "eval", "--table", table, "--router", artefact, "--json", "-", "--bootstrap", 50)

@@ -7,7 +7,7 @@ import pytest
 
 from evals.baselines import baselines
 from evals.evaluate import evaluate
-from evals.policies import make_trial
+from evals.policies import Trial, make_trial
 from evals.prices import with_prices
 from evals.report import RouterRow
 from evals.tables import OutcomeTable, load_table
@@ -24,8 +24,8 @@ CLOSE_POOL = (
 )
 
 
-def _rows(table: OutcomeTable) -> dict[str, RouterRow]:
-    trial = make_trial(table)
+def _rows(ground: OutcomeTable | Trial) -> dict[str, RouterRow]:
+    trial = ground if isinstance(ground, Trial) else make_trial(ground)
     return {row.name: row for row in evaluate(trial, baselines(trial), resamples=0)}
 
 
@@ -34,10 +34,14 @@ def mmlu_pro(shared_data: Path) -> OutcomeTable:
     return with_prices(load_table(shared_data / "mmlu_pro"), shared_data / "prices" / "prices.csv")
 
 
-def test_mmlu_pro_with_the_28_dense_models(mmlu_pro: OutcomeTable) -> None:
-    table = mmlu_pro.covering(0.95)
-    assert set(table.left_out) == {"DeepSeek-Coder-V2"}
-    rows = _rows(table)
+@pytest.fixture(scope="module")
+def dense(mmlu_pro: OutcomeTable) -> Trial:
+    return make_trial(mmlu_pro.covering(0.95))
+
+
+def test_mmlu_pro_with_the_28_dense_models(dense: Trial) -> None:
+    assert set(dense.test.left_out) == {"DeepSeek-Coder-V2"}
+    rows = _rows(dense)
     assert rows["random"].quality == pytest.approx(0.3949, abs=5e-5)
     assert rows["best_single"].notes == ("always gemini-1.5-pro-002",)
     assert rows["best_single"].quality == pytest.approx(0.6998, abs=5e-5)
@@ -102,10 +106,9 @@ def test_prompt_length_on_routellms_pair_as_published(shared_data: Path) -> None
         assert cpt(share, quality, *limits, 0.8) == pytest.approx(most, abs=4e-3)
 
 
-def test_a_bootstrap_of_the_full_table_takes_seconds(mmlu_pro: OutcomeTable) -> None:
+def test_a_bootstrap_of_the_full_table_takes_seconds(dense: Trial) -> None:
     import time
 
-    trial = make_trial(mmlu_pro.covering(0.95))
     start = time.perf_counter()
-    evaluate(trial, baselines(trial), resamples=1000)
+    evaluate(dense, baselines(dense), resamples=1000)
     assert time.perf_counter() - start < 30

@@ -1,0 +1,122 @@
+"""The routers of one evaluation, and the baselines they bring with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals import baselines
+from evals.fitting import fit_on_table
+from evals.policies import Policy, Trial
+from evals.replay import Replay, expert_specs, replay, requests
+from routers.protocols import Router
+
+Step = Callable[[float], None]
+
+#: Name of the router that is fitted when none is named.
+FITTED = "fitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A router under test; `router` is None for one that is still to be fitted on the trial's train split."""
+
+    name: str
+    router: Router | None
+
+
+def contenders(given: Sequence[str]) -> list[Contender]:
+    """The routers named on the command line; one to be fitted when nothing is named.
+
+    Args:
+        given: Folders of artefacts, `default`, or names of baselines (which run anyway).
+
+    Raises:
+        ArtifactError: An artefact cannot be loaded.
+    """
+    from routers.artifacts import load_router
+
+    if not given:
+        return [Contender(FITTED, None)]
+    found: dict[str, Contender] = {}
+    for one in dict.fromkeys(given):
+        if one in baselines.NAMES:
+            continue
+        short = one if one == "default" else Path(one).resolve().name
+        name = one if short in found or short in baselines.NAMES else short
+        found[name] = Contender(name, load_router(one))
+    return list(found.values())
+
+
+def compete(
+    trial: Trial,
+    named: Sequence[Contender],
+    start: Callable[[str], Step],
+    *,
+    generalists: Sequence[str] = (),
+    embedder: str | None = None,
+    seed: int = 0,
+) -> tuple[list[Policy], list[Policy]]:
+    """Let the contenders decide on a trial, and make the baselines.
+
+    Args:
+        trial: The ground; with a train split.
+        named: Who competes.
+        start: Called with the name of each stage; gives back what is told of its progress in [0, 1].
+        generalists: Experts to mark as generalists.
+        embedder: Of a router fitted here.
+        seed: Of a router fitted here.
+
+    Returns:
+        The routers' policies, and the baselines'.
+
+    Raises:
+        RouterError: A router cannot be fitted.
+    """
+    view = expert_specs(trial, generalists)
+    policies: list[Policy] = []
+    yardsticks = baselines.baselines(trial)
+    for one in named:
+        router = one.router
+        if router is None:
+            router = fit_on_table(trial.train, one.name, embedder, seed, start("fitting")).router()
+        done = replay(router, trial, view, one.name, start(f"routing: {one.name}"))
+        policies.append(done.policy.noting(*_remarks(done, trial)))
+        yardsticks.append(_predicted_category(trial, router, done))
+    return policies, yardsticks
+
+
+def _remarks(done: Replay, trial: Trial) -> tuple[str, ...]:
+    remarks = []
+    pool = set(trial.test.experts)
+    if not done.known:
+        fitted = ", ".join(sorted(done.foreign)[:5]) + (" and others" if len(done.foreign) > 5 else "")
+        remarks.append(
+            "fitted on other experts"
+            + (f" ({fitted})" if done.foreign else "")
+            + ": it knows none of this pool, so its choices rest on priors alone and say nothing about routing"
+        )
+    elif done.known != pool:
+        remarks.append(f"was not fitted on {', '.join(sorted(pool - done.known))}: their quality is a prior")
+    if trial.has_costs and not done.swept:
+        remarks.append("its curve was asked point by point: the utility is not linear in the cost weight")
+    return tuple(remarks)
+
+
+def _predicted_category(trial: Trial, router: Router, done: Replay) -> Policy:
+    """Category to best expert with the router's own labels; the mapping from true labels where those are the table's.
+
+    Where the router has other categories, the mapping is chosen on the labels it gives the train prompts.
+    """
+
+    def label(posterior: Sequence[tuple[str, float]]) -> str:
+        return max(posterior, key=lambda pair: pair[1])[0]
+
+    predicted = [label(tuple(one.classification.posterior.items())) for one in done.assessments]
+    known = {name for one in done.assessments[:1] for name in one.classification.posterior}
+    labels: Sequence[str] = trial.train.categories
+    if not set(labels) <= known:
+        assessed = (router.assess(request).classification.posterior for request in requests(trial.train))
+        labels = [label(tuple(posterior.items())) for posterior in assessed]
+    return baselines.by_category(trial, f"category_predicted[{done.policy.name}]", labels, predicted)
