@@ -4,7 +4,7 @@
 - `response.py`: a response while it is being read
 - `connection.py`: one connection, as an asyncio protocol
 - `client.py`: the connections to one origin: keep-alive, limits, queue, one retry of a stale connection
-- `server.py`: the smallest server that can play an upstream, for the fake expert and for tests
+- `server.py`: the smallest server that can play an upstream, for the embedded engine and the fake expert
 
 Why not a ready-made client: docs/design/0010-http-client.md.
 """

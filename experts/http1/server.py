@@ -1,6 +1,7 @@
 """The smallest HTTP/1.1 server that can play an upstream: keep-alive, streaming, and it notices when a client leaves.
 
-For the fake expert, tests and measurements on loopback. It is no front door: no limits, no TLS, no timeouts.
+For the embedded engine behind its private socket, the fake expert, tests and measurements. It is no front door: no
+limits, no TLS, no timeouts.
 """
 
 from __future__ import annotations

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
+import pytest
 
+from experts.backends.embedded import EmbeddedExpert
 from experts.backends.fake import FakeExpert, Script
 from experts.backends.fake.server import FakeServer
 from experts.backends.litellm import LiteLLMExpert
 from experts.backends.openai_http import OpenAIHttpExpert
 from experts.backends.planned import Stats
 from experts.backends.replay import Record, ReplayExpert, prompt_key
+from experts.nano import MODELS_DIR
 from experts.protocols import Endpoint, Expert, ExpertCall
 from experts.spec import ExpertSpec, Usage
 
@@ -99,6 +105,8 @@ async def openai_http() -> AsyncIterator[Rig]:
 @asynccontextmanager
 async def litellm() -> AsyncIterator[Rig]:
     """Through the real litellm to the fake as a server."""
+    if importlib.util.find_spec("litellm") is None:
+        pytest.skip("the extra litellm is absent")
     async with _served() as server:
         expert = LiteLLMExpert(_spec("litellm", "openai/m"), api_key="sk-test", api_base=server.url)
         yield Rig(expert, lambda: server.stats, _steer(server))
@@ -117,9 +125,28 @@ async def replay() -> AsyncIterator[Rig]:
     yield Rig(expert, lambda: expert.stats, steer)
 
 
-RIGS = {rig.__name__: rig for rig in (fake, openai_http, litellm, replay)}
+@asynccontextmanager
+async def embedded() -> AsyncIterator[Rig]:
+    """A real model, in an engine process of its own."""
+    checkpoints = sorted(config.parent.name for config in MODELS_DIR.glob("*/config.json"))
+    if not checkpoints:
+        pytest.skip("no nano checkpoints are here: `make nano` trains them")
+
+    def steer(script: Script) -> None:
+        raise NotImplementedError("a real model does as it likes")
+
+    def stats() -> Stats:
+        raise NotImplementedError("the engine keeps no count of its calls")
+
+    with TemporaryDirectory() as folder:
+        yield Rig(EmbeddedExpert(_spec("embedded", checkpoints[0]), socket=Path(folder) / "engine"), stats, steer)
+
+
+RIGS = {rig.__name__: rig for rig in (fake, openai_http, litellm, replay, embedded)}
+#: Those whose far end counts what became of its calls.
+COUNTED = tuple(name for name in RIGS if name != "embedded")
 #: Those whose far end can be told to fail.
-STEERED = tuple(name for name in RIGS if name != "replay")
+STEERED = tuple(name for name in COUNTED if name != "replay")
 
 
 @asynccontextmanager
