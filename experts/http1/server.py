@@ -159,6 +159,9 @@ class _ServerConnection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:  # a handler that answers at once has failed
+            self._loop.call_exception_handler({"message": "a request failed", "exception": error.__context__})
+            self.abort()
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.abort()
 
@@ -187,17 +190,17 @@ class _ServerConnection(asyncio.Protocol):
             b"".join(self._body),
         )
         self._url, self._headers, self._body = b"", [], []
-        if self._task is None:
-            self._answer(exchange)
-        else:
-            self._queue.append(exchange)
+        self._queue.append(exchange)
+        self._answer_next()
 
-    def _answer(self, exchange: Exchange) -> None:
-        work = self._handler(exchange)
-        if work is not None:
-            self._task = self._loop.create_task(work)
-            self._task.add_done_callback(self._answered)
-        elif not self._keep_alive:
+    def _answer_next(self) -> None:
+        """Answer what waits, one request after the other, until one of them takes time."""
+        while self._queue and self._task is None:
+            work = self._handler(self._queue.popleft())
+            if work is not None:
+                self._task = self._loop.create_task(work)
+                self._task.add_done_callback(self._answered)
+        if self._task is None and not self._keep_alive:
             self.close()
 
     def _answered(self, task: asyncio.Task[None]) -> None:
@@ -205,10 +208,8 @@ class _ServerConnection(asyncio.Protocol):
         if not task.cancelled() and task.exception() is not None:
             self._loop.call_exception_handler({"message": "a request failed", "exception": task.exception()})
             self.abort()
-        elif self._queue:
-            self._answer(self._queue.popleft())
-        elif not self._keep_alive:
-            self.close()
+        else:
+            self._answer_next()
 
     def close(self) -> None:
         if self._transport is not None:
