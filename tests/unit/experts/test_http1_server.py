@@ -16,7 +16,7 @@ JSON = ((b"content-type", b"application/json"),)
 
 
 class Handler:
-    """Echoes: `/now` at once, `/later` after a moment and in pieces, `/never` not at all, `/wrong` and `/broken` fail."""
+    """Echoes: `/now` at once, `/later` in pieces after a moment, `/never` not at all; `/wrong` and `/broken` fail."""
 
     def __init__(self) -> None:
         self.left = asyncio.Event()
