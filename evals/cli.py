@@ -96,7 +96,7 @@ def evaluate(
     bootstrap: int,
     embedder: str | None,
 ) -> None:
-    r"""Does routing pay? Evaluate routers on a table of real outcomes.
+    """Does routing pay? Evaluate routers on a table of real outcomes.
 
     Every router meets the same baselines on the same prompts: random, cheapest, best single, prompt length, category
     oracle, zero router and oracle. All that is chosen or fitted is chosen or fitted on the train split.
@@ -104,7 +104,7 @@ def evaluate(
     \b
     Example:
       pointsman eval --table data/mmlu_pro --html report.html
-    """
+    """  # noqa: D301 (click's mark against rewrapping)
     from evals.errors import EvalError
     from evals.session import EvalOptions, run_eval
     from routers.errors import RouterError
@@ -156,13 +156,13 @@ def train(
     name: str | None,
     seed: int,
 ) -> None:
-    r"""Fit a router on a table's train split and write it as an artefact.
+    """Fit a router on a table's train split and write it as an artefact.
 
     \b
     Example:
       pointsman train --table data/mmlu_pro --out artefacts/mmlu
       pointsman eval --table data/mmlu_pro --router artefacts/mmlu
-    """
+    """  # noqa: D301
     from evals.errors import EvalError
     from evals.session import TrainOptions, run_train
     from routers.errors import RouterError

