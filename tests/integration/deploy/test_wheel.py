@@ -90,11 +90,13 @@ def url(installed: Path, tmp_path: Path) -> Iterator[str]:
         log.open("w", encoding="utf-8") as output,
         subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=output, text=True) as process,
     ):
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        assert " at http://" in first, first + log.read_text(encoding="utf-8")
-        yield first.split(" at ")[1].split()[0]
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert " at http://" in first, first + log.read_text(encoding="utf-8")
+            yield first.split(" at ")[1].split()[0]
+        finally:
+            process.terminate()
         assert process.wait(timeout=40) == 0
 
 
