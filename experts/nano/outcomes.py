@@ -22,8 +22,8 @@ from rich.progress import Progress
 from experts.nano import MODEL_NAMES, SPECIALISTS
 from experts.nano.conversations import conversations_of
 from experts.nano.corpora import DOMAINS, Document, Split, load_documents
-from experts.nano.losses import quality, score_answers, score_texts
 from experts.nano.recipe import SEED
+from experts.nano.scoring import quality, score_answers, score_texts
 
 _FRAGMENT_CHARS = (50, 700)
 _QUESTION_CHARS = (12, 700)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from experts.nano.evaluate import bits_per_byte
 from experts.nano.model import NanoModel
-from experts.nano.recipe import Job, Phase
+from experts.nano.recipe import Job
+from experts.nano.schedule import phase_at, rate_at
 from experts.nano.streams import WindowSampler
 
 if TYPE_CHECKING:
@@ -28,25 +29,6 @@ Report = Callable[[float, float, float], None]
 def pick_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def rate_at(job: Job, step: int, progress: float) -> float:
-    """Share of the peak learning rate: linear warm-up, a plateau, then a linear fall to `decay_to`."""
-    warm = min(1.0, (step + 1) / job.warmup_steps)
-    if progress <= job.decay_from:
-        return warm
-    fallen = (progress - job.decay_from) / (1.0 - job.decay_from)
-    return warm * (1.0 - (1.0 - job.decay_to) * fallen)
-
-
-def phase_at(job: Job, progress: float) -> Phase:
-    """The phase that a share of the run falls into."""
-    seen = 0
-    for phase in job.phases:
-        seen += phase.steps
-        if progress < seen / job.steps:
-            return phase
-    return job.phases[-1]
 
 
 def _optimisers(model: NanoModel, job: Job) -> list[torch.optim.Optimizer]:
