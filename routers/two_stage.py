@@ -179,12 +179,13 @@ def _prices_decide(weights: Weights) -> bool:
 
 def _not_generalist(candidate: Candidate, assessment: Assessment) -> Rejection:
     seen = assessment.classification
-    why = "the prompt resembles no known category" if seen.out_of_scope else "the prompt's category is uncertain"
-    return Rejection(
-        candidate.spec.name,
-        Rule.NOT_GENERALIST,
-        f"{why} (entropy {seen.entropy:.2f} nats), and it is no generalist",
-    )
+    if seen.out_of_scope:
+        why = "the prompt resembles no known category"
+    elif seen.category in seen.posterior:
+        why = f"no expert has been measured on prompts of the category {seen.category!r}"
+    else:
+        why = f"the prompt's category is uncertain (entropy {seen.entropy:.2f} nats)"
+    return Rejection(candidate.spec.name, Rule.NOT_GENERALIST, f"{why}, and it is no generalist")
 
 
 def _outscored(candidate: Candidate, best: Candidate) -> Rejection:

@@ -102,7 +102,8 @@ class Classification:
         category: The most probable category, or `"out_of_scope"` / `"uncertain"`.
         entropy: Of the posterior in nats, H(x) = -Σ p log p (Composition of Experts, papers.md §2.2).
         out_of_scope: The prompt resembles nothing the classifier was trained on.
-        uncertain: Out of scope, or entropy above the artefact's threshold: a generalist should answer.
+        uncertain: A generalist should answer: out of scope, entropy above the artefact's threshold, or most of the
+            posterior on categories for which the artefact has no outcomes.
     """
 
     posterior: Mapping[str, float]

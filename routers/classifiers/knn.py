@@ -86,8 +86,7 @@ class KnnClassifier:
             "categories": list(self._categories),
             "k": self._k,
             "temperature": self._temperature,
-            "max_entropy": self.thresholds.max_entropy,
-            "min_scope": self.thresholds.min_scope,
+            "thresholds": dict(self.thresholds.spec()),
         }
 
     def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -103,5 +102,5 @@ class KnnClassifier:
             tensors["classifier.labels"],
             k=int(spec["k"]),
             temperature=float(spec["temperature"]),
-            thresholds=Thresholds(float(spec["max_entropy"]), float(spec["min_scope"])),
+            thresholds=Thresholds.from_spec(spec["thresholds"]),
         )

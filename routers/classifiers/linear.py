@@ -3,9 +3,9 @@
     z = (W v + b) / T,   p_k = exp z_k / Σ_j exp z_j,   p(c|x) = Σ_{k in c} p_k
 
 Fine classes are what the training labels tell apart (an intent, a subject); categories are what routing cares about.
-Summing fine classes keeps the posterior a probability, and the largest *fine* probability tells the unknown from the
-known better than the largest category probability does (CLINC150: benchmarks.md, "Category stage").
-T is fitted on validation data (temperature scaling, Guo et al. 2017, arXiv 1706.04599).
+Summing fine classes keeps the posterior a probability. T is fitted on validation data (temperature scaling, Guo et al.
+2017, arXiv 1706.04599). The scope score is the negative energy ln Σ_k exp z_k (Liu et al. 2020, arXiv 2010.03759): low
+when no class claims the prompt, while a posterior that is merely divided between classes stays high.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LinearClassifier:
         bias: Shape (K,).
         category_of: Index of each fine class's category, ascending, every category at least once, shape (K,).
         temperature: Divides the logits.
-        thresholds: Where certainty ends. The scope score is the largest fine probability.
+        thresholds: Where certainty ends.
     """
 
     kind = "linear"
@@ -74,10 +74,11 @@ class LinearClassifier:
             Posterior over categories, shape (n, C), and the scope score, shape (n,).
         """
         logits = vectors @ self._scaled.T + self._scaled_bias
-        logits -= logits.max(axis=1, keepdims=True)
-        fine = np.exp(logits)
-        fine /= fine.sum(axis=1, keepdims=True)
-        return np.add.reduceat(fine, self._starts, axis=1), fine.max(axis=1)
+        peak = logits.max(axis=1, keepdims=True)
+        fine = np.exp(logits - peak)
+        total = fine.sum(axis=1, keepdims=True)
+        fine /= total
+        return np.add.reduceat(fine, self._starts, axis=1), peak[:, 0] + np.log(total[:, 0])
 
     def classify(self, vector: FloatArray) -> Classification:
         """Classify one prompt, vector of shape (dim,)."""
@@ -92,8 +93,7 @@ class LinearClassifier:
             "kind": self.kind,
             "categories": list(self._categories),
             "temperature": self._temperature,
-            "max_entropy": self.thresholds.max_entropy,
-            "min_scope": self.thresholds.min_scope,
+            "thresholds": dict(self.thresholds.spec()),
         }
 
     def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -113,5 +113,5 @@ class LinearClassifier:
             tensors["classifier.bias"],
             tensors["classifier.category_of"],
             temperature=float(spec["temperature"]),
-            thresholds=Thresholds(float(spec["max_entropy"]), float(spec["min_scope"])),
+            thresholds=Thresholds.from_spec(spec["thresholds"]),
         )

@@ -2,6 +2,9 @@
 
 Entropy: H(x) = -Σ_c p_c log p_c in nats; above a threshold chosen on validation data the prompt is "uncertain" and a
 generalist should answer (Composition of Experts, arXiv 2412.01868; papers.md §2.2, C4).
+
+Measured: a classifier may know categories on which no expert was ever measured. Where those hold more than half of the
+posterior, no head has evidence to speak from, and a generalist should answer as well.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from routers.types import Classification
 
@@ -23,10 +27,30 @@ class Thresholds:
     Attributes:
         max_entropy: Entropy in nats above which a prompt is uncertain.
         min_scope: Scope score (the classifier says what it is) below which a prompt is out of scope.
+        measured: Categories on which the artefact's experts have outcomes; None for all.
     """
 
     max_entropy: float
     min_scope: float
+    measured: tuple[str, ...] | None = None
+
+    def spec(self) -> Mapping[str, Any]:
+        """What a manifest says of these thresholds."""
+        return {
+            "max_entropy": self.max_entropy,
+            "min_scope": self.min_scope,
+            "measured": None if self.measured is None else list(self.measured),
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Thresholds:
+        """The inverse of `spec`."""
+        measured = spec["measured"]
+        return cls(
+            float(spec["max_entropy"]),
+            float(spec["min_scope"]),
+            None if measured is None else tuple(str(name) for name in measured),
+        )
 
 
 def entropy_nats(posterior: Sequence[float]) -> float:
@@ -38,13 +62,15 @@ def classification(posterior: Mapping[str, float], scope: float, thresholds: Thr
     """Put a posterior and a scope score into words."""
     entropy = entropy_nats(list(posterior.values()))
     out_of_scope = scope < thresholds.min_scope
-    uncertain = out_of_scope or entropy > thresholds.max_entropy
+    blurred = entropy > thresholds.max_entropy
     if out_of_scope:
         category = OUT_OF_SCOPE
-    elif uncertain:
+    elif blurred:
         category = UNCERTAIN
     else:
         category = max(posterior, key=posterior.__getitem__)
+    unmeasured = thresholds.measured is not None and sum(posterior[name] for name in thresholds.measured) < 0.5
+    uncertain = out_of_scope or blurred or unmeasured
     return Classification(
         posterior=posterior, category=category, entropy=entropy, out_of_scope=out_of_scope, uncertain=uncertain
     )

@@ -27,18 +27,29 @@ class LexicalEmbedder:
 
     Args:
         static: The static embedder; its tokens are counted.
-        idf: Inverse document frequency per token, float32, shape (vocab,).
-        rows: Quantised token weights, int8, shape (vocab, K).
-        scales: Scale of each row, float32, shape (vocab,).
+        idf: Inverse document frequency per token, 0 for tokens that do not count, float32, shape (vocab,).
+        row_of: Row of each token among `rows`, anything where idf is 0, int32, shape (vocab,).
+        rows: Quantised token weights, int8, shape (counted tokens, K).
+        scales: Scale of each row, float32, shape (counted tokens,).
     """
 
     kind = "static+lexical"
 
-    def __init__(self, static: StaticEmbedder, idf: FloatArray, rows: npt.NDArray[np.int8], scales: FloatArray) -> None:
-        if not len(idf) == len(rows) == len(scales):
-            raise ValueError(f"idf {idf.shape}, rows {rows.shape} and scales {scales.shape} do not fit together")
+    def __init__(
+        self,
+        static: StaticEmbedder,
+        idf: FloatArray,
+        row_of: npt.NDArray[np.int32],
+        rows: npt.NDArray[np.int8],
+        scales: FloatArray,
+    ) -> None:
+        if not (len(idf) == len(row_of) == static.vocab and len(rows) == len(scales)):
+            raise ValueError(
+                f"idf {idf.shape}, row_of {row_of.shape}, rows {rows.shape}, scales {scales.shape} disagree"
+            )
         self._static = static
         self._idf = idf
+        self._row_of = row_of
         self._rows = rows
         self._scales = scales
 
@@ -68,7 +79,8 @@ class LexicalEmbedder:
         norm = float(np.sqrt(weights @ weights))
         if norm == 0.0:
             return 0.0
-        return np.asarray((weights * self._scales[tokens] / norm) @ self._rows[tokens], dtype=np.float32)
+        rows = self._row_of[tokens]
+        return np.asarray((weights * self._scales[rows] / norm) @ self._rows[rows], dtype=np.float32)
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of this embedder."""
@@ -79,6 +91,7 @@ class LexicalEmbedder:
         return {
             **self._static.tensors(),
             "embed.lexical.idf": self._idf,
+            "embed.lexical.row_of": self._row_of,
             "embed.lexical.rows": self._rows,
             "embed.lexical.scales": self._scales,
         }
@@ -95,6 +108,7 @@ class LexicalEmbedder:
         return cls(
             StaticEmbedder.from_parts(spec, tensors, tokenizer_json),
             tensors["embed.lexical.idf"],
+            tensors["embed.lexical.row_of"],
             tensors["embed.lexical.rows"],
             tensors["embed.lexical.scales"],
         )

@@ -24,7 +24,11 @@ from routers.types import FloatArray
 
 #: Inverse penalty and iterations of the logistic fit; tuned on mmlu_pro and clinc150 by cross-validation.
 INVERSE_PENALTY = 10.0
-MAX_ITER = 80
+MAX_ITER = 60
+
+#: Thresholds that nothing crosses; JSON has no infinity.
+NO_BOUND_ABOVE = 1e9
+NO_BOUND_BELOW = -1e9
 
 #: Share of in-scope prompts that may be called out of scope.
 FALSE_OUT_OF_SCOPE = 0.05
@@ -110,6 +114,7 @@ def fit_logits(
     fine: npt.NDArray[np.int64],
     classes: int,
     weights: npt.NDArray[np.float64] | None = None,
+    max_iter: int = MAX_ITER,
     on_step: Callable[[], None] | None = None,
 ) -> FittedLogits:
     """Fit on the given labelled rows; `fine` and `weights` are those of all prompts."""
@@ -125,7 +130,7 @@ def fit_logits(
         classes,
         c=INVERSE_PENALTY,
         weights=None if weights is None else weights[rows],
-        max_iter=MAX_ITER,
+        max_iter=max_iter,
         on_step=on_step,
     )
     return FittedLogits(dense, None if bags is None else lexical, bias, idf, kept)
@@ -137,12 +142,13 @@ def assemble(
     """The run-time form: the embedder (with lexical scores where there are any) and the classifier on its vectors."""
     weights = fitted.dense
     if fitted.lexical is not None and isinstance(embedder, StaticEmbedder):
-        table = np.zeros((embedder.vocab, len(fitted.bias)), dtype=np.float32)
-        table[fitted.kept] = fitted.lexical.T
-        rows, scales = quantise_rows(table)
-        assert fitted.idf is not None  # noqa: S101 (fitted together with the lexical part)
+        assert fitted.idf is not None  # noqa: S101 (both are fitted together with the lexical part)
+        assert fitted.kept is not None  # noqa: S101
+        rows, scales = quantise_rows(np.ascontiguousarray(fitted.lexical.T))
+        row_of = np.zeros(embedder.vocab, dtype=np.int32)
+        row_of[fitted.kept] = np.arange(len(fitted.kept))
         weights = np.concatenate([weights, np.eye(len(fitted.bias), dtype=np.float32)], axis=1)
-        embedder = LexicalEmbedder(embedder, fitted.idf, rows, scales)
+        embedder = LexicalEmbedder(embedder, fitted.idf, row_of, rows, scales)
     classifier = LinearClassifier(
         labels.categories, weights, fitted.bias, labels.category_of, temperature=temperature, thresholds=thresholds
     )
@@ -163,19 +169,21 @@ def fit_temperature(logits: FloatArray, fine: npt.NDArray[np.int64]) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
-def fine_posterior(logits: FloatArray, temperature: float) -> FloatArray:
-    """Softmax of logits over the temperature, shape (n, K)."""
+def fine_posterior(logits: FloatArray, temperature: float) -> tuple[FloatArray, FloatArray]:
+    """Softmax of logits over the temperature, shape (n, K), and the scope score of `LinearClassifier`, shape (n,)."""
     scaled = logits / np.float32(temperature)
-    exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(exp / exp.sum(axis=1, keepdims=True), dtype=np.float32)
+    peak = scaled.max(axis=1, keepdims=True)
+    exp = np.exp(scaled - peak)
+    total = exp.sum(axis=1, keepdims=True)
+    return exp / total, (peak + np.log(total))[:, 0]
 
 
 def choose_max_entropy(entropy: npt.NDArray[Any], correct: npt.NDArray[np.bool_]) -> float:
-    """The least entropy above which the classifier is wrong more often than right; infinite-like (1e9) if never."""
+    """The least entropy above which the classifier is wrong more often than right, else `NO_BOUND_ABOVE`."""
     order = np.argsort(-entropy, kind="stable")
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
     wrong = np.flatnonzero(accuracy <= 0.5)
-    return float(entropy[order[wrong[-1]]]) if len(wrong) else 1e9
+    return float(entropy[order[wrong[-1]]]) if len(wrong) else NO_BOUND_ABOVE
 
 
 def choose_min_scope(in_scope: npt.NDArray[Any], out_of_scope: npt.NDArray[Any]) -> float:
@@ -184,5 +192,5 @@ def choose_min_scope(in_scope: npt.NDArray[Any], out_of_scope: npt.NDArray[Any])
     Without out-of-scope examples there is nothing to hold the threshold against, and no prompt is called out of scope.
     """
     if not len(out_of_scope) or not len(in_scope):
-        return 0.0
+        return NO_BOUND_BELOW
     return float(np.quantile(in_scope, FALSE_OUT_OF_SCOPE))

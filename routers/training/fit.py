@@ -61,6 +61,7 @@ def fit_router(
     name: str = "two-stage",
     embedder: StorableEmbedder | str | None = None,
     seed: int = 0,
+    max_iter: int = classify.MAX_ITER,
     progress: Progress = lambda _: None,
 ) -> RouterParts:
     """Fit a router.
@@ -70,6 +71,7 @@ def fit_router(
         name: Of the router, as decisions will name it.
         embedder: A name (see `make_embedder`) or an embedder.
         seed: Of folds, clusters and samples; the same seed and data give the same bytes.
+        max_iter: Iterations of the classifier's fit at most.
         progress: Told the share that is done, in [0, 1].
 
     Returns:
@@ -93,7 +95,7 @@ def fit_router(
     if len(labels.categories) < 2:
         raise TrainingError("a router needs prompts of at least two categories (or none labelled at all)")
     fold = fold_of(data.texts, FOLDS, seed)
-    held, fitted = _cross_fit(data, features, labels, fold, lambda share: progress(0.1 + 0.6 * share))
+    held, fitted = _cross_fit(data, features, labels, fold, max_iter, lambda share: progress(0.1 + 0.6 * share))
     stage1 = _calibrate(data, labels, held)
     quality, figures = _fit_quality(data, features, labels, fold, stage1.posterior, rng)
     progress(0.95)
@@ -124,13 +126,14 @@ def _cross_fit(
     features: classify.Features,
     labels: classify.Labels,
     fold: npt.NDArray[np.int64],
+    max_iter: int,
     progress: Progress,
 ) -> tuple[FloatArray, classify.FittedLogits]:
     """Out-of-fold logits of every prompt, and the classifier fitted on all."""
     labelled = labels.fine >= 0
     classes = len(labels.category_of)
     held = np.zeros((len(data), classes), dtype=np.float32)
-    total, done = (FOLDS + 1) * classify.MAX_ITER, 0
+    total, done = (FOLDS + 1) * max_iter, 0
 
     def step() -> None:
         nonlocal done
@@ -140,25 +143,25 @@ def _cross_fit(
     for index in range(FOLDS):
         train = np.flatnonzero(labelled & (fold != index))
         test = np.flatnonzero(fold == index)
-        part = classify.fit_logits(features, train, labels.fine, classes, data.weights, step)
+        part = classify.fit_logits(features, train, labels.fine, classes, data.weights, max_iter, step)
         held[test] = part.logits(features, test)
     everything = np.flatnonzero(labelled)
-    return held, classify.fit_logits(features, everything, labels.fine, classes, data.weights, step)
+    return held, classify.fit_logits(features, everything, labels.fine, classes, data.weights, max_iter, step)
 
 
 def _calibrate(data: TrainingData, labels: classify.Labels, held: FloatArray) -> _Stage1:
     labelled = np.flatnonzero(labels.fine >= 0)
     temperature = classify.fit_temperature(held[labelled], labels.fine[labelled])
-    fine = classify.fine_posterior(held, temperature)
+    fine, scope = classify.fine_posterior(held, temperature)
     starts = np.flatnonzero(np.diff(labels.category_of, prepend=-1))
     posterior = np.add.reduceat(fine, starts, axis=1)
-    scope = fine.max(axis=1)
     entropy = -(posterior * np.log(np.maximum(posterior, 1e-30))).sum(axis=1)
     correct = posterior.argmax(axis=1)[labelled] == labels.category[labelled]
     outside = np.empty(0) if data.out_of_scope is None else scope[data.out_of_scope]
     thresholds = Thresholds(
         max_entropy=classify.choose_max_entropy(entropy[labelled], correct),
         min_scope=classify.choose_min_scope(scope[labelled], outside),
+        measured=_measured(data, labels),
     )
     figures = {
         "accuracy": float(correct.mean()),
@@ -167,6 +170,13 @@ def _calibrate(data: TrainingData, labels: classify.Labels, held: FloatArray) ->
         "uncertain_share": float((entropy[labelled] > thresholds.max_entropy).mean()),
     }
     return _Stage1(temperature, thresholds, posterior, finite(figures))
+
+
+def _measured(data: TrainingData, labels: classify.Labels) -> tuple[str, ...] | None:
+    """The categories with outcomes; None when all have some, and when there are no outcomes at all."""
+    scored = labels.category[np.isfinite(data.scores).any(axis=1)]
+    found = [name for index, name in enumerate(labels.categories) if (scored == index).any()]
+    return tuple(found) if found and len(found) < len(labels.categories) else None
 
 
 def _fit_quality(

@@ -21,6 +21,9 @@ SHRINKAGE = 20.0
 #: Penalty of the ridge heads on unit vectors: candidates; the best by cross-validation is kept.
 RIDGE_PENALTIES = (3.0, 10.0, 30.0, 100.0)
 
+#: Share of the blend that goes to the category view before any evidence.
+CATEGORY_PRIOR = 0.5
+
 #: Most training prompts kept for the neighbour view, and the neighbours asked.
 MAX_NEIGHBOURS_STORED = 4096
 NEIGHBOURS_K = 50
@@ -102,6 +105,9 @@ def choose_blend(base: Floats, views: dict[str, Floats], scores: Floats) -> Blen
         views: Name of a `BlendWeights` field -> out-of-fold predictions, shape (n, m).
         scores: Shape (n, m), NaN where unscored.
 
+    The squared error likes the noisy views more than a choice among close experts does, and category-level mapping is
+    what holds out of distribution (Bench-CoE, papers.md §2.5): the result is averaged with the category view alone.
+
     Returns:
         Weights at least 0 that sum to at most 1; what is missing to 1 stays on the overall mean.
     """
@@ -131,5 +137,7 @@ def choose_blend(base: Floats, views: dict[str, Floats], scores: Floats) -> Blen
         options={"ftol": 1e-12, "maxiter": 200},
     )
     found = dict(zip(names, np.clip(result.x, 0.0, 1.0).tolist(), strict=True))
+    for name in found:
+        found[name] = (1.0 - CATEGORY_PRIOR) * found[name] + (CATEGORY_PRIOR if name == "category" else 0.0)
     # A hundredth of a weight moves no decision and is not worth its lookups.
     return BlendWeights(**{name: (weight if weight >= 0.01 else 0.0) for name, weight in found.items()})

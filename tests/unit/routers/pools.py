@@ -1,0 +1,104 @@
+"""Pools, requests and assessments for tests of the decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price, Source
+from routers.types import Assessment, Budget, Classification, Quality, RouteRequest, Weights
+
+CATEGORIES = ("code", "math")
+
+
+def spec(name: str, **changes: object) -> ExpertSpec:
+    """A fully known expert."""
+    base = ExpertSpec(
+        name,
+        "fake",
+        name,
+        context_window_tokens=8192,
+        params_total_b=7.0,
+        price=Price(1.0, 2.0),
+        latency=LatencyModel(100.0, 0.1, 10.0),
+        energy=EnergyModel(1.0, 0.01, 0.1),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def assessment(qualities: Mapping[str, float], *, uncertain: bool = False, **tokens: tuple[float, float]) -> Assessment:
+    """An assessment with given predicted qualities."""
+    posterior = {"code": 0.9, "math": 0.1}
+    classification = Classification(posterior, "uncertain" if uncertain else "code", 0.3, False, uncertain)
+    quality = {name: Quality(value, 0.05, Source.MEASURED) for name, value in qualities.items()}
+    return Assessment(classification, quality, tokens, "hash")
+
+
+def request(budget: Budget | None = None, **changes: object) -> RouteRequest:
+    """A plain request."""
+    return replace(RouteRequest("r1", "text", 100), budget=budget or Budget(), **changes)  # type: ignore[arg-type]
+
+
+_unit = st.floats(0.0, 1.0)
+_amount = st.floats(0.0, 100.0)
+_sometimes = lambda strategy: st.none() | strategy  # noqa: E731
+
+expert_states = st.builds(
+    ExpertState,
+    healthy=st.booleans(),
+    awake=st.booleans(),
+    in_flight=st.integers(0, 80),
+    ttft_ms=_sometimes(st.floats(1.0, 5000.0)),
+    tpot_ms=_sometimes(st.floats(0.1, 200.0)),
+)
+weights = st.builds(
+    Weights, quality=_unit, latency=_amount, energy=_amount, cost=_amount, size=_amount, recency=_amount
+)
+budgets = st.builds(
+    Budget,
+    max_ttft_ms=_sometimes(st.floats(1.0, 1e4)),
+    max_latency_ms=_sometimes(st.floats(1.0, 1e5)),
+    max_energy_j=_sometimes(st.floats(0.1, 500.0)),
+    max_cost_usd=_sometimes(st.floats(1e-6, 0.1)),
+    min_quality=_sometimes(_unit),
+    weights=weights,
+    local_only=st.booleans(),
+)
+
+
+@st.composite
+def views(draw: st.DrawFn, most: int = 6) -> tuple[PoolView, dict[str, float]]:
+    """A pool of up to `most` experts in any state, and a predicted quality for some of them."""
+    entries = []
+    qualities = {}
+    for index in range(draw(st.integers(0, most))):
+        name = f"e{index}"
+        entries.append(
+            (
+                spec(
+                    name,
+                    params_total_b=draw(_sometimes(st.floats(0.1, 500.0))),
+                    price=draw(_sometimes(st.builds(Price, st.floats(0, 50), st.floats(0, 50)))),
+                    latency=draw(
+                        _sometimes(st.builds(LatencyModel, st.floats(0, 500), st.floats(0, 2), st.floats(0.1, 50)))
+                    ),
+                    energy=draw(_sometimes(st.builds(EnergyModel, st.floats(0, 5), st.floats(0, 1), st.floats(0, 1)))),
+                    generalist=draw(st.booleans()),
+                    local=draw(st.booleans()),
+                    released=draw(st.sampled_from([None, "2023-05-01", "2024-11-20", "2025-02-02"])),
+                    context_window_tokens=draw(st.sampled_from([None, 50, 1024, 8192])),
+                ),
+                draw(expert_states),
+            )
+        )
+        if draw(st.booleans()):
+            qualities[name] = draw(_unit)
+    return PoolView(tuple(entries)), qualities
+
+
+def is_nan(value: float) -> bool:
+    """NaN, for readability."""
+    return math.isnan(value)

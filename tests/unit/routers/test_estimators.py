@@ -1,0 +1,87 @@
+"""Estimates of one call: hand-worked figures, and unknown stays unknown."""
+
+import pytest
+
+from experts.spec import EnergyModel, ExpertState, LatencyModel, Price, Source
+from routers.estimators.candidate import build_candidate
+from routers.estimators.latency import estimate_latency
+from routers.estimators.prior import quality_from_size, quality_prior
+from routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
+from routers.types import Classification
+from tests.unit.routers.pools import assessment, is_nan, request, spec
+
+IDLE = ExpertState()
+
+
+def test_an_unloaded_expert_follows_its_linear_model():
+    expert = spec("a", latency=LatencyModel(100.0, 0.5, 10.0, p95_factor=2.0, source=Source.MEASURED))
+    ttft, ttft_worst, latency, latency_worst, source = estimate_latency(expert, IDLE, 200, 50, 80)
+    assert (ttft, ttft_worst) == (200.0, 400.0)
+    assert (latency, latency_worst) == (200.0 + 500.0, 400.0 + 80 * 20.0)
+    assert source is Source.MEASURED
+
+
+def test_load_slows_a_model_but_not_what_was_observed():
+    expert = spec("a", max_concurrency=10, latency=LatencyModel(100.0, 0.0, 10.0))
+    busy = ExpertState(in_flight=5)
+    assert estimate_latency(expert, busy, 0, 10, 10)[:3] == (150.0, 225.0, 300.0)
+    seen = ExpertState(in_flight=5, ttft_ms=80.0, tpot_ms=4.0)
+    ttft, ttft_worst, latency, latency_worst, source = estimate_latency(expert, seen, 0, 10, 10)
+    assert (ttft, latency) == (80.0, 120.0)
+    assert (ttft_worst, latency_worst) == (180.0, 180.0 + 10 * 9.0)
+    assert source is Source.MEASURED
+
+
+def test_a_long_prompt_pays_its_prefill_whatever_was_observed():
+    expert = spec("a", latency=LatencyModel(10.0, 1.0, 1.0))
+    assert estimate_latency(expert, ExpertState(ttft_ms=50.0), 4000, 1, 1)[0] == 4000.0
+
+
+def test_unknown_is_none_and_never_zero():
+    bare = spec("a", latency=None, energy=None, price=None)
+    estimates = build_candidate(bare, IDLE, request(), assessment({})).estimates
+    assert estimates.latency_ms is None
+    assert estimates.ttft_ms is None
+    assert estimates.energy_j is None
+    assert estimates.cost_usd is None
+    assert estimates.latency_source is None
+    assert estimates.completion_tokens, estimates.completion_tokens_worst == UNKNOWN_COMPLETION_TOKENS
+
+
+def test_only_the_first_token_may_be_known():
+    bare = spec("a", latency=None)
+    ttft, _, latency, _, source = estimate_latency(bare, ExpertState(ttft_ms=70.0), 10, 5, 5)
+    assert (ttft, latency, source) == (70.0, None, Source.MEASURED)
+
+
+def test_the_callers_limit_and_the_window_bound_the_answer():
+    expert = spec("a", context_window_tokens=300, price=Price(1e6, 1e6), energy=EnergyModel(0.0, 0.0, 1.0))
+    known = assessment({"a": 0.5}, a=(150.0, 900.0))
+    by_window = build_candidate(expert, IDLE, request(), known).estimates
+    assert (by_window.completion_tokens, by_window.completion_tokens_worst) == (150.0, 200)
+    by_caller = build_candidate(expert, IDLE, request(max_completion_tokens=20), known).estimates
+    assert (by_caller.energy_j, by_caller.energy_j_worst) == (20, 20)
+    assert by_caller.cost_usd == pytest.approx(120.0)
+
+
+def test_a_stated_prior_is_mixed_by_the_posterior():
+    certain = Classification({"code": 0.75, "math": 0.25}, "code", 0.5)
+    quality = quality_prior(spec("x", quality_prior={"code": 0.8, "*": 0.4}), certain)
+    assert quality.mean == pytest.approx(0.75 * 0.8 + 0.25 * 0.4)
+    assert quality.source is Source.STATED
+    assert is_nan(quality.std)
+
+
+def test_a_prior_for_other_categories_says_nothing():
+    other = Classification({"code": 0.1, "math": 0.9}, "math", 0.3)
+    assert quality_prior(spec("x", quality_prior={"code": 0.8}), other).source is Source.ESTIMATED
+
+
+def test_size_ranks_unknown_experts_and_says_that_it_is_a_guess():
+    sizes = [quality_from_size(size) for size in (0.005, 1.0, 8.0, 70.0, 405.0)]
+    means = [quality.mean for quality in sizes]
+    assert means == sorted(means)
+    assert means[2] == pytest.approx(0.44, abs=0.005)
+    assert means[3] == pytest.approx(0.63, abs=0.005)
+    assert {quality.source for quality in sizes} == {Source.ESTIMATED}
+    assert quality_from_size(None).mean == means[2]

@@ -1,0 +1,80 @@
+"""Filters: each rule bites, says its figures, and knows whether waiting helps."""
+
+import pytest
+
+from experts.spec import Capability, ExpertState, PoolView
+from routers.estimators.candidate import build_candidate
+from routers.selection.filters import filters_for
+from routers.types import Budget, Rejection, Rule
+from tests.unit.routers.pools import assessment, request, spec
+
+
+def first_rejection(given_request, expert, state=ExpertState()) -> Rejection | None:  # noqa: B008 (frozen)
+    candidate = build_candidate(expert, state, given_request, assessment({"a": 0.5}))
+    for rule in filters_for(given_request):
+        rejection = rule.reject(given_request, candidate)
+        if rejection is not None:
+            return rejection
+    return None
+
+
+CASES = [
+    (request(allowed=frozenset({"b"})), {}, ExpertState(), Rule.NOT_ALLOWED, False),
+    (request(required=frozenset({Capability.TOOLS})), {}, ExpertState(), Rule.CAPABILITY, False),
+    (request(max_completion_tokens=9000), {}, ExpertState(), Rule.CONTEXT_WINDOW, False),
+    (request(Budget(local_only=True)), {}, ExpertState(), Rule.NOT_LOCAL, False),
+    (request(Budget(min_quality=0.6)), {}, ExpertState(), Rule.MIN_QUALITY, False),
+    (request(Budget(max_cost_usd=1e-6)), {}, ExpertState(), Rule.MAX_COST_USD, False),
+    (request(Budget(max_cost_usd=1e-6)), {"price": None}, ExpertState(), Rule.COST_UNKNOWN, False),
+    (request(Budget(max_energy_j=1.0)), {}, ExpertState(), Rule.MAX_ENERGY_J, False),
+    (request(Budget(max_energy_j=1.0)), {"energy": None}, ExpertState(), Rule.ENERGY_UNKNOWN, False),
+    (request(Budget(max_ttft_ms=10.0)), {}, ExpertState(), Rule.MAX_TTFT_MS, False),
+    (request(Budget(max_ttft_ms=200.0)), {}, ExpertState(in_flight=60), Rule.MAX_TTFT_MS, True),
+    (request(Budget(max_ttft_ms=10.0)), {"latency": None}, ExpertState(), Rule.LATENCY_UNKNOWN, False),
+    (request(Budget(max_latency_ms=10.0)), {}, ExpertState(), Rule.MAX_LATENCY_MS, False),
+    (request(Budget(max_latency_ms=10.0)), {"latency": None}, ExpertState(), Rule.LATENCY_UNKNOWN, False),
+    (request(), {}, ExpertState(awake=False), Rule.ASLEEP, True),
+    (request(), {}, ExpertState(healthy=False), Rule.UNHEALTHY, True),
+    (request(), {}, ExpertState(in_flight=64), Rule.SATURATED, True),
+]
+
+
+@pytest.mark.parametrize(("given_request", "changes", "state", "rule", "transient"), CASES)
+def test_each_rule_rejects_with_its_reason(given_request, changes, state, rule, transient):
+    rejection = first_rejection(given_request, spec("a", **changes), state)
+    assert rejection is not None
+    assert (rejection.expert, rejection.rule, rejection.transient) == ("a", rule, transient)
+    assert len(rejection.detail) > 10
+
+
+def test_the_cases_cover_every_rule_of_a_filter():
+    assert {case[3] for case in CASES} == set(Rule) - {Rule.NOT_GENERALIST, Rule.OUTSCORED}
+
+
+def test_a_lasting_reason_goes_before_a_passing_one():
+    sick = ExpertState(healthy=False, awake=False, in_flight=99)
+    rejection = first_rejection(request(Budget(max_energy_j=1.0)), spec("a"), sick)
+    assert rejection is not None
+    assert rejection.rule is Rule.MAX_ENERGY_J
+
+
+def test_an_expert_at_its_caps_passes():
+    expert = spec("a")
+    estimates = build_candidate(expert, ExpertState(), request(), assessment({"a": 0.5})).estimates
+    exact = Budget(
+        max_ttft_ms=estimates.ttft_ms_worst,
+        max_latency_ms=estimates.latency_ms_worst,
+        max_energy_j=estimates.energy_j_worst,
+        max_cost_usd=estimates.cost_usd_worst,
+        min_quality=0.5,
+    )
+    assert first_rejection(request(exact), expert) is None
+
+
+def test_an_unknown_window_is_no_bar():
+    assert first_rejection(request(max_completion_tokens=10**6), spec("a", context_window_tokens=None)) is None
+
+
+def test_a_view_of_specs_is_idle():
+    ((_, state),) = PoolView.of(spec("a")).entries
+    assert state == ExpertState()

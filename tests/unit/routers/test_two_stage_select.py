@@ -1,0 +1,218 @@
+"""The decision as a whole: its invariants under any pool and any budget, and its words."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experts.spec import ExpertSpec, ExpertState, PoolView
+from routers.classifiers.linear import LinearClassifier
+from routers.classifiers.uncertainty import Thresholds
+from routers.estimators.quality import BlendedQuality, BlendWeights
+from routers.two_stage import TwoStageRouter
+from routers.types import Assessment, Budget, Candidate, Decision, Reason, Rule, Weights
+from tests.unit.routers.pools import assessment, budgets, request, spec, views, weights
+
+
+class LengthEmbedder:
+    """Embeds a text by its length: a real, tiny embedder."""
+
+    dim = 2
+
+    def embed(self, texts):
+        lengths = np.array([[len(text) % 7, 1.0] for text in texts], dtype=np.float32)
+        return lengths / np.linalg.norm(lengths, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def router() -> TwoStageRouter:
+    return make_router()
+
+
+def make_router(**options: bool) -> TwoStageRouter:
+    classifier = LinearClassifier(
+        ("code", "math"),
+        np.array([[4, 0], [0, 4]], dtype=np.float32),
+        np.zeros(2, dtype=np.float32),
+        np.array([0, 1]),
+        temperature=1.0,
+        thresholds=Thresholds(max_entropy=0.6, min_scope=0.0),
+    )
+    quality = BlendedQuality(("a", "b"), ("code", "math"), np.array([0.4, 0.6], np.float32), BlendWeights())
+    return TwoStageRouter(
+        id="test/1", artifact_hash="hash", embedder=LengthEmbedder(), classifier=classifier, quality=quality, **options
+    )
+
+
+def admissible(decision: Decision) -> list[Candidate]:
+    return [candidate for candidate in decision.candidates if candidate.utility is not None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(views(), budgets, st.booleans(), st.none() | st.integers(1, 4096))
+def test_every_budget_is_a_promise(pool, budget, uncertain, limit):
+    view, qualities = pool
+    given_request = request(budget, max_completion_tokens=limit)
+    decision = make_router().select(assessment(qualities, uncertain=uncertain), given_request, view)
+    answerers = [decision.expert, *decision.fallbacks] if decision.expert else []
+    by_name = {candidate.spec.name: candidate for candidate in decision.candidates}
+    for name in answerers:
+        candidate = by_name[name]
+        estimates = candidate.estimates
+        assert candidate.state.healthy
+        assert candidate.state.awake
+        assert candidate.state.in_flight < candidate.spec.max_concurrency
+        for cap, worst in (
+            (budget.max_ttft_ms, estimates.ttft_ms_worst),
+            (budget.max_latency_ms, estimates.latency_ms_worst),
+            (budget.max_energy_j, estimates.energy_j_worst),
+            (budget.max_cost_usd, estimates.cost_usd_worst),
+        ):
+            assert cap is None or (worst is not None and worst <= cap)
+        assert budget.min_quality is None or estimates.quality.mean >= budget.min_quality
+        assert candidate.spec.local or not budget.local_only
+        window = candidate.spec.context_window_tokens
+        assert window is None or given_request.prompt_tokens + (limit or 1) <= window
+    # Exactly one rejection for everyone who was not chosen, and none for the chosen one.
+    losers = [entry[0].name for entry in view.entries if entry[0].name != decision.expert]
+    assert [rejection.expert for rejection in decision.rejections] == losers
+    assert all(rejection.detail for rejection in decision.rejections)
+    assert sorted(answerers) == sorted(candidate.spec.name for candidate in admissible(decision))
+    assert (decision.expert is None) == (decision.reason is Reason.INFEASIBLE)
+    if uncertain and decision.expert and not budget_prices_decide(budget):
+        generalists = {c.spec.name for c in admissible(decision) if c.spec.generalist}
+        assert decision.expert in generalists or not generalists
+
+
+def budget_prices_decide(budget: Budget) -> bool:
+    w = budget.weights
+    return w.latency + w.energy + w.cost + w.size + w.recency > w.quality
+
+
+@settings(max_examples=80, deadline=None)
+@given(views(), budgets)
+def test_deciding_twice_gives_the_same(pool, budget):
+    view, qualities = pool
+    router = make_router()
+    first = router.select(assessment(qualities), request(budget), view)
+    second = make_router().select(assessment(qualities), request(budget), view)
+    assert first == second or repr(first) == repr(second)  # a NaN equals nothing, but reads the same
+
+
+@settings(max_examples=80, deadline=None)
+@given(views(), budgets)
+def test_the_order_of_the_pool_decides_nothing(pool, budget):
+    view, qualities = pool
+    turned = PoolView(tuple(reversed(view.entries)))
+    router = make_router()
+    straight = router.select(assessment(qualities), request(budget), view)
+    reverse = router.select(assessment(qualities), request(budget), turned)
+    assert straight.expert == reverse.expert
+    assert straight.fallbacks == reverse.fallbacks
+
+
+@settings(max_examples=80, deadline=None)
+@given(views(), st.integers(0, 5))
+def test_removing_an_expert_never_reorders_the_others(pool, index):
+    view, qualities = pool
+    quality_only = Budget(weights=Weights())
+    router = make_router()
+    full = router.select(assessment(qualities), request(quality_only), view)
+    if not view.entries:
+        return
+    gone = view.entries[index % len(view.entries)][0].name
+    rest = PoolView(tuple(entry for entry in view.entries if entry[0].name != gone))
+    restricted = router.select(assessment(qualities), request(quality_only), rest)
+    order = [name for name in (full.expert, *full.fallbacks) if name not in (None, gone)]
+    assert order == [name for name in (restricted.expert, *restricted.fallbacks) if name is not None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(views(), weights)
+def test_a_huge_price_on_size_picks_the_smallest(pool, given_weights):
+    view, qualities = pool
+    priced = replace(given_weights, latency=0.0, energy=0.0, cost=0.0, recency=0.0, size=1e6)
+    asked = request(Budget(weights=replace(priced, quality=min(priced.quality, 1.0))))
+    decision = make_router().select(assessment(qualities, uncertain=True), asked, view)
+    sizes = [c.spec.params_total_b for c in admissible(decision) if c.spec.params_total_b is not None]
+    if sizes:
+        chosen = next(c for c in decision.candidates if c.spec.name == decision.expert)
+        # An unknown size counts as the largest: it ties where all known ones are equal.
+        size = max(sizes) if chosen.spec.params_total_b is None else chosen.spec.params_total_b
+        assert size == pytest.approx(min(sizes), rel=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(views(), st.lists(st.floats(0.0, 20.0), min_size=2, max_size=6))
+def test_a_higher_price_never_buys_a_dearer_expert(pool, prices):
+    view, qualities = pool
+    router = make_router()
+    costs = []
+    for price in sorted(prices):
+        budget = Budget(max_cost_usd=1e9, weights=Weights(cost=price))
+        decision = router.select(assessment(qualities), request(budget), view)
+        if decision.expert is None:
+            return
+        chosen = next(c for c in decision.candidates if c.spec.name == decision.expert)
+        costs.append(chosen.estimates.cost_usd)
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(costs))
+
+
+def test_uncertain_prompts_go_to_the_generalist_and_the_rest_stay_fallbacks(router):
+    view = PoolView.of(spec("a"), spec("b"), spec("g", generalist=True))
+    decision = router.select(assessment({"a": 0.9, "b": 0.8, "g": 0.3}, uncertain=True), request(), view)
+    assert (decision.expert, decision.reason) == ("g", Reason.UNCERTAIN)
+    assert decision.fallbacks == ("a", "b")
+    assert {rejection.rule for rejection in decision.rejections} == {Rule.NOT_GENERALIST}
+
+
+def test_without_an_admissible_generalist_the_best_answers(router):
+    view = PoolView(((spec("a"), ExpertState()), (spec("g", generalist=True), ExpertState(healthy=False))))
+    decision = router.select(assessment({"a": 0.9, "g": 0.3}, uncertain=True), request(), view)
+    assert (decision.expert, decision.reason) == ("a", Reason.ONLY_CANDIDATE)
+
+
+def test_the_generalist_rule_can_be_switched_off():
+    view = PoolView.of(spec("a"), spec("g", generalist=True))
+    off = make_router(uncertain_to_generalist=False)
+    assert off.select(assessment({"a": 0.9, "g": 0.3}, uncertain=True), request(), view).expert == "a"
+
+
+def test_a_refusal_says_whether_waiting_helps(router):
+    sick = PoolView(((spec("a"), ExpertState(healthy=False, detail="probe failed")), (spec("b"), ExpertState())))
+    refused = router.select(assessment({"a": 0.9, "b": 0.1}), request(Budget(min_quality=0.5)), sick)
+    assert refused.expert is None
+    assert refused.transient
+    dear = router.select(assessment({"a": 0.9, "b": 0.1}), request(Budget(max_cost_usd=1e-9)), sick)
+    assert not dear.transient
+    assert [rejection.rule for rejection in dear.rejections] == [Rule.MAX_COST_USD, Rule.MAX_COST_USD]
+
+
+def test_an_empty_pool_is_infeasible(router):
+    decision = router.decide(request(), PoolView(()))
+    assert (decision.expert, decision.reason, decision.rejections) == (None, Reason.INFEASIBLE, ())
+
+
+def test_decide_is_select_after_assess(router):
+    view = PoolView.of(spec("a"), spec("b"))
+    asked = request()
+    assert repr(router.decide(asked, view)) == repr(router.select(router.assess(asked), asked, view))
+
+
+def test_an_outscored_expert_is_told_the_figures(router):
+    view = PoolView.of(spec("a"), spec("b"))
+    decision = router.select(assessment({"a": 0.9, "b": 0.8}), request(), view)
+    (rejection,) = decision.rejections
+    assert rejection.rule is Rule.OUTSCORED
+    assert "0.800" in rejection.detail
+    assert "0.900 of a" in rejection.detail
+
+
+def test_known_as_names_the_expert_in_the_artefact(router):
+    known: ExpertSpec = spec("my-llama", known_as="a")
+    given: Assessment = assessment({"a": 0.77})
+    (candidate,) = router.select(given, request(), PoolView.of(known)).candidates
+    assert candidate.estimates.quality.mean == 0.77
