@@ -20,8 +20,16 @@ if [[ -f $stamp && $(<"$stamp") == "$wanted" && -x $venv/bin/vllm ]]; then
   exit 0
 fi
 
-[[ -x $venv/bin/python ]] || "$python" -m venv "$venv"
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check install --quiet "$@"; }
+if [[ ! -x $venv/bin/python ]]; then
+  if ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+    echo "vLLM for the CPU needs Python 3.11; name one with POINTSMAN_VLLM_PYTHON ('$python' is none)" >&2
+    exit 1
+  fi
+  "$python" -m venv "$venv"
+fi
+# Where pip would fetch the GPU build of torch, POINTSMAN_PIP_ARGS can name an index of CPU wheels (--extra-index-url ...).
+read -ra further <<< "${POINTSMAN_PIP_ARGS:-}"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check install --quiet ${further[@]+"${further[@]}"} "$@"; }
 
 echo "installing $wanted into $venv (some minutes and 2.5 GB the first time)"
 pip "torch==$torch" numpy

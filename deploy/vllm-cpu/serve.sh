@@ -17,6 +17,11 @@ if [[ ! -x $vllm ]]; then
   exit 1
 fi
 
+if [[ ! -f $model/config.json ]]; then
+  echo "no checkpoint in $model" >&2
+  exit 1
+fi
+
 # The checkpoint is on disk and nothing else is wanted: ask no hub, send no statistics.
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
 # One thread that the system may place: left to itself every server pins its threads to the same first core.
