@@ -173,8 +173,9 @@ class ExpertPool:
                 problem = await member.expert.probe()
         except TimeoutError:
             problem = f"no answer within {self._probes.timeout_s:g} s"
-        except ExpertError as error:  # against the contract, yet no reason to stop probing the others
-            problem = error.message
+        except Exception as error:  # against the contract, yet no reason to stop probing this expert and the others
+            _log.exception("the probe of %s failed", name)
+            problem = f"the probe itself failed: {error}"
         was_healthy = member.circuit.healthy(self._clock())
         member.circuit.probed(problem)
         member.changed = True

@@ -250,7 +250,7 @@ class Client:
         self._idle.clear()
         if not self._open:
             return
-        self._all_lost = asyncio.Event()
+        self._all_lost = self._all_lost or asyncio.Event()
         for connection in list(self._open):
             connection.shut()
         await self._all_lost.wait()
@@ -321,7 +321,8 @@ class Client:
 
     async def _wait(self, deadline_s: float) -> Connection | None:
         loop = asyncio.get_running_loop()
-        if self.queued >= self.limits.max_queued:
+        # Some in line may have given up already: count them only when it matters.
+        if len(self._waiters) >= self.limits.max_queued and self.queued >= self.limits.max_queued:
             raise QueueTimedOut(f"{self.limits.max_queued} calls are waiting for a connection already")
         waiter: asyncio.Future[Connection | None] = loop.create_future()
         self._waiters.append(waiter)

@@ -175,7 +175,7 @@ async def test_the_same_as_a_server_for_others() -> None:
     url = line.strip().removeprefix("listening on ")
 
     def ask(path: str, body: dict[str, Any] | None = None) -> Any:
-        with urllib.request.urlopen(url + path, None if body is None else json.dumps(body).encode()) as response:  # noqa: S310
+        with urllib.request.urlopen(url + path, None if body is None else json.dumps(body).encode()) as response:
             return json.load(response)
 
     try:

@@ -255,7 +255,7 @@ async def test_closing_the_client_ends_everything() -> None:
         await asyncio.sleep(0.02)
         waiting = asyncio.create_task(get(client))
         await asyncio.sleep(0.02)
-        await client.aclose()
+        await asyncio.gather(client.aclose(), client.aclose())
         assert client.connections == 0
         with pytest.raises(BodyBroken):
             await reading.read()

@@ -33,6 +33,7 @@ class Moody(FakeExpert):
     problem: str | None = None
     start_error: Exception | None = None
     probe_takes_s = 0.0
+    probe_error: Exception | None = None
     probes = 0
     closed = 0
 
@@ -43,6 +44,8 @@ class Moody(FakeExpert):
     async def probe(self) -> str | None:
         self.probes += 1
         await asyncio.sleep(self.probe_takes_s)
+        if self.probe_error is not None:
+            raise self.probe_error
         return self.problem
 
     async def aclose(self) -> None:
@@ -298,12 +301,13 @@ async def test_probes_in_the_background_go_on_at_their_interval(clock: Clock) ->
     experts = [moody("a"), moody("b")]
     probes = ProbePolicy(interval_s=0.02, jitter=0.5, timeout_s=1)
     pool = ExpertPool(experts, clock, POLICY, probes, random.Random(1))
-    experts[1].problem = "down"
+    experts[1].probe_error = ZeroDivisionError("a bug in somebody's backend")
     task = asyncio.create_task(pool.run_probes())
     await asyncio.sleep(0.3)
     assert not task.done()
     assert (state(pool, "a").healthy, state(pool, "b").healthy) == (True, False)
-    assert 5 <= experts[0].probes <= 31
+    assert all(5 <= expert.probes <= 31 for expert in experts)
+    assert "a bug in somebody's backend" in state(pool, "b").detail
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
