@@ -77,7 +77,7 @@ class Answer:
                 status = self.status
             except ExpertError as error:
                 status = 502
-                self._attempt.flight.fail(error.message)
+                self._attempt.flight.fail(error)
                 _log.warning("%s: stream broken: %s", self.expert, error.message)
                 self._recorder.broken(self.expert)
                 yield refusal_for(error, self._routed.decision.id).event()

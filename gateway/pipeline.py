@@ -140,7 +140,7 @@ class Pipeline:
             reply = await self._call(name, routed, forward)
             body = None if _is_stream(routed.inbound, reply) else await _read_whole(name, reply)
         except ExpertError as error:
-            attempt.flight.fail(error.message)
+            attempt.flight.fail(error)
             if error.transient and not last:
                 self._gave_up(name, type(error).__name__)
                 return None
