@@ -1,11 +1,12 @@
-"""Build the artefact that ships with the package: one command, the same bytes for the same seed.
+"""Build the artefact that ships with the package: one command, and the same bytes for the same seed and machine.
 
-    python -m routers.training.default --outcomes DIR [--shared DIR] [--out DIR] [--seed N]
+    python -m routers.training.default [--outcomes DIR] [--shared DIR] [--out DIR] [--seed N]
 
-`--outcomes` is the nano experts' outcome table (`python -m experts.nano.losses --out DIR`): its prompts say what code,
-math, clinical and prose look like, its scores how every nano expert does on them. What else there is to ask is learned
-from labelled prompts: MMLU-Pro's domains, CLINC150's domains with its out-of-scope queries, ulab9's sets, and short
-requests made from patterns. Train splits only. RouteLLM's and RouterBench's tables are never touched.
+`--outcomes` is the nano experts' outcome table; left out, `python -m experts.nano.losses` measures it first. Its
+prompts say what code, math, clinical and prose look like, its scores how every nano expert does on them. What else
+there is to ask is learned from labelled prompts: the domains of MMLU-Pro, those of CLINC150 with its out-of-scope
+queries, ulab9's sets, and short requests made from patterns. Train splits only. RouteLLM's and RouterBench's tables are
+never touched.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import json
 import os
 import random
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from routers.artifacts import DEFAULT_DIR, save_router
+from routers.errors import TrainingError
 from routers.training.data import TrainingData
 from routers.training.distill import distil_static
 from routers.training.fit import fit_router
@@ -33,6 +38,9 @@ from routers.training.tables import PromptTable, read_prompts, read_scores
 NAME = "pointsman-default/1"
 SEED = 20240817
 REQUESTS_PER_CATEGORY = 800
+
+#: Prompts of the nano experts' outcome table, when it is measured here.
+TRAIN_PER_DOMAIN, TEST_PER_DOMAIN = 400, 120
 
 #: Characters of a single line worth learning from.
 MIN_LINE, MAX_LINE = 18, 110
@@ -104,12 +112,16 @@ def gather(shared: Path, outcomes: Path, seed: int) -> TrainingData:
     for index in kept:
         category = nano.columns["category"][index]
         rows.add(nano.columns["prompt"][index], category, f"{category} {kinds[index]}".strip())
-    rows.source(nano, len(kept), outcomes_sha256=scores_hash)
+    rows.sources["nano_outcomes"] = {
+        "prompts": len(kept),
+        "prompts_sha256": nano.sha256,
+        "outcomes_sha256": scores_hash,
+    }
     scored = nano_scores[kept]
     lines = _lines([(nano.columns["prompt"][index], nano.columns["category"][index]) for index in kept], seed)
     for text, category in lines:
         rows.add(text, category, f"{category} line")
-    rows.sources["lines"] = {"prompts": len(lines), "cut_from": nano.name}
+    rows.sources["lines"] = {"prompts": len(lines), "cut_from": "nano_outcomes"}
     _add_mmlu(rows, read_prompts(shared / "data" / "mmlu_pro"))
     _add_clinc(rows, read_prompts(shared / "data" / "clinc150"))
     _add_ulab(rows, read_prompts(shared / "data" / "ulab9"))
@@ -178,10 +190,22 @@ def _add_ulab(rows: _Rows, table: PromptTable) -> None:
     rows.source(table, len(kept))
 
 
+def measure_outcomes(folder: Path) -> None:
+    """Have the nano experts' outcome table measured, by their own command: routers know experts as plain data only.
+
+    Raises:
+        TrainingError: The command failed.
+    """
+    command = [sys.executable, "-m", "experts.nano.losses", "--out", str(folder)]
+    command += ["--train-per-domain", str(TRAIN_PER_DOMAIN), "--test-per-domain", str(TEST_PER_DOMAIN)]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 (our own module, no shell)
+        raise TrainingError(f"measuring the nano experts failed: {' '.join(command)}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Gather, distil, fit, save, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m routers.training.default", description=__doc__)
-    parser.add_argument("--outcomes", type=Path, required=True, help="the nano experts' outcome table")
+    parser.add_argument("--outcomes", type=Path, help="the nano experts' outcome table; measured first when left out")
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POINTSMAN_SHARED", "../shared")))
     parser.add_argument("--out", type=Path, default=DEFAULT_DIR, help="folder of the artefact")
     parser.add_argument("--seed", type=int, default=SEED)
@@ -189,7 +213,12 @@ def main(arguments: list[str] | None = None) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    data = gather(options.shared, options.outcomes, options.seed)
+    if options.outcomes is None:
+        with tempfile.TemporaryDirectory() as folder:
+            measure_outcomes(Path(folder))
+            data = gather(options.shared, Path(folder), options.seed)
+    else:
+        data = gather(options.shared, options.outcomes, options.seed)
     console = Console(stderr=True)
     console.print(f"{len(data)} prompts, {len(data.experts)} experts; distilling the embedding (about a minute)")
     embedder = distil_static()
