@@ -145,7 +145,7 @@ def evaluate(
 )
 @click.option("--embedder", metavar="NAME", help="Text to vector; default: the static token embedding.")
 @click.option("--name", help="Name of the router; default: the table's.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of splits and of fitting.")
 def train(
     table: Path,
     out: Path,
