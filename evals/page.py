@@ -20,14 +20,15 @@ _STYLE = """
   --series-3: #e5a0c4; --series-4: #e3b341; --series-5: #8fd3ff; --series-6: #b794d6; --series-7: #a3acb8;
   --up: 76, 195, 138; --down: 255, 110, 95; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1240px; padding: 32px 20px 64px; background: var(--paper);
+body { margin: 0 auto; max-width: 1320px; padding: 32px 20px 64px; background: var(--paper);
   color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 6px; }
 p { margin: 6px 0 12px; max-width: 78ch; } .sub { color: var(--faint); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13.5px;
   font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 8px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
+th { font-weight: 600; vertical-align: bottom; white-space: normal; max-width: 9em; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; }
 tr.router td { background: var(--panel); font-weight: 600; }
 .ci { color: var(--faint); font-weight: 400; font-size: 12px; }
 .good { color: var(--good); } .bad { color: var(--bad); } .none { color: var(--faint); }

@@ -125,7 +125,7 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
 
     notes = []
     if not options.routers:
-        notes.append(f"no router named: `{FITTED}` is fitted on the table")
+        notes.append(f"no router named: `{FITTED}` is fitted here, on prompts that are not evaluated with it")
     if len(trial.train):
         routers, yardsticks = on(trial)
     else:
