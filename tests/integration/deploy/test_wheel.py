@@ -73,7 +73,9 @@ def test_check_config_accepts_the_files_that_ship(installed: Path, tmp_path: Pat
 
 
 def test_a_decision_is_made_with_the_artefact_that_ships(installed: Path, tmp_path: Path) -> None:
-    told = run(installed / "pointsman", "route", "def fibonacci(n):", "--json", cwd=tmp_path)
+    told = run(
+        installed / "pointsman", "route", "Write a Python function that reverses a linked list.", "--json", cwd=tmp_path
+    )
     decision = json.loads(told)
     assert decision["expert"] == "nano-code"
 
@@ -102,7 +104,7 @@ def url(installed: Path, tmp_path: Path) -> Iterator[str]:
 
 def test_an_embedded_expert_answers(url: str) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
-    question = "Tom has 3 apples and buys 4 more. How many apples has he?"
+    question = "A train travels 60 miles in 1.5 hours. What is its speed?"
     raw = client.chat.completions.with_raw_response.create(
         model="auto", messages=[{"role": "user", "content": question}], max_tokens=8, temperature=0
     )
