@@ -92,11 +92,8 @@ def _remarks(done: Replay, trial: Trial) -> tuple[str, ...]:
     pool = set(trial.test.experts)
     if not done.known:
         fitted = ", ".join(sorted(done.foreign)[:5]) + (" and others" if len(done.foreign) > 5 else "")
-        remarks.append(
-            "fitted on other experts"
-            + (f" ({fitted})" if done.foreign else "")
-            + ": it knows none of this pool, so its choices rest on priors alone and say nothing about routing"
-        )
+        whose = f"fitted on other experts ({fitted})" if done.foreign else "not fitted on any expert"
+        remarks.append(f"{whose}: its choices in this pool rest on priors alone and say nothing about routing")
     elif done.known != pool:
         remarks.append(f"was not fitted on {', '.join(sorted(pool - done.known))}: their quality is a prior")
     if trial.has_costs and not done.swept:

@@ -63,6 +63,8 @@ def find_prices(folder: Path) -> Path | None:
 def with_prices(table: OutcomeTable, path: Path) -> OutcomeTable:
     """The table with its cost replaced by tokens times list price; NaN where price or tokens are unknown.
 
+    Where the table counts no tokens at all, it comes back as it was, with a note.
+
     Raises:
         TableError: The list cannot be read, or prices none of the table's experts.
     """
@@ -79,6 +81,11 @@ def with_prices(table: OutcomeTable, path: Path) -> OutcomeTable:
         raise TableError(f"{path}: no price for any expert of {table.name}")
     # The token count of a call nobody scored says nothing about that call.
     cost[~table.scored] = np.nan
+    if not np.isfinite(cost).any():
+        note = (
+            f"{path.name} has prices, but the table does not count the tokens to multiply them with: costs are unknown"
+        )
+        return replace(table, notes=(*table.notes, note))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     basis = f"list prices of {path.name} times tokens of the table"
     return replace(table, cost_usd=cost, cost_basis=basis, sha256=MappingProxyType({**table.sha256, path.name: digest}))

@@ -1,6 +1,7 @@
 """Reading tables: what is absent stays absent, and what is wrong is refused with a sentence."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,15 @@ def test_prices_by_hand(table: OutcomeTable, tmp_path: Path) -> None:
     found = fitted_prices(priced)
     assert (found["coder"].input_usd_per_mtok, found["coder"].output_usd_per_mtok) == pytest.approx((2, 4))
     assert "reckoner" not in found
+
+
+def test_prices_without_tokens_leave_costs_unknown_and_say_so(table: OutcomeTable, tmp_path: Path) -> None:
+    file = tmp_path / "prices.csv"
+    file.write_text("model,input_usd_per_m,output_usd_per_m\ncoder,2,4\n")
+    bare = replace(table, completion_tokens=np.full(table.scores.shape, np.nan), cost_usd=table.cost_usd * np.nan)
+    priced = with_prices(bare, file)
+    assert np.isnan(priced.cost_usd).all()
+    assert "does not count the tokens" in priced.notes[-1]
 
 
 @pytest.mark.parametrize(
