@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ def run_eval(options: EvalOptions, json_file: Path | None = None, html_file: Pat
     for path in (json_file, html_file):
         if path is not None and not path.absolute().parent.is_dir():
             raise EvalError(f"{path}: no such folder to write into")
+    if html_file is not None and importlib.util.find_spec("matplotlib") is None:
+        raise EvalError("--html needs matplotlib: pip install 'pointsman[evals]'")
     with _progress() as start:
         report = build_report(options, start)
         page = None

@@ -200,7 +200,7 @@ def test_a_router_fitted_on_other_experts_is_called_out(
     done = _pointsman(root, "eval", "--table", other, "--router", artefact, "--json", "-", "--bootstrap", 0)
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)["routers"]}
-    assert any("fitted on other experts" in note for note in rows["subjects-router"]["notes"])
+    assert any("rest on priors alone" in note for note in rows["subjects-router"]["notes"])
 
 
 def test_the_committed_schema_is_current(root: Path) -> None:
