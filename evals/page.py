@@ -107,7 +107,7 @@ def _notes(report: Report) -> str:
     notes = [f"{name} is left out: {why}." for name, why in made.left_out.items() if why != "not asked for"]
     if made.prompts < made.prompts_in_split:
         notes.append(f"{made.prompts_in_split - made.prompts:,} prompts of the split are left out for missing scores.")
-    if made.unpriced:
+    if made.unpriced and made.cost_range_usd:
         notes.append(f"Without a known cost, and on no cost curve: {', '.join(made.unpriced)}.")
     if made.leaked_prompts:
         notes.append(f"{made.leaked_prompts:,} evaluated prompts have a near-duplicate in the train split.")
