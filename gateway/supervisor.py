@@ -18,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from experts.backends.embedded_engine import EngineProcess, default_socket
+from gateway.settings import Backend
+
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
@@ -76,6 +79,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._on_signal)
+        engine = await self._start_engine()
         keepers = [asyncio.create_task(self._keep(index)) for index in range(self._settings.server.workers)]
         await self._stop.wait()
         self._listener.close()
@@ -85,7 +89,21 @@ class Supervisor:
             _log.error("%d worker(s) did not stop in time and are killed", len(late))
             self._send(signal.SIGKILL)
         await asyncio.gather(*keepers)
+        if engine is not None:
+            await engine.aclose()
         return self._status
+
+    async def _start_engine(self) -> EngineProcess | None:
+        """The engine of the embedded experts, held here so that it outlives any worker; None where nobody needs it."""
+        if not any(expert.backend is Backend.EMBEDDED for expert in self._settings.pool.experts):
+            return None
+        engine = EngineProcess(default_socket())
+        try:
+            await engine.ensure()
+        except OSError as error:
+            # The workers try again themselves, and say so to whoever asks for an embedded expert.
+            _log.error("the embedded engine does not start: %s", error)
+        return engine
 
     def _on_signal(self) -> None:
         self._signals += 1
