@@ -109,6 +109,8 @@ def _notes(report: Report) -> str:
         notes.append(f"{made.prompts_in_split - made.prompts:,} prompts of the split are left out for missing scores.")
     if made.unpriced and made.cost_range_usd:
         notes.append(f"Without a known cost, and on no cost curve: {', '.join(made.unpriced)}.")
+    if 0 < made.prompts_with_cost < made.prompts:
+        notes.append(f"Curves and AIQ rest on {made.prompts_with_cost:,} prompts: on those all costs are known.")
     if made.leaked_prompts:
         notes.append(f"{made.leaked_prompts:,} evaluated prompts have a near-duplicate in the train split.")
     notes += made.notes

@@ -25,7 +25,7 @@ def print_report(report: Report, console: Console) -> None:
     )
     for note in _remarks(report):
         console.print(Text(f"  {note}", style="yellow"))
-    console.print(_table(report, console.width))
+    console.print(_table(report, console))
     console.print(
         "[dim]± is half the 95 % bootstrap interval"
         f" ({made.bootstrap:,} resamples, near-duplicates together). Δ best single: paired; [green]green[/green] and"
@@ -42,6 +42,8 @@ def _remarks(report: Report) -> list[str]:
         remarks.append(f"{missing:,} prompts of the split are left out: not every expert is scored on them")
     if made.unpriced and made.cost_range_usd:
         remarks.append(f"no price, so not on any cost curve: {', '.join(made.unpriced)}")
+    if 0 < made.prompts_with_cost < made.prompts:
+        remarks.append(f"curves and AIQ rest on {made.prompts_with_cost:,} prompts: on those all costs are known")
     if made.leaked_prompts:
         remarks.append(f"{made.leaked_prompts:,} evaluated prompts have a near-duplicate in the train split")
     remarks += made.notes
@@ -50,34 +52,54 @@ def _remarks(report: Report) -> list[str]:
     return remarks
 
 
-def _table(report: Report, width: int) -> Table:
+def _table(report: Report, console: Console) -> Table:
     """One line per row; on a narrow terminal the less telling columns stay away (they are in the JSON)."""
+    # The rank says which columns leave first: the highest; those of rank 0 stay. Short cells are tried before leaving.
+    ranks = sorted({rank for _, _, rank in _columns(report, short=False)}, reverse=True)
+    for short in (False, True):
+        for most in ranks:
+            table = _drawn(report, [column for column in _columns(report, short=short) if column[2] <= most])
+            # A measurement never exceeds the width it is offered, so offer more than any table needs.
+            if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+                return table
+    return table
+
+
+_Column = tuple[str, Callable[[RouterRow], "str | Text"], int]
+
+
+def _columns(report: Report, *, short: bool) -> list[_Column]:
+    """Title, cell and rank of every column that has something to show."""
     made = report.provenance
+    costs = made.cost_range_usd is not None
     pair = any(row.apgr is not None for row in report.routers)
-    columns: list[tuple[str, Callable[[RouterRow], str | Text], bool]] = [
-        ("quality", lambda row: _with_error(row.quality, row.quality_ci95 if width >= 100 else None), True),
-        ("Δ best single", lambda row: _difference(row, short=width < 100), True),
-        ("gap closed", lambda row: _percent(row.gap_closed), width >= 100),
-        ("picked best", lambda row: _percent(row.selection_accuracy), width >= 112),
-        ("only best", lambda row: _percent(row.selection_accuracy_strict), width >= 150),
-        ("regret", lambda row: _plain(row.regret), width >= 124),
-        ("$/1k", lambda row: _plain(row.cost_usd and row.cost_usd * 1000, 3), made.cost_range_usd is not None),
-        ("AIQ", lambda row: _plain(row.aiq), made.cost_range_usd is not None),
-        ("$ at 95 %", lambda row: _percent(row.cost_share_at_95), made.cost_range_usd is not None and width >= 136),
-        ("APGR", lambda row: _with_error(row.apgr, row.apgr_ci95), pair),
-        ("CPT 50", lambda row: _percent(row.cpt50), pair and width >= 120),
-        ("CPT 80", lambda row: _percent(row.cpt80), pair and width >= 130),
-        ("coverage", lambda row: _percent(row.coverage), made.prompts_mode == "any"),
+    columns: list[tuple[bool, _Column]] = [
+        (True, ("quality", lambda row: _with_error(row.quality, None if short else row.quality_ci95), 0)),
+        (True, ("Δ best single", lambda row: _difference(row, short=short), 0)),
+        (True, ("gap closed", lambda row: _percent(row.gap_closed), 1)),
+        (True, ("picked best", lambda row: _percent(row.selection_accuracy), 2)),
+        (True, ("only best", lambda row: _percent(row.selection_accuracy_strict), 6)),
+        (True, ("regret", lambda row: _plain(row.regret), 3)),
+        (costs, ("$/1k", lambda row: _plain(row.cost_usd and row.cost_usd * 1000, 3), 0)),
+        (costs, ("AIQ", lambda row: _plain(row.aiq), 0)),
+        (costs, ("$ at 95 %", lambda row: _percent(row.cost_share_at_95), 4)),
+        (pair, ("APGR", lambda row: _plain(row.apgr), 0)),
+        (pair, ("CPT 50", lambda row: _percent(row.cpt50), 5)),
+        (pair, ("CPT 80", lambda row: _percent(row.cpt80), 5)),
+        (made.prompts_mode == "any", ("coverage", lambda row: _percent(row.coverage), 0)),
     ]
-    shown = [(title, cell) for title, cell, show in columns if show]
+    return [column for shown, column in columns if shown]
+
+
+def _drawn(report: Report, columns: list[_Column]) -> Table:
     table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("router", no_wrap=True)
-    for title, _ in shown:
+    for title, *_ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     last = _last_router(report.routers)
     for row in _in_order(report.routers):
         name = Text(row.name, style="bold cyan" if row.kind is Kind.ROUTER else "")
-        table.add_row(name, *(cell(row) for _, cell in shown), end_section=row is last)
+        table.add_row(name, *(cell(row) for _, cell, _ in columns), end_section=row is last)
     return table
 
 
