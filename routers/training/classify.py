@@ -31,7 +31,7 @@ NO_BOUND_ABOVE = 1e9
 NO_BOUND_BELOW = -1e9
 
 #: Share of in-scope prompts that may be called out of scope.
-FALSE_OUT_OF_SCOPE = 0.05
+FALSE_OUT_OF_SCOPE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def choose_max_entropy(entropy: npt.NDArray[Any], correct: npt.NDArray[np.bool_]
 
 
 def choose_min_scope(in_scope: npt.NDArray[Any], out_of_scope: npt.NDArray[Any]) -> float:
-    """The scope score under which at most 5 % of in-scope prompts fall.
+    """The scope score under which at most 2 % of in-scope prompts fall.
 
     Without out-of-scope examples there is nothing to hold the threshold against, and no prompt is called out of scope.
     """

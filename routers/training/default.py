@@ -45,6 +45,10 @@ TRAIN_PER_DOMAIN, TEST_PER_DOMAIN = 400, 120
 #: Characters of a single line worth learning from.
 MIN_LINE, MAX_LINE = 18, 110
 
+#: Weight of a prompt of the nano experts' domains: the labelled sets of everything else are several times larger, and
+#: no guide to what the embedded pool will be asked.
+MEASURED_WEIGHT = 3.0
+
 #: Iterations of the classifier's fit: more than a table gets, since this artefact is fitted once.
 MAX_ITER = 100
 
@@ -132,6 +136,7 @@ def gather(shared: Path, outcomes: Path, seed: int) -> TrainingData:
     rows.sources["requests"] = {"prompts": sum(map(len, made.values())), "made_by": "routers.training.requests"}
     scores = np.full((len(rows.texts), len(experts)), np.nan)
     scores[: len(scored)] = scored
+    measured = {nano.columns["category"][index] for index in kept}
     return TrainingData(
         texts=rows.texts,
         categories=rows.categories,
@@ -139,6 +144,7 @@ def gather(shared: Path, outcomes: Path, seed: int) -> TrainingData:
         scores=scores,
         fine=rows.fine,
         out_of_scope=np.array([category is None for category in rows.categories]),
+        weights=np.array([MEASURED_WEIGHT if category in measured else 1.0 for category in rows.categories]),
         provenance=rows.sources,
     )
 

@@ -283,9 +283,9 @@ HELD_OUT_PROMPTS: dict[str, tuple[str, ...]] = {
 
 #: The five prompts of the README.
 README_PROMPTS: dict[str, str] = {
-    "nano-code": "Write a Python function that reverses a string.",
-    "nano-math": "What is 17 + 25 * 2?",
-    "nano-clinical": "Does metformin reduce mortality in patients with type 2 diabetes and heart failure?",
-    "nano-prose": "To be, or not to be, that is the question:",
+    "nano-code": "Write a Python function that reverses a linked list.",
+    "nano-math": "A train travels 60 miles in 1.5 hours. What is its speed?",
+    "nano-clinical": "Does metformin reduce mortality in patients with type 2 diabetes?",
+    "nano-prose": "To be, or not to be, that is the question.",
     "nano-general": "Book a table for two in Rome tomorrow evening.",
 }
