@@ -121,6 +121,14 @@ class BlendedQuality:
         self._category = category
         self._linear = linear
         self._neighbours = neighbours
+        # The blend is linear in posterior and vector, so it is multiplied out once: a prompt costs two products.
+        self._offset = np.asarray(base * (1.0 - weights.category - weights.linear), dtype=np.float32)
+        self._per_category = self._per_column = None
+        if category is not None and weights.category:
+            self._per_category = np.ascontiguousarray(weights.category * category.mean.T, dtype=np.float32)
+        if linear is not None and weights.linear:
+            self._offset = self._offset + np.float32(weights.linear) * linear.bias
+            self._per_column = np.ascontiguousarray(weights.linear * linear.weights.T, dtype=np.float32)
         # Second moments per category: the law of total variance then costs one product per prompt.
         self._moments = None if category is None else (category.error**2 + category.mean**2).astype(np.float32)
 
@@ -139,16 +147,14 @@ class BlendedQuality:
         Returns:
             Shape (n, m), within [0, 1].
         """
-        out = np.broadcast_to(self._base, (len(vectors), len(self._base))).astype(np.float32)
-        if self._category is not None and self._weights.category:
-            out += self._weights.category * (posteriors @ self._category.mean.T - self._base)
-        if self._linear is not None and self._weights.linear:
-            width = self._linear.weights.shape[1]
-            heads = vectors[:, :width] @ self._linear.weights.T + self._linear.bias
-            out += self._weights.linear * (heads - self._base)
+        out: FloatArray = np.repeat(self._offset[None, :], len(vectors), axis=0)
+        if self._per_category is not None:
+            out += posteriors @ self._per_category
+        if self._per_column is not None:
+            out += vectors[:, : len(self._per_column)] @ self._per_column
         if self._neighbours is not None and self._weights.neighbours:
-            out += self._weights.neighbours * self._neighbours.deviations(vectors)
-        return np.clip(out, 0.0, 1.0, out=out)
+            out += np.float32(self._weights.neighbours) * self._neighbours.deviations(vectors)
+        return out.clip(0.0, 1.0, out=out)
 
     def estimate(self, vector: FloatArray, classification: Classification) -> Mapping[str, Quality]:
         """Artefact name of an expert -> predicted quality.

@@ -62,6 +62,7 @@ def fit_router(
     embedder: StorableEmbedder | str | None = None,
     seed: int = 0,
     max_iter: int = classify.MAX_ITER,
+    neighbours: bool = True,
     progress: Progress = lambda _: None,
 ) -> RouterParts:
     """Fit a router.
@@ -72,6 +73,7 @@ def fit_router(
         embedder: A name (see `make_embedder`) or an embedder.
         seed: Of folds, clusters and samples; the same seed and data give the same bytes.
         max_iter: Iterations of the classifier's fit at most.
+        neighbours: Whether the blend may look among training prompts, which costs a pass over them per prompt.
         progress: Told the share that is done, in [0, 1].
 
     Returns:
@@ -97,7 +99,7 @@ def fit_router(
     fold = fold_of(data.texts, FOLDS, seed)
     held, fitted = _cross_fit(data, features, labels, fold, max_iter, lambda share: progress(0.1 + 0.6 * share))
     stage1 = _calibrate(data, labels, held)
-    quality, figures = _fit_quality(data, features, labels, fold, stage1.posterior, rng)
+    quality, figures = _fit_quality(data, features, labels, fold, stage1.posterior, rng if neighbours else None)
     progress(0.95)
     runtime, classifier = classify.assemble(fitted, chosen, labels, stage1.temperature, stage1.thresholds)
     parts = RouterParts(
@@ -185,9 +187,9 @@ def _fit_quality(
     labels: classify.Labels,
     fold: npt.NDArray[np.int64],
     posterior: FloatArray,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
 ) -> tuple[BlendedQuality, dict[str, Any]]:
-    """Heads on all outcomes, blended by how the same heads did out of fold."""
+    """Heads on all outcomes, blended by how the same heads did out of fold; no neighbours without `rng`."""
     rows = np.flatnonzero(np.isfinite(data.scores).any(axis=1))
     if not len(data.experts) or not len(rows):
         return BlendedQuality((), labels.categories, np.empty(0, np.float32), BlendWeights()), {}
@@ -195,7 +197,7 @@ def _fit_quality(
     membership = _membership(labels, posterior)[rows]
     posterior = posterior[rows]
     base = np.zeros(scores.shape)
-    views = {name: np.zeros(scores.shape) for name in ("category", "linear", "neighbours")}
+    views = {name: np.zeros(scores.shape) for name in ("category", "linear", "neighbours")[: 2 if rng is None else 3]}
     ridges = {penalty: np.zeros(scores.shape) for penalty in heads.RIDGE_PENALTIES}
     for index in range(FOLDS):
         train, test = np.flatnonzero(fold != index), np.flatnonzero(fold == index)
@@ -207,8 +209,9 @@ def _fit_quality(
         for penalty, out in ridges.items():
             ridge = heads.fit_ridge(vectors[train], scores[train], penalty)
             out[test] = vectors[test] @ ridge.weights.T + ridge.bias
-        near = heads.fit_neighbours(vectors[train], scores[train], rng)
-        views["neighbours"][test] = base[test] + near.deviations(vectors[test])
+        if rng is not None:
+            near = heads.fit_neighbours(vectors[train], scores[train], rng)
+            views["neighbours"][test] = base[test] + near.deviations(vectors[test])
     penalty = min(ridges, key=lambda p: float(np.nanmean((ridges[p] - scores) ** 2)))
     views["linear"] = ridges[penalty]
     weights = heads.choose_blend(base, views, scores)
@@ -220,7 +223,7 @@ def _fit_quality(
         weights,
         category=heads.fit_category_means(scores, membership),
         linear=heads.fit_ridge(vectors, scores, penalty) if weights.linear else None,
-        neighbours=heads.fit_neighbours(vectors, scores, rng) if weights.neighbours else None,
+        neighbours=heads.fit_neighbours(vectors, scores, rng) if rng is not None and weights.neighbours else None,
     )
     figures = {
         "prompts": len(rows),
