@@ -25,6 +25,10 @@ class Embedder(Protocol):
     def dim(self) -> int:
         """Width of the vectors."""
 
+    @property
+    def slow(self) -> bool:
+        """Whether one text takes milliseconds rather than a fraction of one."""
+
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts; rows of unit length (all zero for a text without known tokens), shape (n, dim).
 
@@ -89,6 +93,10 @@ class Router(Protocol):
     @property
     def artifact_hash(self) -> str:
         """Hash of the fitted parameters, empty when there are none."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether `assess` takes so long (a transformer's forward pass) that it would stall an event loop."""
 
     def assess(self, request: RouteRequest) -> Assessment:
         """Everything that depends on the prompt alone. Pure."""

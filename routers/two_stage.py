@@ -84,6 +84,11 @@ class TwoStageRouter:
         """The categories of stage 1."""
         return self._classifier.categories
 
+    @property
+    def slow(self) -> bool:
+        """Whether `assess` would stall an event loop."""
+        return self._embedder.slow
+
     def assess(self, request: RouteRequest) -> Assessment:
         """Everything that depends on the prompt alone. Pure."""
         vector = self._embedder.embed((request.text,))[0]

@@ -34,6 +34,7 @@ class LexicalEmbedder:
     """
 
     kind = "static+lexical"
+    slow = False
 
     def __init__(
         self,

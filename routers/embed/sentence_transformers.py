@@ -36,12 +36,14 @@ class SentenceTransformersEmbedder:
     """
 
     kind = "sentence_transformers"
+    slow = True
 
     def __init__(self, model: str, *, device: str | None = None, max_chars: int = MAX_CHARS) -> None:
         self.name = model
         self._max_chars = max_chars
         self._encoder = _load_encoder(model, device)
-        self._dim = int(self._encoder.get_sentence_embedding_dimension())
+        # Asked by example, since the method for it has another name in every other version.
+        self._dim = int(self._encoder.encode("a").shape[-1])
 
     @property
     def dim(self) -> int:

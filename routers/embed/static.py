@@ -36,6 +36,7 @@ class StaticEmbedder:
     """
 
     kind = "static"
+    slow = False
 
     def __init__(
         self,
