@@ -38,17 +38,18 @@ $(VENV)/.stamp-run: pyproject.toml | $(PY)
 	@$(PIP) install -q -e '.[embedded]'
 	@touch $@
 
-$(VENV)/.stamp-dev: pyproject.toml | $(PY)
-	@echo "Installing the development tools into $(VENV) (once)"
-	@$(PIP) install -q -e '.[dev]'
-	@touch $@ $(VENV)/.stamp-run
-
 # torch goes first and pinned: whatever depends on it would otherwise bring a version of its own.
 $(VENV)/.stamp-train: pyproject.toml | $(PY)
 	@echo "Installing torch and the training tools into $(VENV) (once)"
 	@$(PIP) install -q torch==2.13.0
 	@$(PIP) install -q -e '.[train]'
 	@touch $@
+
+# The tests compare with the real libraries (transformers, sentence-transformers), so they need the training tools too.
+$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-train | $(PY)
+	@echo "Installing the development tools into $(VENV) (once)"
+	@$(PIP) install -q -e '.[dev,train]'
+	@touch $@ $(VENV)/.stamp-run
 
 .PHONY: install
 install: $(VENV)/.stamp-dev ## Create the development environment in .venv
