@@ -86,7 +86,7 @@ class DecisionCacheSettings(Node):
 
     enabled: bool = True
     """Whether to cache at all."""
-    local_entries: int = Field(default=10_000, ge=0)
+    local_entries: int = Field(default=4_000, ge=0)
     """Entries kept in the process itself, in front of Redis; 0 for none."""
     ttl_s: Positive = 600.0
     """Seconds an entry lives."""

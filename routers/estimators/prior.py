@@ -24,15 +24,18 @@ def quality_prior(spec: ExpertSpec, classification: Classification) -> Quality:
     """Quality of an expert from what its spec says; `stated` or `estimated`, std NaN."""
     stated = spec.quality_prior
     if stated:
+        mean = weight = 0.0
+        for category, prior in stated.items():
+            if category != ANY_CATEGORY:
+                probability = classification.posterior.get(category, 0.0)
+                mean += probability * prior
+                weight += probability
         default = stated.get(ANY_CATEGORY)
-        known = [
-            (probability, stated.get(category, default)) for category, probability in classification.posterior.items()
-        ]
-        weight = sum(probability for probability, prior in known if prior is not None)
+        if default is not None:
+            return Quality(mean + (1.0 - weight) * default, math.nan, Source.STATED)
         # A prior for a few categories only speaks for prompts of those categories.
         if weight > 0.5:
-            mean = sum(probability * prior for probability, prior in known if prior is not None) / weight
-            return Quality(mean, math.nan, Source.STATED)
+            return Quality(mean / weight, math.nan, Source.STATED)
     return quality_from_size(spec.params_total_b)
 
 
