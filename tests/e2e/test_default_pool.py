@@ -7,16 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import openai
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.e2e.served import ROOT, served
 
 #: The README's prompts and who should answer them: `ask 'prompt'   # expert`.
 PROMPTS = re.findall(r"^ask '([^']+)' +# (nano-\w+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
@@ -25,9 +24,8 @@ PROMPTS = re.findall(r"^ask '([^']+)' +# (nano-\w+)", (ROOT / "README.md").read_
 HEAVY = ("torch", "sklearn", "scipy", "litellm", "transformers", "sentence_transformers", "pyarrow", "matplotlib")
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A served default pool."""
+class Gateway(NamedTuple):
+    """A served default pool, and its memory before anybody asked it anything."""
 
     url: str
     pid: int
@@ -41,27 +39,14 @@ def resident_mb(pid: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli", "serve", "--port", "0"], stdout=output, stderr=output, cwd=ROOT
-        )
-        try:
-            deadline = time.monotonic() + 60
-            while (found := re.search(r" at (http://\S+)", log.read_text("utf-8"))) is None:
-                assert process.poll() is None, log.read_text("utf-8")
-                assert time.monotonic() < deadline, log.read_text("utf-8")
-                time.sleep(0.05)
-            yield Served(found[1], process.pid, resident_mb(process.pid))
-        finally:
-            process.terminate()
-            process.wait(30)
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with served(tmp_path_factory.mktemp("serve")) as (url, pid):
+        yield Gateway(url, pid, resident_mb(pid))
 
 
 @pytest.fixture(scope="module")
-def client(served: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=120) as client:
+def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0, timeout=120) as client:
         yield client
 
 
@@ -99,27 +84,27 @@ def test_the_readme_s_prompts_reach_the_right_experts(client: openai.OpenAI, pro
     assert chunks[-1].usage == answer.usage
 
 
-def test_the_readme_s_curl_works(served: Served) -> None:
+def test_the_readme_s_curl_works(gateway: Gateway) -> None:
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("curl is not installed")
     prompt, expert = PROMPTS[0]
     body = {"model": "auto", "max_tokens": 8, "messages": [{"role": "user", "content": prompt}]}
-    command = [curl, "-sD-", f"{served.url}/v1/chat/completions", "-H", "content-type: application/json"]
+    command = [curl, "-sD-", f"{gateway.url}/v1/chat/completions", "-H", "content-type: application/json"]
     output = subprocess.run([*command, "-d", json.dumps(body)], capture_output=True, text=True, check=True).stdout
     assert f"x-pointsman-expert: {expert}" in output
     assert f'"model":"{expert}"' in output.replace(" ", "")
 
 
-def test_an_embedded_redis_came_along(served: Served) -> None:
-    with urllib.request.urlopen(f"{served.url}/ready") as reply:
+def test_an_embedded_redis_came_along(gateway: Gateway) -> None:
+    with urllib.request.urlopen(f"{gateway.url}/ready") as reply:
         ready = json.load(reply)
     assert (ready["status"], ready["redis"]) == ("ready", "ok")
 
 
-def test_the_gateway_stays_small_and_loads_nothing_heavy(served: Served) -> None:
-    assert served.resident_mb_before < 150
-    mapped = Path(f"/proc/{served.pid}/maps").read_text("utf-8")
+def test_the_gateway_stays_small_and_loads_nothing_heavy(gateway: Gateway) -> None:
+    assert gateway.resident_mb_before < 150
+    mapped = Path(f"/proc/{gateway.pid}/maps").read_text("utf-8")
     assert not [name for name in ("/torch/", "/sklearn/", "/scipy/", "/pyarrow/") if name in mapped]
 
 

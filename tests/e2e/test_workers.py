@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.e2e.served import served
+
 CHAT = {"model": "nano-general", "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    log = tmp_path_factory.mktemp("workers") / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli", "serve", "--port", "0", "--workers", "2"],
-            stdout=output, stderr=output, cwd=ROOT,
-        )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 60
-            while (found := re.search(r" at (http://\S+)", log.read_text("utf-8"))) is None:
-                assert process.poll() is None, log.read_text("utf-8")
-                assert time.monotonic() < deadline, log.read_text("utf-8")
-                time.sleep(0.05)
-            yield found[1], process.pid
-        finally:
-            process.terminate()
-            process.wait(30)
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    with served(tmp_path_factory.mktemp("workers"), "--workers", "2") as url_and_pid:
+        yield url_and_pid
 
 
 def children(pid: int, part: str) -> list[int]:
@@ -55,8 +38,8 @@ async def ask(url: str) -> int:
         return reply.status
 
 
-async def test_workers_share_one_engine_that_outlives_them(served: tuple[str, int]) -> None:
-    url, pid = served
+async def test_workers_share_one_engine_that_outlives_them(gateway: tuple[str, int]) -> None:
+    url, pid = gateway
     engines = children(pid, "experts.embedded")
     assert len(engines) == 1
     assert await asyncio.gather(*(ask(url) for _ in range(8))) == [200] * 8
@@ -72,8 +55,8 @@ async def test_workers_share_one_engine_that_outlives_them(served: tuple[str, in
     assert await ask(url) == 200
 
 
-async def test_metrics_of_all_workers_are_added_up(served: tuple[str, int]) -> None:
-    url, _ = served
+async def test_metrics_of_all_workers_are_added_up(gateway: tuple[str, int]) -> None:
+    url, _ = gateway
 
     async def counted() -> float:
         async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as reply:
