@@ -107,6 +107,8 @@ class ExpertSpec:
         card: A sentence on what the expert is good at, for people and for a cold start.
         capabilities: What it can do; a request that needs more never reaches it.
         context_window_tokens: Prompt plus completion; None when unknown (no context filter then).
+        default_max_tokens: Where the expert ends an answer of its own accord when the caller states no limit; None when
+            only the context window ends it. Worst cases of latency, energy and cost hang on it.
         params_total_b: Resident parameters in billions.
         params_active_b: Parameters active per token in billions (differs for a mixture of experts).
         price: None when unknown; a stated cost cap then rejects the expert (`cost_unknown`).
@@ -126,6 +128,7 @@ class ExpertSpec:
     card: str = ""
     capabilities: frozenset[Capability] = TEXT_CAPABILITIES
     context_window_tokens: int | None = None
+    default_max_tokens: int | None = None
     params_total_b: float | None = None
     params_active_b: float | None = None
     price: Price | None = None

@@ -106,6 +106,9 @@ class ExpertSettings(Node):
     """What it can do; a request that needs more never reaches it."""
     context_window_tokens: int | None = Field(default=None, gt=0)
     """Prompt plus completion; left out when unknown (no context filter then)."""
+    default_max_tokens: int | None = Field(default=None, gt=0)
+    """Where the expert ends an answer of its own accord when the caller states no `max_tokens`; left out when only its
+    context window ends it. Worst-case latency, energy and cost are computed with it."""
     params_total_b: Positive | None = None
     """Resident parameters in billions."""
     params_active_b: Positive | None = None
@@ -186,6 +189,7 @@ class ExpertSettings(Node):
             card=self.card,
             capabilities=self.capabilities,
             context_window_tokens=self.context_window_tokens,
+            default_max_tokens=self.default_max_tokens,
             params_total_b=self.params_total_b,
             params_active_b=self.params_active_b or self.params_total_b,
             price=Price(**self.price.model_dump()) if self.price else None,

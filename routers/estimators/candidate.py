@@ -14,7 +14,8 @@ from routers.types import Assessment, Candidate, Estimates, RouteRequest
 def build_candidate(spec: ExpertSpec, state: ExpertState, request: RouteRequest, assessment: Assessment) -> Candidate:
     """What the expert would do with the request, by everything known of both.
 
-    The answer is never longer than the caller's limit, nor than what is left of the context window.
+    The answer is never longer than the caller's limit (or the expert's own where the caller states none), nor than what
+    is left of the context window.
     """
     name = spec.known_as or spec.name
     prompt_tokens = request.prompt_tokens
@@ -23,6 +24,8 @@ def build_candidate(spec: ExpertSpec, state: ExpertState, request: RouteRequest,
         quality = quality_prior(spec, assessment.classification)
     tokens, tokens_worst = assessment.completion_tokens.get(name, UNKNOWN_COMPLETION_TOKENS)
     limit = request.max_completion_tokens
+    if limit is None:
+        limit = spec.default_max_tokens
     if spec.context_window_tokens is not None:
         room = max(spec.context_window_tokens - prompt_tokens, 0)
         limit = room if limit is None else min(limit, room)

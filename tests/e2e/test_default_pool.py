@@ -116,3 +116,12 @@ def test_composing_the_gateway_imports_nothing_heavy() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert output.strip() == "[]"
+
+
+def test_the_readme_s_budget_can_be_met(client: openai.OpenAI) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    routing = json.loads(re.search(r'extra_body=\{"routing": (\{.*\})\}', readme)[1])  # type: ignore[index]
+    raw = client.chat.completions.with_raw_response.create(
+        model="auto", messages=[{"role": "user", "content": PROMPTS[0][0]}], extra_body={"routing": routing}
+    )
+    assert raw.headers["x-pointsman-expert"] == PROMPTS[0][1]
