@@ -25,7 +25,6 @@ from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
 from routers.artifacts import load_router
-from routers.types import Budget
 
 _log = logging.getLogger(__name__)
 
@@ -113,10 +112,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         cache=_decision_cache(settings, store),
         ledger=ledger,
         telemetry=telemetry,
-        policy=Policy(_budget(settings), settings.router.flags, settings.server.max_attempts),
+        policy=Policy(settings.budgets.budget(), settings.router.flags, settings.server.max_attempts),
         clock=time.monotonic,
     )
-    runtime = Runtime(settings, pool, router, pipeline, ledger, telemetry, store)
+    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store)
     plane = DataPlane(
         pipeline=pipeline,
         control=create_control(runtime),
@@ -126,10 +125,6 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         forward_headers=settings.server.forward_headers,
     )
     return _App(plane, runtime)
-
-
-def _budget(settings: Settings) -> Budget:
-    return settings.budgets.budget()
 
 
 def _decision_cache(settings: Settings, store: SharedStore | None) -> DecisionCache | None:

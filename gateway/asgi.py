@@ -34,17 +34,9 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientLeft
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    pieces = [body]
-    size = len(body)
-    while message.get("more_body", False):
+    pieces: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
@@ -53,7 +45,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         if size > limit:
             raise _too_large(limit)
         pieces.append(piece)
-    return b"".join(pieces)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
 
 
 def _too_large(limit: int) -> RequestRefused:

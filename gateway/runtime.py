@@ -10,7 +10,6 @@ from gateway.pipeline import Pipeline
 from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
-from routers.protocols import Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,6 @@ class Runtime:
 
     settings: Settings
     pool: ExpertPool
-    router: Router
     pipeline: Pipeline
     ledger: Ledger
     telemetry: Telemetry

@@ -132,7 +132,7 @@ def _cases(processes: dict[str, Process]) -> list[Case]:
     return cases
 
 
-async def _measure(seconds: float, rounds: int, concurrency: int) -> tuple[dict[str, Process], dict[str, object]]:
+async def _measure(seconds: float, rounds: int, concurrency: int) -> dict[str, object]:
     cores = sorted(os.sched_getaffinity(0))
     server_core, other_core = cores[0], cores[-1]
     os.sched_setaffinity(0, [other_core])
@@ -152,7 +152,7 @@ async def _measure(seconds: float, rounds: int, concurrency: int) -> tuple[dict[
             peer = (
                 statistics.median(load.per_s for load in loads["sglang-router"]) if "sglang-router" in loads else None
             )
-            report = {
+            return {
                 "setting": {
                     "seconds": seconds, "rounds": rounds, "concurrency": concurrency,
                     "cores": {"server": server_core, "upstream and load": other_core},
@@ -164,7 +164,6 @@ async def _measure(seconds: float, rounds: int, concurrency: int) -> tuple[dict[
                 },
                 "cases": {name: _summary(runs, peer) for name, runs in loads.items()},
             }  # fmt: skip
-            return processes, report
 
 
 def _summary(runs: list[Load], peer_per_s: float | None) -> dict[str, float | None]:
@@ -189,7 +188,7 @@ def main(seconds: float, rounds: int, concurrency: int, json_path: Path | None) 
     """Measure the gateway's own overhead on this machine."""
     if len(os.sched_getaffinity(0)) < 2:
         raise click.ClickException("the server and the load generator need a core each")
-    _, report = uvloop.run(_measure(seconds, rounds, concurrency))
+    report = uvloop.run(_measure(seconds, rounds, concurrency))
     if json_path is not None:
         json_path.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     _show(report)

@@ -71,14 +71,7 @@ class Response:
                 raise self._translate(self._failure) from self._failure
             if self._complete:
                 raise StopAsyncIteration
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            except asyncio.CancelledError:
-                self.abort()
-                raise
-            finally:
-                self._waiter = None
+            await self._woken()
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
@@ -105,6 +98,17 @@ class Response:
         if self._connection is not None:
             self._connection.fail(BodyBroken("closed by its reader"))
 
+    async def _woken(self) -> None:
+        """Wait for the next `wake`. Cancelling it closes the connection at once."""
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            self._waiter = None
+
     def wake(self) -> None:
         """Something changed: let the reader look."""
         if self._waiter is not None and not self._waiter.done():
@@ -114,14 +118,7 @@ class Response:
 
     async def head(self) -> None:
         """Wait until the head is here."""
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-        finally:
-            self._waiter = None
+        await self._woken()
         if self._failure is not None and not self.status:
             raise self._failure
 

@@ -8,8 +8,8 @@ from typing import Final
 import orjson
 
 from experts.spec import Usage
+from gateway.wire.model_field import MODEL_FIELD
 
-_MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _DONE: Final = re.compile(rb"(?:^|\n)data:\s*\[DONE\]")
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
@@ -37,7 +37,7 @@ def with_model(body: bytes, name: str) -> bytes:
     The first `"model":"…"` of a reply is the top-level field in every server's field order; the text of an answer
     cannot match, since quotes inside JSON strings are escaped.
     """
-    field = _MODEL_FIELD.search(body)
+    field = MODEL_FIELD.search(body)
     quoted = orjson.dumps(name)
     if field is None or field.group(1) == quoted:
         return body
@@ -51,7 +51,7 @@ class EventStream:
     except `model` where the expert's own id differs from the name it goes by here.
     """
 
-    __slots__ = ("_held", "_name", "_name_bytes", "done", "events", "usage")
+    __slots__ = ("_held", "_name", "_name_bytes", "done", "usage")
 
     def __init__(self, name: str) -> None:
         self._held = b""
@@ -59,7 +59,6 @@ class EventStream:
         self._name = name
         self.done = False
         self.usage: Usage | None = None
-        self.events = 0
 
     def feed(self, chunk: bytes) -> bytes:
         """Bytes to pass on now; may be empty."""
@@ -84,7 +83,6 @@ class EventStream:
         return self._inspect(data) if data else b""
 
     def _inspect(self, data: bytes) -> bytes:
-        self.events += 1
         if b"[DONE]" in data and _DONE.search(data):
             self.done = True
         if b'"model"' in data and data.count(self._name_bytes) != data.count(b'"model"'):

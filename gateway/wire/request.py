@@ -5,7 +5,6 @@ Only what routing needs is read; everything else passes through untouched, known
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +14,7 @@ import orjson
 from experts.protocols import Endpoint
 from experts.spec import Capability
 from gateway.errors import Code, RequestRefused
+from gateway.wire.model_field import MODEL_FIELD
 
 AUTO: Final = "auto"
 
@@ -22,7 +22,6 @@ AUTO: Final = "auto"
 _BYTES_PER_TOKEN: Final = 3.6
 _TOKENS_PER_MESSAGE: Final = 4
 
-_MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 
 
@@ -170,7 +169,7 @@ def expert_body(inbound: Inbound, model: str) -> bytes:
             return inbound.body
         if inbound.body.count(b'"model"') == 1:
             field = b'"model":' + orjson.dumps(model)
-            body, replaced = _MODEL_FIELD.subn(lambda _: field, inbound.body, count=1)
+            body, replaced = MODEL_FIELD.subn(lambda _: field, inbound.body, count=1)
             if replaced:
                 return body
     return orjson.dumps({**inbound.payload, "model": model})
