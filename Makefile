@@ -89,6 +89,10 @@ format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can
 bench: $(VENV)/.stamp-dev ## Measure the gateway's own overhead on this machine
 	@$(PY) -m evals.bench $(ARGS)
 
+.PHONY: report
+report: $(VENV)/.stamp-dev ## Run the studies and rewrite docs/results (ARGS="--quick", or names of studies)
+	@$(PY) -m evals.studies $(ARGS)
+
 .PHONY: nano
 nano: $(VENV)/.stamp-train ## Retrain the five nano experts from scratch
 	@$(PY) -m experts.nano $(ARGS)

@@ -44,6 +44,19 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """Dual variables of average budgets: what a dollar, a joule or a millisecond costs now, in units of quality.
+
+    Unlike `Weights` these are in natural units and not normalised over the candidates: an average over many requests is
+    held by one price for all of them (papers.md §4, step 3). An amount that is not known counts as the largest known one.
+    """
+
+    per_usd: float = 0.0
+    per_j: float = 0.0
+    per_ttft_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """What a caller allows: a cap is a filter, a weight is a price.
 
@@ -53,7 +66,8 @@ class Budget:
         max_energy_j: Hard cap on the worst-case energy of the call in joules.
         max_cost_usd: Hard cap on the worst-case cost of the call in US dollars.
         min_quality: Least predicted quality in [0, 1].
-        weights: Prices of what is not capped.
+        weights: What the caller makes of what is not capped.
+        prices: What the operator's average budgets make of it; set by the gateway or the simulator, never by a caller.
         local_only: Keep the prompt on the operator's own hardware (Tryage's security flag: a mask, not a price).
     """
 
@@ -63,6 +77,7 @@ class Budget:
     max_cost_usd: float | None = None
     min_quality: float | None = None
     weights: Weights = Weights()
+    prices: Prices = Prices()
     local_only: bool = False
 
 

@@ -1,0 +1,62 @@
+"""`python -m evals.studies`: run the studies and write their pages. Same data and seeds, same pages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from pathlib import Path
+
+import click
+
+from evals.studies.study import Ground, Study
+
+#: Modules with a `STUDY`, in the order of the index.
+MODULES: tuple[str, ...] = ()
+
+_PAGES = Path(__file__).parents[2] / "docs" / "results"
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--data", type=click.Path(path_type=Path), default=None, help="Folder of the tables; ../shared/data.")
+@click.option("--out", type=click.Path(path_type=Path), default=_PAGES, show_default="docs/results", help="The pages.")
+@click.option("--quick", is_flag=True, help="Fewer seeds and resamples: see that everything runs.")
+def main(names: tuple[str, ...], data: Path | None, out: Path, quick: bool) -> None:
+    """Run all studies, or the named ones."""
+    root = data or Path(os.environ.get("POINTSMAN_SHARED", "../shared")) / "data"
+    studies = [study for study in _studies() if not names or study.name in names]
+    if unknown := set(names) - {study.name for study in studies}:
+        raise click.UsageError(f"no study named {', '.join(sorted(unknown))}")
+    figures = out / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for study in studies:
+        if missing := [folder for folder in study.needs if not (root / folder).is_dir()]:
+            click.echo(f"{study.name}: left out, {', '.join(missing)} is not in {root}", err=True)
+            continue
+        start = time.monotonic()
+        with click.progressbar(length=1000, label=f"{study.name:>16}", file=click.get_text_stream("stderr")) as bar:
+            done = 0
+
+            def step(share: float) -> None:
+                nonlocal done
+                now = int(1000 * min(share, 1.0))
+                bar.update(max(now - done, 0))  # noqa: B023 (called within this turn of the loop only)
+                done = max(done, now)
+
+            body = study.run(Ground(root, figures, quick, step))
+        (out / f"{study.name}.md").write_text(_page(study, body, quick), "utf-8")
+        click.echo(f"{study.name}: {time.monotonic() - start:.0f} s -> {out / study.name}.md")
+
+
+def _studies() -> list[Study]:
+    return [importlib.import_module(module).STUDY for module in MODULES]
+
+
+def _page(study: Study, body: str, quick: bool) -> str:
+    warning = "\n> A quick run with few seeds and resamples: for checking, not for quoting.\n" if quick else ""
+    return f"# {study.title}\n\n*Written by `make report`; do not edit.*\n{warning}\n{body.strip()}\n"
+
+
+if __name__ == "__main__":
+    main()
