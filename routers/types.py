@@ -47,8 +47,8 @@ class Weights:
 class Prices:
     """Dual variables of average budgets: what a dollar, a joule or a millisecond costs now, in units of quality.
 
-    Unlike `Weights` these are in natural units and not normalised over the candidates: an average over many requests is
-    held by one price for all of them (papers.md §4, step 3). An amount that is not known counts as the largest known one.
+    Unlike `Weights` these are in natural units and not normalised over the candidates: an average over many requests
+    is held by one price for all of them. An amount that is not known counts as the largest known one.
     """
 
     per_usd: float = 0.0

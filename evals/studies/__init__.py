@@ -1,1 +1,1 @@
-"""Studies: what the papers claim, measured here on real outcomes. `make report` runs them and writes `docs/results/`."""
+"""Studies: what the papers claim, measured on real outcomes. `make report` runs them and writes `docs/results/`."""

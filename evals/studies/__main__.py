@@ -41,7 +41,7 @@ def main(names: tuple[str, ...], data: Path | None, out: Path, quick: bool) -> N
             def step(share: float) -> None:
                 nonlocal done
                 now = int(1000 * min(share, 1.0))
-                bar.update(max(now - done, 0))  # noqa: B023 (called within this turn of the loop only)
+                bar.update(max(now - done, 0))
                 done = max(done, now)
 
             body = study.run(Ground(root, figures, quick, step))
