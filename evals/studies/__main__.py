@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from evals.studies.study import Ground, Study
 
@@ -35,18 +38,15 @@ def main(names: tuple[str, ...], data: Path | None, out: Path, quick: bool) -> N
             click.echo(f"{study.name}: left out, {', '.join(missing)} is not in {root}", err=True)
             continue
         start = time.monotonic()
-        with click.progressbar(length=1000, label=f"{study.name:>16}", file=click.get_text_stream("stderr")) as bar:
-            done = 0
-
-            def step(share: float) -> None:
-                nonlocal done
-                now = int(1000 * min(share, 1.0))
-                bar.update(max(now - done, 0))
-                done = max(done, now)
-
-            body = study.run(Ground(root, figures, quick, step))
+        with Progress(console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task(study.name, total=1.0)
+            body = study.run(Ground(root, figures, quick, partial(_tell, bars, bar)))
         (out / f"{study.name}.md").write_text(_page(study, body, quick), "utf-8")
         click.echo(f"{study.name}: {time.monotonic() - start:.0f} s -> {out / study.name}.md")
+
+
+def _tell(bars: Progress, bar: TaskID, share: float) -> None:
+    bars.update(bar, completed=share)
 
 
 def _studies() -> list[Study]:

@@ -106,8 +106,8 @@ def parse_budget(
     if not caps and not weights and local_only == default.local_only:
         return default, experts
     merged: Weights = replace(default.weights, **weights) if weights else default.weights
-    budget: Budget = replace(default, **caps, weights=merged, local_only=local_only)
-    return budget, experts
+    changes: dict[str, Any] = {**caps, "weights": merged, "local_only": local_only}
+    return replace(default, **changes), experts
 
 
 def _from_object(
