@@ -13,11 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
 
+import numpy as np
 import orjson
 
 from experts.spec import Source
 from gateway.shared_store import SharedStore
-from routers.types import Assessment, Classification, Quality
+from routers.types import AnswerLengths, Assessment, Classification, Figures, Qualities
+
+#: Of an entry in Redis; another replica may run another version.
+_VERSION = 2
 
 
 class Hit(StrEnum):
@@ -99,18 +103,18 @@ def _redis_key(key: bytes) -> str:
 
 
 def _encode(assessment: Assessment) -> bytes:
-    kind = assessment.classification
+    kind, quality, lengths = assessment.classification, assessment.quality, assessment.completion_tokens
     return orjson.dumps(
         {
-            "v": 1,
+            "v": _VERSION,
             "posterior": dict(kind.posterior),
             "category": kind.category,
             "entropy": kind.entropy,
             "out_of_scope": kind.out_of_scope,
             "uncertain": kind.uncertain,
-            # orjson writes NaN as null; `_decode` turns it back.
-            "quality": {name: [q.mean, q.std, q.source.value] for name, q in assessment.quality.items()},
-            "tokens": {name: list(pair) for name, pair in assessment.completion_tokens.items()},
+            # orjson writes NaN as null; `_figures` turns it back.
+            "quality": [quality.experts, quality.mean.tolist(), quality.std.tolist(), quality.sources],
+            "tokens": [lengths.experts, lengths.mean.tolist(), lengths.q95.tolist()],
             "artifact_hash": assessment.artifact_hash,
         }
     )
@@ -120,26 +124,25 @@ def _decode(raw: bytes) -> Assessment | None:
     """None for anything that is not ours, such as an entry of another version."""
     try:
         data = orjson.loads(raw)
-        if data["v"] != 1:
+        if data["v"] != _VERSION:
             return None
+        experts, mean, std, sources = data["quality"]
+        known, expected, q95 = data["tokens"]
         return Assessment(
             classification=Classification(
                 posterior=data["posterior"],
                 category=data["category"],
-                entropy=_nan(data["entropy"]),
+                entropy=math.nan if data["entropy"] is None else data["entropy"],
                 out_of_scope=data["out_of_scope"],
                 uncertain=data["uncertain"],
             ),
-            quality={
-                name: Quality(_nan(mean), _nan(std), Source(source))
-                for name, (mean, std, source) in data["quality"].items()
-            },
-            completion_tokens={name: (_nan(a), _nan(b)) for name, (a, b) in data["tokens"].items()},
+            quality=Qualities(tuple(experts), _figures(mean), _figures(std), tuple(map(Source, sources))),
+            completion_tokens=AnswerLengths(tuple(known), _figures(expected), _figures(q95)),
             artifact_hash=data["artifact_hash"],
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return None
 
 
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else value
+def _figures(values: list[float | None]) -> Figures:
+    return np.array(values, dtype=np.float64)

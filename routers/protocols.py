@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from experts.spec import PoolView
@@ -12,7 +12,7 @@ from routers.types import (
     Classification,
     Decision,
     FloatArray,
-    Quality,
+    Qualities,
     Rejection,
     RouteRequest,
 )
@@ -50,8 +50,8 @@ class Classifier(Protocol):
 class QualityEstimator(Protocol):
     """Per expert: predicted quality (Tryage's perceptive router), one independent head each."""
 
-    def estimate(self, vector: FloatArray, classification: Classification) -> Mapping[str, Quality]:
-        """Artefact name of an expert -> predicted quality, for every head the artefact has."""
+    def estimate(self, vector: FloatArray, classification: Classification) -> Qualities:
+        """Predicted quality for every head the artefact has."""
 
 
 class Filter(Protocol):

@@ -11,7 +11,6 @@ subset, MoE² (arXiv 2501.09410).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from experts.spec import PoolView
 from routers.estimators.candidate import build_candidate
@@ -21,6 +20,7 @@ from routers.selection.filters import filters_for
 from routers.selection.pickers import HighestUtility
 from routers.selection.scorers import score_candidates
 from routers.types import (
+    AnswerLengths,
     Assessment,
     Candidate,
     Decision,
@@ -31,7 +31,7 @@ from routers.types import (
     Weights,
 )
 
-_NO_TOKENS: Mapping[str, tuple[float, float]] = MappingProxyType({})
+_NO_LENGTHS = AnswerLengths()
 
 
 class TwoStageRouter:
@@ -96,7 +96,7 @@ class TwoStageRouter:
         return Assessment(
             classification,
             self._quality.estimate(vector, classification),
-            _NO_TOKENS if self._tokens is None else self._tokens.estimate(classification),
+            _NO_LENGTHS if self._tokens is None else self._tokens.estimate(classification),
             self._artifact_hash,
         )
 

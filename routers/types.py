@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from experts.spec import Capability, ExpertSpec, ExpertState, Source
 
 FloatArray = npt.NDArray[np.float32]
+#: Figures that may come from a head (float32) or from a statement (float64).
+Figures = npt.NDArray[np.floating]
 
 
 class Flag(StrEnum):
@@ -143,6 +145,82 @@ class Quality:
     source: Source
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Qualities(Mapping[str, Quality]):
+    """Artefact name of an expert -> predicted quality; held as arrays, so that a prompt makes no object per expert.
+
+    Attributes:
+        experts: Artefact names, m of them. The same tuple for every prompt, as far as the estimator can.
+        mean: Expected quality, shape (m,).
+        std: Its uncertainty, NaN when unknown, shape (m,).
+        sources: Where each comes from, m of them.
+    """
+
+    experts: tuple[str, ...]
+    mean: Figures
+    std: Figures
+    sources: tuple[Source, ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Quality]) -> Qualities:
+        """From single predictions."""
+        given = values.values()
+        return cls(
+            tuple(values),
+            np.array([quality.mean for quality in given], dtype=np.float64),
+            np.array([quality.std for quality in given], dtype=np.float64),
+            tuple(quality.source for quality in given),
+        )
+
+    def __getitem__(self, expert: str) -> Quality:
+        at = _position(self.experts, expert)
+        return Quality(float(self.mean[at]), float(self.std[at]), self.sources[at])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.experts)
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerLengths(Mapping[str, tuple[float, float]]):
+    """Artefact name of an expert -> (expected, 95 % quantile) of its answer's length in tokens; held as arrays.
+
+    Attributes:
+        experts: Artefact names, m of them.
+        mean: Expected tokens, shape (m,).
+        q95: Their 95 % quantile, shape (m,).
+    """
+
+    experts: tuple[str, ...] = ()
+    mean: Figures = field(default_factory=lambda: np.zeros(0))
+    q95: Figures = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def of(cls, values: Mapping[str, tuple[float, float]]) -> AnswerLengths:
+        """From single predictions."""
+        pairs = np.array(list(values.values()), dtype=np.float64).reshape(-1, 2)
+        return cls(tuple(values), pairs[:, 0], pairs[:, 1])
+
+    def __getitem__(self, expert: str) -> tuple[float, float]:
+        at = _position(self.experts, expert)
+        return float(self.mean[at]), float(self.q95[at])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.experts)
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+
+def _position(experts: tuple[str, ...], expert: str) -> int:
+    try:
+        return experts.index(expert)
+    except ValueError:
+        raise KeyError(expert) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """All that depends on the prompt alone: what may be cached, because no load, health or budget is in it.
@@ -155,8 +233,8 @@ class Assessment:
     """
 
     classification: Classification
-    quality: Mapping[str, Quality]
-    completion_tokens: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
+    quality: Qualities
+    completion_tokens: AnswerLengths = field(default_factory=AnswerLengths)
     artifact_hash: str = ""
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experts.spec import Source
-from routers.types import Classification, FloatArray, Quality
+from routers.types import Classification, FloatArray, Qualities
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class BlendedQuality:
             if weight < 0 or (weight > 0 and part is None):
                 raise ValueError(f"blend weight {name}={weight} needs its part, and must not be negative")
         self._experts = tuple(experts)
+        self._sources = (Source.MEASURED,) * len(self._experts)
         self._categories = tuple(categories)
         self._base = base
         self._weights = weights
@@ -156,8 +157,8 @@ class BlendedQuality:
             out += np.float32(self._weights.neighbours) * self._neighbours.deviations(vectors)
         return out.clip(0.0, 1.0, out=out)
 
-    def estimate(self, vector: FloatArray, classification: Classification) -> Mapping[str, Quality]:
-        """Artefact name of an expert -> predicted quality.
+    def estimate(self, vector: FloatArray, classification: Classification) -> Qualities:
+        """Predicted quality of every expert that has a head.
 
         The uncertainty is that of the category view, by the law of total variance: the standard errors of the
         category means plus the spread of the means over the posterior. NaN when the artefact has no category view.
@@ -165,14 +166,13 @@ class BlendedQuality:
         posterior = np.fromiter(
             (classification.posterior[name] for name in self._categories), np.float32, len(self._categories)
         )
-        means = self.predict(vector[None, :], posterior[None, :])[0].tolist()
+        mean = self.predict(vector[None, :], posterior[None, :])[0]
         if self._category is None or self._moments is None:
-            stds = [float("nan")] * len(means)
+            std = np.full_like(mean, np.nan)
         else:
             variance = self._moments @ posterior - (self._category.mean @ posterior) ** 2
-            stds = np.sqrt(np.maximum(variance, 0.0)).tolist()
-        measured = Source.MEASURED
-        return {name: Quality(mean, std, measured) for name, mean, std in zip(self._experts, means, stds, strict=True)}
+            std = np.sqrt(np.maximum(variance, 0.0))
+        return Qualities(self._experts, mean, std, self._sources)
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of these heads."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.types import Classification, FloatArray
+from routers.types import AnswerLengths, Classification, FloatArray
 
 #: Mean and 95 % quantile where nothing at all is known of an expert's answers: a typical chat answer, and a long one.
 #: (Azure's conversation trace of 2023 has a mean of 211 generated tokens; papers' chat sets have 95 % below 1,024.)
@@ -38,14 +38,14 @@ class CompletionTokens:
         self._q95 = q95
         self._stacked = np.concatenate([mean, q95]).astype(np.float32)
 
-    def estimate(self, classification: Classification) -> Mapping[str, tuple[float, float]]:
-        """Artefact name -> (expected, 95 % quantile) in tokens."""
+    def estimate(self, classification: Classification) -> AnswerLengths:
+        """Expected length and 95 % quantile of every expert's answer; the quantile is never below the expectation."""
         posterior = np.fromiter(
             (classification.posterior[name] for name in self._categories), np.float32, len(self._categories)
         )
-        values = (self._stacked @ posterior).tolist()
+        values = self._stacked @ posterior
         count = len(self._experts)
-        return {name: (values[i], max(values[i], values[count + i])) for i, name in enumerate(self._experts)}
+        return AnswerLengths(self._experts, values[:count], np.maximum(values[:count], values[count:]))
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of these predictions."""

@@ -9,7 +9,16 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price, Source
-from routers.types import Assessment, Budget, Classification, Quality, RouteRequest, Weights
+from routers.types import (
+    AnswerLengths,
+    Assessment,
+    Budget,
+    Classification,
+    Qualities,
+    Quality,
+    RouteRequest,
+    Weights,
+)
 
 CATEGORIES = ("code", "math")
 
@@ -34,7 +43,7 @@ def assessment(qualities: Mapping[str, float], *, uncertain: bool = False, **tok
     posterior = {"code": 0.9, "math": 0.1}
     classification = Classification(posterior, "uncertain" if uncertain else "code", 0.3, False, uncertain)
     quality = {name: Quality(value, 0.05, Source.MEASURED) for name, value in qualities.items()}
-    return Assessment(classification, quality, tokens, "hash")
+    return Assessment(classification, Qualities.of(quality), AnswerLengths.of(tokens), "hash")
 
 
 def request(budget: Budget | None = None, **changes: object) -> RouteRequest:

@@ -6,9 +6,9 @@ import pytest
 
 from experts.spec import EnergyModel, ExpertSpec, ExpertState
 from routers.estimators.candidate import build_candidate
-from routers.types import Assessment, Classification, RouteRequest
+from routers.types import Assessment, Classification, Qualities, RouteRequest
 
-ASSESSMENT = Assessment(Classification({"a": 1.0}, "a", 0.0), {})
+ASSESSMENT = Assessment(Classification({"a": 1.0}, "a", 0.0), Qualities.of({}))
 
 
 @pytest.mark.parametrize(
