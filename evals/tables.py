@@ -1,18 +1,17 @@
 """The outcome table: prompt x expert -> quality, cost, tokens. Dense matrices with NaN where nothing was observed.
 
-A table is a folder with two parquet files in the uniform form:
+A table is a folder in the uniform form:
 
 - `prompts.parquet`: `prompt_id`, `prompt`, `split`; optional `dataset`, `category`, `prompt_tokens` or
   `prompt_tokens_cl100k`, `contaminated` (true rows are dropped: they leaked into somebody's training data).
-- `outcomes.parquet`: `prompt_id`, `model`, `score` in [0, 1]; optional `cost_usd`, `prompt_tokens`,
-  `completion_tokens` or `completion_tokens_cl100k`.
+- `outcomes.parquet`, or a folder `outcomes` of such files: `prompt_id`, `model`, `score` in [0, 1]; optional
+  `cost_usd`, `prompt_tokens`, `completion_tokens` or `completion_tokens_cl100k`, and `answer`, what the expert said.
 
 An absent row, or a null score, is a cell nobody scored: NaN here, and never 0 anywhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.errors import TableError
+from evals.table_io import file_hashes, read_outcomes, read_prompts
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import polars as pl
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -54,6 +54,9 @@ class OutcomeTable:
         left_out: Expert -> why it is not among the columns.
         sha256: File name -> hash of the bytes read.
         notes: What a reader of the results must know about the table.
+        answers: What each expert said, as codes into `answer_texts`, shape (n, m); -1 where unknown. Two experts gave
+            the same answer where their codes are equal. None when the table holds no answers.
+        answer_texts: Distinct answers in sorted order.
     """
 
     name: str
@@ -71,6 +74,8 @@ class OutcomeTable:
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     sha256: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
+    answers: npt.NDArray[np.int32] | None = None
+    answer_texts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompt_ids)
@@ -104,6 +109,7 @@ class OutcomeTable:
             cost_usd=self.cost_usd[index],
             prompt_tokens=self.prompt_tokens[index],
             completion_tokens=self.completion_tokens[index],
+            answers=None if self.answers is None else self.answers[index],
         )
 
     def split(self, name: str) -> OutcomeTable:
@@ -137,6 +143,7 @@ class OutcomeTable:
             cost_usd=self.cost_usd[:, index],
             prompt_tokens=self.prompt_tokens[:, index],
             completion_tokens=self.completion_tokens[:, index],
+            answers=None if self.answers is None else self.answers[:, index],
             left_out=MappingProxyType({**self.left_out, **gone}),
         )
 
@@ -169,46 +176,27 @@ class OutcomeTable:
 
 
 def load_table(folder: Path) -> OutcomeTable:
-    """Read a uniform table.
+    """Read a uniform table; the outcomes are streamed, so that memory holds the matrices and little else.
 
     Args:
-        folder: Holds `prompts.parquet` and `outcomes.parquet`.
+        folder: Holds `prompts.parquet` and `outcomes.parquet` (or a folder `outcomes` of Parquet files).
 
     Raises:
         TableError: A file or column is missing, an id is repeated or unknown, a score is outside [0, 1], a cost or a
             token count is negative.
     """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise TableError("reading tables needs pyarrow: pip install 'pointsman[evals]'") from error
-    prompts, prompts_hash = _read(folder / "prompts.parquet", ("prompt_id", "prompt", "split"))
-    outcomes, outcomes_hash = _read(folder / "outcomes.parquet", ("prompt_id", "model", "score"))
+    prompts = read_prompts(folder)
     ids = _strings(prompts, "prompt_id")
     _refuse_repeated(ids)
-    row, column, experts = _cells(ids, outcomes, folder.name)
+    outcomes = read_outcomes(
+        folder, ids, ("score", "cost_usd", "prompt_tokens", "completion_tokens", "completion_tokens_cl100k")
+    )
+    figures, experts = outcomes.figures, outcomes.experts
     shape = (len(ids), len(experts))
-
-    def matrix(name: str) -> Floats:
-        values = np.full(shape, np.nan)
-        values[row, column] = _numbers(outcomes, name)
-        return values
-
-    scores = matrix("score")
+    scores = figures["score"]
     _refuse_out_of_range(scores, ids, experts)
-    own_tokens = next((name for name in ("prompt_tokens", "prompt_tokens_cl100k") if name in prompts.column_names), "")
-    tokens = (
-        np.repeat(_numbers(prompts, own_tokens)[:, None], len(experts), axis=1)
-        if own_tokens
-        else np.full(shape, np.nan)
-    )
-    if "prompt_tokens" in outcomes.column_names:
-        exact = matrix("prompt_tokens")
-        tokens = np.where(np.isfinite(exact), exact, tokens)
-    answer_tokens = next(
-        (name for name in ("completion_tokens", "completion_tokens_cl100k") if name in outcomes.column_names), ""
-    )
-    has_cost = "cost_usd" in outcomes.column_names
+    answer_tokens = figures.get("completion_tokens", figures.get("completion_tokens_cl100k"))
+    cost = figures.get("cost_usd")
     table = OutcomeTable(
         name=folder.resolve().name,
         prompt_ids=tuple(ids),
@@ -216,61 +204,55 @@ def load_table(folder: Path) -> OutcomeTable:
         datasets=_labels(prompts, "dataset"),
         categories=_labels(prompts, "category"),
         splits=tuple(_strings(prompts, "split")),
-        experts=tuple(experts),
+        experts=experts,
         scores=scores,
-        cost_usd=_not_negative(matrix("cost_usd"), "cost_usd") if has_cost else np.full(shape, np.nan),
-        prompt_tokens=_not_negative(tokens, "prompt tokens"),
-        completion_tokens=_not_negative(matrix(answer_tokens), answer_tokens)
-        if answer_tokens
-        else np.full(shape, np.nan),
-        cost_basis="the table's own cost_usd" if has_cost else "none",
-        sha256=MappingProxyType({"prompts.parquet": prompts_hash, "outcomes.parquet": outcomes_hash}),
+        cost_usd=_not_negative(_or_unknown(cost, shape), "cost_usd"),
+        prompt_tokens=_not_negative(_prompt_tokens(prompts, figures.get("prompt_tokens"), shape), "prompt tokens"),
+        completion_tokens=_not_negative(_or_unknown(answer_tokens, shape), "completion tokens"),
+        cost_basis="none" if cost is None else "the table's own cost_usd",
+        sha256=MappingProxyType(file_hashes(folder)),
+        answers=outcomes.answers,
+        answer_texts=outcomes.answer_texts,
     )
     return _without_contaminated(table, prompts)
 
 
-def _read(path: Path, required: Sequence[str]) -> tuple[pa.Table, str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise TableError(f"{path}: no such file; a table is a folder with prompts.parquet and outcomes.parquet")
-    data = path.read_bytes()
-    try:
-        table = pq.read_table(pa.BufferReader(data))
-    except pa.ArrowInvalid as error:
-        raise TableError(f"{path}: not a parquet file ({error})") from error
-    if missing := [name for name in required if name not in table.column_names]:
-        raise TableError(
-            f"{path}: column {', '.join(missing)} is missing; the file has {', '.join(table.column_names)}"
-        )
-    return table, hashlib.sha256(data).hexdigest()
+def _prompt_tokens(prompts: pl.DataFrame, exact: Floats | None, shape: tuple[int, int]) -> Floats:
+    """What the expert's own tokenizer counted where the table says so, else the count of the prompt."""
+    own = next((name for name in ("prompt_tokens", "prompt_tokens_cl100k") if name in prompts.columns), None)
+    if own is None:
+        return _or_unknown(exact, shape)
+    counted = np.broadcast_to(_numbers(prompts, own)[:, None], shape)
+    return counted.copy() if exact is None else np.where(np.isfinite(exact), exact, counted)
 
 
-def _strings(table: pa.Table, column: str) -> list[str]:
-    import pyarrow as pa
+def _or_unknown(figures: Floats | None, shape: tuple[int, int]) -> Floats:
+    return np.full(shape, np.nan) if figures is None else figures
 
-    values: list[str | None] = table[column].cast(pa.string()).to_pylist()
+
+def _strings(table: pl.DataFrame, column: str) -> list[str]:
+    import polars as pl
+
+    values: list[str | None] = table[column].cast(pl.String).to_list()
     if None in values:
         raise TableError(f"column {column}: row {values.index(None)} is empty")
     return [value for value in values if value is not None]
 
 
-def _labels(table: pa.Table, column: str) -> tuple[str, ...]:
-    import pyarrow as pa
+def _labels(table: pl.DataFrame, column: str) -> tuple[str, ...]:
+    import polars as pl
 
-    if column not in table.column_names:
-        return (UNLABELLED,) * int(table.num_rows)
-    labels: list[str | None] = table[column].cast(pa.string()).to_pylist()
-    return tuple(label or UNLABELLED for label in labels)
+    if column not in table.columns:
+        return (UNLABELLED,) * len(table)
+    return tuple(label or UNLABELLED for label in table[column].cast(pl.String).to_list())
 
 
-def _numbers(table: pa.Table, column: str) -> Floats:
-    import pyarrow as pa
+def _numbers(table: pl.DataFrame, column: str) -> Floats:
+    import polars as pl
 
     try:
-        return np.asarray(table[column].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    except pa.ArrowInvalid as error:
+        return table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    except pl.exceptions.PolarsError as error:
         raise TableError(f"column {column}: not numeric ({error})") from error
 
 
@@ -280,33 +262,6 @@ def _refuse_repeated(ids: Sequence[str]) -> None:
     seen: set[str] = set()
     again = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
     raise TableError(f"prompts.parquet: prompt_id {again!r} stands twice")
-
-
-def _cells(
-    ids: Sequence[str], outcomes: pa.Table, name: str
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
-    """Row and column of every outcome, and the experts' names in sorted order."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not outcomes.num_rows:
-        raise TableError(f"{name}: outcomes.parquet is empty")
-    experts = sorted(set(_strings(outcomes, "model")))
-    where = pc.index_in(outcomes["prompt_id"].cast(pa.string()), value_set=pa.array(ids, pa.string()))
-    if where.null_count:
-        stray = outcomes["prompt_id"].filter(pc.is_null(where))[0].as_py()
-        raise TableError(f"outcomes.parquet: prompt_id {stray!r} is not in prompts.parquet")
-    row = where.to_numpy().astype(np.int64)
-    column = pc.index_in(outcomes["model"].cast(pa.string()), value_set=pa.array(experts, pa.string()))
-    columns = column.to_numpy().astype(np.int64)
-    cell = row * len(experts) + columns
-    unique, first = np.unique(cell, return_index=True)
-    if len(unique) != len(cell):
-        again = int(np.setdiff1d(np.arange(len(cell)), first)[0])
-        raise TableError(
-            f"outcomes.parquet: prompt_id {ids[row[again]]!r} with model {experts[columns[again]]!r} stands twice"
-        )
-    return row, columns, experts
 
 
 def _refuse_out_of_range(scores: Floats, ids: Sequence[str], experts: Sequence[str]) -> None:
@@ -325,10 +280,10 @@ def _not_negative(values: Floats, what: str) -> Floats:
     return values
 
 
-def _without_contaminated(table: OutcomeTable, prompts: pa.Table) -> OutcomeTable:
-    if "contaminated" not in prompts.column_names:
+def _without_contaminated(table: OutcomeTable, prompts: pl.DataFrame) -> OutcomeTable:
+    if "contaminated" not in prompts.columns:
         return table
-    dirty = np.array([bool(value) for value in prompts["contaminated"].to_pylist()])
+    dirty = np.array([bool(value) for value in prompts["contaminated"].to_list()])
     if not dirty.any():
         return table
     note = f"{int(dirty.sum())} prompts marked contaminated were dropped"

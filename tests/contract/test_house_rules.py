@@ -44,6 +44,8 @@ HEAVY = {
     "matplotlib",
     "pyarrow",
     "pandas",
+    "polars",
+    "ray",
     "langchain_core",
 }
 # A decision asks nobody and reads no clock; time and randomness are arguments.

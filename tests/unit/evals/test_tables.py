@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from evals.errors import TableError
@@ -156,3 +157,28 @@ def test_prices_fitted_without_answer_tokens_explain_the_mean_cost(write_table: 
     outcomes = {"prompt_id": ["p0", "p1"], "model": ["a", "a"], "score": [1.0, 1.0], "cost_usd": [0.001, 0.003]}
     price = fitted_prices(load_table(write_table(prompts, outcomes)))["a"]
     assert price.cost_usd(200, 0) == pytest.approx(0.002)
+
+
+def test_answers_are_codes_and_absent_ones_minus_one(write_table: Writer) -> None:
+    table = load_table(write_table(PROMPTS, {**OUTCOMES, "answer": ["B", None, "A"]}))
+    assert table.answer_texts == ("A", "B")
+    assert table.answers is not None
+    assert table.answers.tolist() == [[-1, 1], [-1, 0]]
+    assert table.rows(np.array([1])).pool(["b"]).answers.tolist() == [[0]]  # type: ignore[union-attr]
+
+
+def test_a_folder_of_parts_is_the_same_table(write_table: Writer, synthetic: Callable[..., Any]) -> None:
+    prompts, outcomes = synthetic(60)
+    whole = load_table(write_table(prompts, outcomes, "whole"))
+    folder = write_table(prompts, outcomes, "parts")
+    rows = pq.read_table(folder / "outcomes.parquet")
+    (folder / "outcomes.parquet").unlink()
+    for at in range(3):
+        part = folder / "outcomes" / f"part-{at}.parquet"
+        part.parent.mkdir(exist_ok=True)
+        pq.write_table(rows.slice(at * 70, 70), part)
+    parts = load_table(folder)
+    assert parts.experts == whole.experts
+    for name in ("scores", "cost_usd", "prompt_tokens", "completion_tokens"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    assert [name for name in parts.sha256 if "part-" in name] == [f"outcomes/part-{at}.parquet" for at in range(3)]
