@@ -11,7 +11,7 @@ from routers.errors import EmbedderError
 from routers.protocols import Embedder
 
 #: The kinds an artefact may name.
-KINDS = ("static", "static+lexical", "sentence_transformers")
+KINDS = ("static", "static+lexical", "sentence_transformers", "fine_tuned")
 
 
 @runtime_checkable
@@ -49,4 +49,10 @@ def restore_embedder(
         from routers.embed.sentence_transformers import SentenceTransformersEmbedder
 
         return SentenceTransformersEmbedder(str(spec["name"]), max_chars=int(spec["max_chars"]))
+    if kind == "fine_tuned":
+        from routers.embed.fine_tuned import FineTunedEmbedder
+
+        if tokenizer_json is None:
+            raise EmbedderError("a fine-tuned embedder needs its tokenizer.json")
+        return FineTunedEmbedder.from_parts(spec, tensors, tokenizer_json)
     raise EmbedderError(f"unknown embedder kind {kind!r}; known: {', '.join(KINDS)}")
