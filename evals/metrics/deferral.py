@@ -73,3 +73,19 @@ def cpt(share: Floats, quality: Floats, weak: float, strong: float, target: floa
         return float(share[at])
     part = (target - gained[at - 1]) / (gained[at] - gained[at - 1])
     return float(share[at - 1] + part * (share[at] - share[at - 1]))
+
+
+def calls_for_quality(share: Floats, quality: Floats, target: float) -> float:
+    """Least share of strong calls at which mean quality reaches `target`, by linear interpolation of the curve.
+
+    RouteLLM's "95 % of GPT-4's performance" with `target` = 0.95 times the strong expert's mean. 0 when the weak
+    expert alone is that good, NaN when the curve never gets there; arguments as `cpt`.
+    """
+    above = np.flatnonzero(quality >= target)
+    if not above.size:
+        return float("nan")
+    at = int(above[0])
+    if at == 0:
+        return float(share[0])
+    part = (target - quality[at - 1]) / (quality[at] - quality[at - 1])
+    return float(share[at - 1] + part * (share[at] - share[at - 1]))

@@ -20,11 +20,21 @@ def gap_closed(quality: Floats, best_single: Floats, oracle: Floats) -> Floats:
     """Share of the gap from best single to oracle that a router closes: (q - q_single) / (q_oracle - q_single).
 
     0 is no better than always asking the best single expert, 1 is the oracle, negative is worse than not routing
-    (Tryage, papers.md §1.4; LLMRouterBench's Gap@O is one minus it up to scaling). NaN where there is no gap.
+    (Tryage, papers.md §1.4). NaN where there is no gap.
     """
     gap = np.asarray(oracle - best_single, dtype=np.float64)
     gain = np.asarray(quality - best_single, dtype=np.float64)
     return np.asarray(np.divide(gain, gap, out=np.full(np.broadcast(gain, gap).shape, np.nan), where=gap > 1e-12))
+
+
+def gain_over_single(quality: float, best_single: float) -> float:
+    """LLMRouterBench's Gain@B: relative gain over the best single expert, q / q_single - 1; NaN where that is 0."""
+    return quality / best_single - 1 if best_single > 0 else float("nan")
+
+
+def gap_to_oracle(quality: float, oracle: float) -> float:
+    """LLMRouterBench's Gap@O: relative shortfall to the oracle, 1 - q / q_oracle; NaN where that is 0."""
+    return 1 - quality / oracle if oracle > 0 else float("nan")
 
 
 def by_label(values: Floats, labels: Sequence[str]) -> dict[str, float]:

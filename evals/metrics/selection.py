@@ -70,3 +70,22 @@ def picked_the_only_best(scores: Floats, mix: Floats) -> Floats:
 def regrets(scores: Floats, mix: Floats) -> Floats:
     """Regret per prompt: the best score anybody got minus the pick's; `L_pick - min_i L_i` in Tryage's terms."""
     return np.asarray(best_scores(scores) - picked_values(scores, mix))
+
+
+def right_where_few_are(scores: Floats, mix: Floats, few: int = 2, right: float = 0.5) -> Floats:
+    """Recall of the rare right expert: was the pick right, over prompts that one to `few` experts get right; else NaN.
+
+    LLMRouterBench (arXiv 2601.07206) finds most of the gap to the oracle here: "model-recall failure on queries only
+    one or two models solve". Chance is at most `few` in m.
+
+    Args:
+        scores: As above.
+        mix: As above.
+        few: At most so many experts may be right; the pool must be larger, or every prompt says nothing (NaN).
+        right: Least score that counts as right.
+    """
+    known = np.isfinite(scores)
+    correct = known & (scores >= right)
+    count = correct.sum(axis=1)
+    rare = (count >= 1) & (count <= few) & (known.sum(axis=1) > few)
+    return np.where(rare, picked_values(np.where(known, correct.astype(np.float64), np.nan), mix), np.nan)
