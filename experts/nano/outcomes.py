@@ -49,13 +49,16 @@ class Prompt:
 def draw_prompts(
     documents: Sequence[Document], train_per_domain: int, test_per_domain: int, seed: int = SEED
 ) -> list[Prompt]:
-    """Half fragments, half questions, without duplicates; the same for the same seed."""
+    """Half fragments, half questions, without duplicates within or between splits; the same for the same seed."""
     prompts: list[Prompt] = []
     for domain in DOMAINS:
         for split, count in (("train", train_per_domain), ("test", test_per_domain)):
             held = split == "test"
             pool = [d for d in documents if d.domain == domain and (d.split is Split.HELDOUT) == held]
-            prompts.extend(_draw(pool, count, split, random.Random(f"{seed}:{domain}:{split}")))
+            drawn = _draw(pool, count, split, random.Random(f"{seed}:{domain}:{split}"))
+            # Different documents may hold the same short text; what was trained on is not tested on.
+            known = {prompt.prompt_id for prompt in prompts}
+            prompts.extend(prompt for prompt in drawn if prompt.prompt_id not in known)
     return prompts
 
 

@@ -150,6 +150,20 @@ def test_prompts_of_the_outcome_table_are_split_by_document() -> None:
             assert any(prompt.text in text for text in (held if prompt.split == "test" else seen))
 
 
+def test_a_text_that_stands_in_both_splits_is_only_trained_on() -> None:
+    # Real speeches thank the same people in the same words; here one short document is in both splits whole.
+    shared = "and I thank the Members of this Congress for their patience with me tonight, each and every one"
+    documents = [
+        Document("prose", "speeches", name, shared, split)
+        for name, split in (("one", Split.TRAIN), ("other", Split.HELDOUT))
+    ]
+    prompts = draw_prompts(documents, 200, 200)
+    texts = {split: {p.text for p in prompts if p.split == split} for split in ("train", "test")}
+    assert texts["train"]
+    assert not texts["train"] & texts["test"]
+    assert len({prompt.prompt_id for prompt in prompts}) == len(prompts)
+
+
 def test_a_loss_does_not_depend_on_what_is_scored_beside_it() -> None:
     texts = ["import os\n", "x", "def f(a, b):\n    return a + b\n" * 12]
     together = score_texts(texts, names=["nano-code"])["nano-code"]
