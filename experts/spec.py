@@ -117,6 +117,7 @@ class ExpertSpec:
         generalist: Uncertain prompts go to a generalist.
         local: Prompts stay on the operator's own hardware (the `secure` flag keeps only such experts).
         released: ISO date of the model's release, for the recency flag; None when unknown.
+        readability: How easily laypeople read its answers, in [0, 1], as the operator states it; None when not stated.
         known_as: The name under which router artefacts know this model, when it differs from `name`.
         quality_prior: Expected quality in [0, 1] per category (`"*"` for all) where no artefact knows the expert.
         max_concurrency: Calls in flight above which the expert counts as saturated.
@@ -137,6 +138,7 @@ class ExpertSpec:
     generalist: bool = False
     local: bool = False
     released: str | None = None
+    readability: float | None = None
     known_as: str | None = None
     quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     max_concurrency: int = 64

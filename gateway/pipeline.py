@@ -201,9 +201,7 @@ class Pipeline:
             )
         if request.budget == _NO_BUDGET and request.allowed is None:
             router = self._router
-            return Decision(
-                request.id, name, (), Reason.NAMED, None, (), (), router.id, router.artifact_hash
-            ), Hit.BYPASS
+            return Decision(request.id, name, (), Reason.NAMED, None, router.id, router.artifact_hash), Hit.BYPASS
         allowed = frozenset({name}) if request.allowed is None else request.allowed & {name}
         decision, hit = await self._decide(replace(request, allowed=allowed), tenant)
         if decision.expert is not None:

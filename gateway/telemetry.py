@@ -139,10 +139,8 @@ class Telemetry:
         self._child(self.cache, hit.value).inc()
         if decision.reason is Reason.NAMED:
             return
-        admissible = {decision.expert, *decision.fallbacks}
-        for rejection in decision.rejections:
-            if rejection.expert not in admissible:
-                self._child(self.rejections, rejection.expert, rejection.rule.value).inc()
+        for expert, rule in decision.explanation.barred.items():
+            self._child(self.rejections, expert, rule.value).inc()
 
     def finished(self, endpoint: str, outcome: Outcome) -> None:
         """Count a request that reached an expert."""

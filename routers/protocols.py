@@ -1,4 +1,4 @@
-"""The contracts inside the decision: embedder, classifier, estimator, filter, scorer, picker, router."""
+"""The contracts inside the decision: embedder, classifier, estimator, filter, router."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from experts.spec import PoolView
+from routers.estimators.call import CallFigures
+from routers.estimators.roster import Mask
 from routers.types import (
     Assessment,
-    Candidate,
     Classification,
     Decision,
     FloatArray,
@@ -55,28 +56,13 @@ class QualityEstimator(Protocol):
 
 
 class Filter(Protocol):
-    """A hard rule: an expert that breaks it may not answer."""
+    """A hard rule: an expert that breaks it may not answer. Works on a whole pool at once."""
 
-    def reject(self, request: RouteRequest, candidate: Candidate) -> Rejection | None:
-        """Why the candidate may not answer, None when it may."""
+    def passes(self, figures: CallFigures) -> Mask:
+        """Who does not break it, shape (n,)."""
 
-
-class Scorer(Protocol):
-    """A soft constraint, normalised over the admissible candidates."""
-
-    @property
-    def name(self) -> str:
-        """Name of the term in `Candidate.terms`."""
-
-    def score(self, request: RouteRequest, candidates: Sequence[Candidate]) -> Sequence[float]:
-        """One value in [0, 1] per candidate."""
-
-
-class Picker(Protocol):
-    """Orders scored candidates, best first; deterministic."""
-
-    def rank(self, request: RouteRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        """All given candidates, best first."""
+    def rejection(self, figures: CallFigures, index: int) -> Rejection:
+        """In words, why the expert at a position of the pool breaks it."""
 
 
 class Router(Protocol):

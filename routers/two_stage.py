@@ -10,26 +10,21 @@ subset, MoE² (arXiv 2501.09410).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from experts.spec import PoolView
-from routers.estimators.candidate import build_candidate
+from routers.estimators.call import CallFigures
+from routers.estimators.live import Live
+from routers.estimators.roster import Roster
 from routers.estimators.tokens import CompletionTokens
-from routers.protocols import Classifier, Embedder, Picker, QualityEstimator
+from routers.protocols import Classifier, Embedder, QualityEstimator
+from routers.selection.explanation import ArrayExplanation
 from routers.selection.filters import filters_for
-from routers.selection.pickers import HighestUtility
-from routers.selection.scorers import score_candidates
-from routers.types import (
-    AnswerLengths,
-    Assessment,
-    Candidate,
-    Decision,
-    Reason,
-    Rejection,
-    RouteRequest,
-    Rule,
-    Weights,
-)
+from routers.selection.pickers import by_utility
+from routers.selection.scorers import prices_decide, utility_terms
+from routers.types import AnswerLengths, Assessment, Decision, Explanation, Reason, RouteRequest, Told
 
 _NO_LENGTHS = AnswerLengths()
 
@@ -45,7 +40,6 @@ class TwoStageRouter:
         quality: Vector and posterior to predicted quality per expert.
         tokens: Answer lengths, or None.
         uncertain_to_generalist: Whether uncertain prompts go to generalists first.
-        picker: Ranks what is left.
     """
 
     def __init__(
@@ -58,7 +52,6 @@ class TwoStageRouter:
         quality: QualityEstimator,
         tokens: CompletionTokens | None = None,
         uncertain_to_generalist: bool = True,
-        picker: Picker | None = None,
     ) -> None:
         self._id = id
         self._artifact_hash = artifact_hash
@@ -67,7 +60,7 @@ class TwoStageRouter:
         self._quality = quality
         self._tokens = tokens
         self._uncertain_to_generalist = uncertain_to_generalist
-        self._picker = HighestUtility() if picker is None else picker
+        self._last_read: _Read | None = None
 
     @property
     def id(self) -> str:
@@ -107,96 +100,83 @@ class TwoStageRouter:
         the others stay its fallbacks. That rule stands back when no generalist is admissible, and when the caller's
         prices together outweigh quality: then answer quality is not what decides.
         """
-        chain = filters_for(request)
-        candidates: list[Candidate] = []
-        admissible: list[Candidate] = []
-        rejections: dict[str, Rejection] = {}
-        for spec, state in view.entries:
-            candidate = build_candidate(spec, state, request, assessment)
-            candidates.append(candidate)
-            for rule in chain:
-                rejection = rule.reject(request, candidate)
-                if rejection is not None:
-                    rejections[spec.name] = rejection
-                    break
-            else:
-                admissible.append(candidate)
-        if not admissible:
-            return self._decision(request, assessment, candidates, None, (), Reason.INFEASIBLE, rejections)
-        ranked = list(self._picker.rank(request, score_candidates(request, admissible)))
-        reason = Reason.ONLY_CANDIDATE if len(ranked) == 1 else Reason.BEST_UTILITY
+        if not view.entries:
+            return self._decision(request, assessment, (), Reason.INFEASIBLE, Told())
+        roster, live = self._read(view, assessment)
+        figures = CallFigures(roster, live, assessment, request.prompt_tokens, request.max_completion_tokens)
+        chain = filters_for(request, figures)
+        admissible = roster.positions
+        if chain:
+            passing = np.logical_and.reduce([rule.passes(figures) for rule in chain])
+            admissible = admissible[passing]
+        terms = utility_terms(request.budget, figures, admissible)
+        utility = np.sum(list(terms.values()), axis=0) if len(terms) > 1 else terms["quality"]
+        order = by_utility(figures, admissible, utility)
+        reason = (Reason.INFEASIBLE, Reason.ONLY_CANDIDATE)[len(order)] if len(order) < 2 else Reason.BEST_UTILITY
+        passed_over: frozenset[int] = frozenset()
         if self._uncertain_to_generalist and assessment.classification.uncertain:
-            generalists = [candidate for candidate in ranked if candidate.spec.generalist]
-            if generalists and not _prices_decide(request.budget.weights):
-                specialists = [candidate for candidate in ranked if not candidate.spec.generalist]
-                ranked = generalists + specialists
+            general = roster.generalist[admissible[order]]
+            if general.any() and not prices_decide(request.budget.weights):
+                passed_over = frozenset(admissible[order[~general]].tolist())
+                order = np.concatenate([order[general], order[~general]])
                 reason = Reason.UNCERTAIN
-                for candidate in specialists:
-                    rejections[candidate.spec.name] = _not_generalist(candidate, assessment)
-        best = ranked[0]
-        for candidate in ranked[1:]:
-            if candidate.spec.name not in rejections:
-                rejections[candidate.spec.name] = _outscored(candidate, best)
-        scored = {candidate.spec.name: candidate for candidate in ranked}
+        ranked = admissible[order]
+        explanation = ArrayExplanation(
+            figures,
+            assessment.classification,
+            chain,
+            ranked,
+            utility[order],
+            {name: term[order] for name, term in terms.items()},
+            passed_over,
+        )
+        names = roster.names
         return self._decision(
-            request,
-            assessment,
-            [scored.get(candidate.spec.name, candidate) for candidate in candidates],
-            best.spec.name,
-            tuple(candidate.spec.name for candidate in ranked[1:]),
-            reason,
-            rejections,
+            request, assessment, tuple([names[index] for index in ranked.tolist()]), reason, explanation
         )
 
     def decide(self, request: RouteRequest, view: PoolView) -> Decision:
         """`select(assess(request), request, view)`. Pure and deterministic."""
         return self.select(self.assess(request), request, view)
 
+    def _read(self, view: PoolView, assessment: Assessment) -> tuple[Roster, Live]:
+        """The pool as arrays. What was read last is kept: a pool is the same for many requests, a view for some."""
+        kept = self._last_read
+        if kept is not None and kept.view is view and kept.roster.knows(assessment):
+            return kept.roster, kept.live
+        specs, states = zip(*view.entries, strict=True)
+        if kept is not None and kept.roster.specs == specs and kept.roster.knows(assessment):
+            roster = kept.roster
+        else:
+            roster = Roster(specs, assessment)
+        live = Live(roster, states)
+        self._last_read = _Read(view, roster, live)
+        return roster, live
+
     def _decision(
         self,
         request: RouteRequest,
         assessment: Assessment,
-        candidates: list[Candidate],
-        expert: str | None,
-        fallbacks: tuple[str, ...],
+        ranked: tuple[str, ...],
         reason: Reason,
-        rejections: Mapping[str, Rejection],
+        explanation: Explanation,
     ) -> Decision:
         return Decision(
-            id=request.id,
-            expert=expert,
-            fallbacks=fallbacks,
-            reason=reason,
-            classification=assessment.classification,
-            candidates=tuple(candidates),
-            rejections=tuple(
-                rejections[candidate.spec.name] for candidate in candidates if candidate.spec.name in rejections
-            ),
-            router=self._id,
-            artifact_hash=assessment.artifact_hash,
+            request.id,
+            ranked[0] if ranked else None,
+            ranked[1:],
+            reason,
+            assessment.classification,
+            self._id,
+            assessment.artifact_hash,
+            explanation,
         )
 
 
-def _prices_decide(weights: Weights) -> bool:
-    prices = weights.latency + weights.energy + weights.cost + weights.size + weights.recency
-    return prices > weights.quality
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A view and what was read from it."""
 
-
-def _not_generalist(candidate: Candidate, assessment: Assessment) -> Rejection:
-    seen = assessment.classification
-    if seen.out_of_scope:
-        why = "the prompt resembles no known category"
-    elif seen.category in seen.posterior:
-        why = f"no expert has been measured on prompts of the category {seen.category!r}"
-    else:
-        why = f"the prompt's category is uncertain (entropy {seen.entropy:.2f} nats)"
-    return Rejection(candidate.spec.name, Rule.NOT_GENERALIST, f"{why}, and it is no generalist")
-
-
-def _outscored(candidate: Candidate, best: Candidate) -> Rejection:
-    return Rejection(
-        candidate.spec.name,
-        Rule.OUTSCORED,
-        f"utility {candidate.utility:.3f} against {best.utility:.3f} of {best.spec.name} "
-        f"(predicted quality {candidate.estimates.quality.mean:.3f} against {best.estimates.quality.mean:.3f})",
-    )
+    view: PoolView
+    roster: Roster
+    live: Live

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ class Flag(StrEnum):
     SMALLEST = "smallest model"
     NEWEST = "most recent"
     SECURE = "secure"
+    TERSE = "terse"
+    PLAIN = "plain language"
     FASTEST = "fastest"
     CHEAPEST = "cheapest"
     GREENEST = "greenest"
@@ -34,7 +37,8 @@ class Weights:
     """Prices λ_j of Tryage's objective: how much predicted quality one unit of a normalised constraint is worth.
 
     Every constraint is normalised to [0, 1] over the admissible candidates, so that a weight keeps its meaning when the
-    pool changes. `quality` scales predicted quality itself (1 = as predicted).
+    pool changes. `quality` scales predicted quality itself (1 = as predicted). `verbosity` is paid for a long answer,
+    `readability` for one that is hard to read, as the operator states it of each expert.
     """
 
     quality: float = 1.0
@@ -43,6 +47,8 @@ class Weights:
     cost: float = 0.0
     size: float = 0.0
     recency: float = 0.0
+    verbosity: float = 0.0
+    readability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +328,31 @@ class Reason(StrEnum):
     INFEASIBLE = "infeasible"
 
 
+class Explanation(Protocol):
+    """What can be told of a decision; a router may work it out when somebody asks."""
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every expert of the view, chosen or not, in the view's order."""
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why each of the others lost; one per expert that was not chosen, in the view's order."""
+
+    @property
+    def barred(self) -> Mapping[str, Rule]:
+        """Experts that a filter dropped, and by which rule: cheap to ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An explanation that is there in full; as it stands, that of a decision with nothing to explain."""
+
+    candidates: tuple[Candidate, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    barred: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Who answers, who else could, and why.
@@ -332,10 +363,9 @@ class Decision:
         fallbacks: Other admissible experts, best first: tried after an error, before the first byte.
         reason: Why this one.
         classification: Stage 1; None when the caller named an expert.
-        candidates: Every expert of the view, chosen or not, in the view's order.
-        rejections: Why each of the others lost; one per expert that was not chosen.
         router: Id of the router.
         artifact_hash: Of the fitted parameters.
+        explanation: What can be told of it; `candidates` and `rejections` ask it.
     """
 
     id: str
@@ -343,10 +373,19 @@ class Decision:
     fallbacks: tuple[str, ...]
     reason: Reason
     classification: Classification | None
-    candidates: tuple[Candidate, ...]
-    rejections: tuple[Rejection, ...]
     router: str
     artifact_hash: str
+    explanation: Explanation = field(default=Told(), repr=False, compare=False)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every expert of the view, chosen or not, in the view's order."""
+        return self.explanation.candidates
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why each of the others lost; one per expert that was not chosen."""
+        return self.explanation.rejections
 
     @property
     def transient(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from routers.types import Budget, Flag
+from routers.types import Budget, Flag, Weights
 
 FLAG_PATTERN = re.compile(r"\[\s*flag\s*:\s*([^\]]+)\]", re.IGNORECASE)
 
@@ -42,9 +42,28 @@ ALIASES: Mapping[str, Flag] = MappingProxyType(
         "cheapest model": Flag.CHEAPEST,
         "green": Flag.GREENEST,
         "least energy": Flag.GREENEST,
+        "short": Flag.TERSE,
+        "concise": Flag.TERSE,
+        "brief": Flag.TERSE,
+        "plain": Flag.PLAIN,
+        "plain english": Flag.PLAIN,
+        "readable": Flag.PLAIN,
         "best": Flag.BEST,
         "best model": Flag.BEST,
         "highest quality": Flag.BEST,
+    }
+)
+
+#: Flag -> the constraint it prices.
+_PRICED: Mapping[Flag, str] = MappingProxyType(
+    {
+        Flag.SMALLEST: "size",
+        Flag.NEWEST: "recency",
+        Flag.FASTEST: "latency",
+        Flag.CHEAPEST: "cost",
+        Flag.GREENEST: "energy",
+        Flag.TERSE: "verbosity",
+        Flag.PLAIN: "readability",
     }
 )
 
@@ -96,15 +115,8 @@ def apply_flags(budget: Budget, flags: Iterable[Flag]) -> Budget:
     given = set(flags)
     weights = budget.weights
     if Flag.BEST in given:
-        weights = replace(weights, latency=0.0, energy=0.0, cost=0.0, size=0.0, recency=0.0)
-    if Flag.SMALLEST in given:
-        weights = replace(weights, size=max(weights.size, FLAG_WEIGHT))
-    if Flag.NEWEST in given:
-        weights = replace(weights, recency=max(weights.recency, FLAG_WEIGHT))
-    if Flag.FASTEST in given:
-        weights = replace(weights, latency=max(weights.latency, FLAG_WEIGHT))
-    if Flag.CHEAPEST in given:
-        weights = replace(weights, cost=max(weights.cost, FLAG_WEIGHT))
-    if Flag.GREENEST in given:
-        weights = replace(weights, energy=max(weights.energy, FLAG_WEIGHT))
+        weights = Weights(quality=weights.quality)
+    raised = {name: max(getattr(weights, name), FLAG_WEIGHT) for flag, name in _PRICED.items() if flag in given}
+    if raised:
+        weights = replace(weights, **raised)
     return replace(budget, weights=weights, local_only=budget.local_only or Flag.SECURE in given)

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import numpy as np
+import numpy.typing as npt
 
-from routers.types import Candidate, RouteRequest
-
-
-class HighestUtility:
-    """Highest utility first; ties go to the higher predicted quality, then the lower cost, then the name."""
-
-    def rank(self, request: RouteRequest, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        """All given candidates, best first."""
-        return sorted(candidates, key=_order)
+from routers.estimators.call import CallFigures
+from routers.estimators.roster import Column
 
 
-def _order(candidate: Candidate) -> tuple[float, float, float, str]:
-    estimates = candidate.estimates
-    utility = -math.inf if candidate.utility is None else candidate.utility
-    cost = math.inf if estimates.cost_usd is None else estimates.cost_usd
-    return -utility, -estimates.quality.mean, cost, candidate.spec.name
+def by_utility(figures: CallFigures, admissible: npt.NDArray[np.intp], utility: Column) -> npt.NDArray[np.intp]:
+    """Order the admissible experts: highest utility first.
+
+    Ties go to the higher predicted quality, then the lower cost (unknown counts as the highest), then the name.
+
+    Args:
+        figures: Of the request, over the pool.
+        admissible: Positions in the pool, k of them, at least one.
+        utility: Shape (k,).
+
+    Returns:
+        Indices into `admissible`, best first, shape (k,).
+    """
+    order = (-utility).argsort(kind="stable")
+    ranked = utility[order]
+    if (ranked[1:] != ranked[:-1]).all():
+        return order
+    # The later keys are worth their while only where utilities tie.
+    cost = figures.cost_usd.expected[admissible]
+    keys = (
+        figures.roster.name_rank[admissible],
+        np.where(np.isnan(cost), np.inf, cost),
+        -figures.quality[admissible],
+        -utility,
+    )
+    return np.lexsort(keys)

@@ -1,117 +1,119 @@
-"""Soft constraints C_j of Tryage's objective (papers.md §1.1, T3), each in [0, 1] over the admissible candidates.
+"""The utility: predicted quality minus priced constraints C_j (Tryage's objective, papers.md §1.1, T3).
 
-    U_n(x) = λ_quality q̂_n(x) - Σ_j λ_j C_j(n)
+    U_n(x) = λ_quality q̂_n(x) - Σ_j λ_j C_j(n) - (μ_usd cost + μ_j energy + μ_ms ttft)
 
-An amount (milliseconds, joules, dollars, parameters) is divided by the largest among the admissible candidates: 1 is
-the dearest of them, half its amount is 0.5. Dividing, rather than stretching the smallest to 0, keeps a 1 % difference
-a 1 % difference. Age has no natural zero, so dates are stretched from the newest (0) to the oldest (1). What is not
-known counts as the largest: nobody gains by not being measured. Estimates are the expected ones; worst cases are for
-caps.
+The caller's constraints C_j lie in [0, 1] over the admissible candidates. An amount (milliseconds, joules, dollars,
+parameters, answer tokens) is divided by the largest among them: 1 is the dearest, half its amount is 0.5. Dividing,
+rather than stretching the smallest to 0, keeps a 1 % difference a 1 % difference. Age has no natural zero, so dates are
+stretched from the newest (0) to the oldest (1). Readability is stated in [0, 1] and counts as 1 minus itself. What is
+not known counts as the largest: nobody gains by not being measured.
+
+The operator's prices μ (`Prices`) are in natural units, because they hold averages over many requests.
+
+Estimates are the expected ones; worst cases are for caps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable, Mapping
 
-from routers.protocols import Scorer
-from routers.types import Candidate, RouteRequest, Weights
+import numpy as np
+import numpy.typing as npt
+
+from routers.estimators.call import CallFigures
+from routers.estimators.roster import Column
+from routers.types import Budget, Prices, Weights
+
+#: Positions of the admissible experts in the pool.
+Positions = npt.NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True)
-class AmountScorer:
-    """Score an amount as a share of the largest known one.
+def share_of_largest(amounts: Column) -> Column:
+    """Share of the largest known amount, in [0, 1]; 1 where unknown, 0 for the known when nothing costs anything."""
+    known = amounts[~np.isnan(amounts)]
+    largest = float(known.max()) if len(known) else 0.0
+    shares = amounts / largest if largest > 0.0 else amounts * 0.0
+    shares[np.isnan(amounts)] = 1.0
+    return shares
 
-    Attributes:
-        name: Name of the term.
-        amount: Candidate -> amount, at least 0, None when unknown.
+
+def age(days: Column) -> Column:
+    """Age between the newest (0) and the oldest (1) known release; 1 where unknown."""
+    known = days[~np.isnan(days)]
+    span = float(known.max() - known.min()) if len(known) else 0.0
+    ages = (known.max() - days) / span if span > 0.0 else days * 0.0
+    ages[np.isnan(days)] = 1.0
+    return np.asarray(ages)
+
+
+def at_worst(amounts: Column) -> Column:
+    """The amounts, with the largest known one where unknown; all 0 when none is known."""
+    known = amounts[~np.isnan(amounts)]
+    return np.where(np.isnan(amounts), known.max() if len(known) else 0.0, amounts)
+
+
+def _hardness(readability: Column) -> Column:
+    return np.where(np.isnan(readability), 1.0, 1.0 - readability)
+
+
+#: Term -> its weight, the column it is made of, and how that becomes a constraint in [0, 1].
+_CONSTRAINTS: Mapping[
+    str,
+    tuple[Callable[[Weights], float], Callable[[CallFigures], Column], Callable[[Column], Column]],
+] = {
+    "latency": (lambda w: w.latency, lambda f: f.latency_ms.expected, share_of_largest),
+    "energy": (lambda w: w.energy, lambda f: f.energy_j.expected, share_of_largest),
+    "cost": (lambda w: w.cost, lambda f: f.cost_usd.expected, share_of_largest),
+    "size": (lambda w: w.size, lambda f: f.roster.params_b, share_of_largest),
+    "recency": (lambda w: w.recency, lambda f: f.roster.released_day, age),
+    "verbosity": (lambda w: w.verbosity, lambda f: f.completion_tokens.expected, share_of_largest),
+    "readability": (lambda w: w.readability, lambda f: f.roster.readability, _hardness),
+}
+
+#: Term -> its price, and the column of natural units it is paid for.
+_PRICES: Mapping[str, tuple[Callable[[Prices], float], Callable[[CallFigures], Column]]] = {
+    "budget_cost": (lambda p: p.per_usd, lambda f: f.cost_usd.expected),
+    "budget_energy": (lambda p: p.per_j, lambda f: f.energy_j.expected),
+    "budget_ttft": (lambda p: p.per_ttft_ms, lambda f: f.ttft_ms.expected),
+}
+
+_NO_WEIGHTS = Weights()
+_NO_PRICES = Prices()
+
+
+def utility_terms(budget: Budget, figures: CallFigures, admissible: Positions) -> dict[str, Column]:
+    """The terms of the utility of the admissible experts: quality positive, what is priced negative.
+
+    Args:
+        budget: Weights and prices; a term without a price is left out.
+        figures: Of the request, over the pool.
+        admissible: Positions in the pool, k of them.
+
+    Returns:
+        Name of the term -> shape (k,).
     """
-
-    name: str
-    amount: Callable[[Candidate], float | None]
-
-    def score(self, request: RouteRequest, candidates: Sequence[Candidate]) -> Sequence[float]:
-        """Share of the largest amount, in [0, 1]; 1 where unknown, 0 for all when nothing costs anything."""
-        amounts = [self.amount(candidate) for candidate in candidates]
-        largest = max((value for value in amounts if value is not None), default=0.0)
-        if largest <= 0.0:
-            return [1.0 if value is None else 0.0 for value in amounts]
-        return [1.0 if value is None else value / largest for value in amounts]
-
-
-@dataclass(frozen=True, slots=True)
-class RecencyScorer:
-    """Score age between the newest (0) and the oldest (1) known release."""
-
-    name: str = "recency"
-
-    def score(self, request: RouteRequest, candidates: Sequence[Candidate]) -> Sequence[float]:
-        """Age in [0, 1]; 1 where the date is unknown or cannot be read."""
-        days = [_days(candidate.spec.released) for candidate in candidates]
-        known = [day for day in days if day is not None]
-        if not known:
-            return [1.0] * len(days)
-        newest, oldest = max(known), min(known)
-        span = newest - oldest
-        return [1.0 if day is None else (newest - day) / span if span else 0.0 for day in days]
+    weights, prices = budget.weights, budget.prices
+    terms = {"quality": weights.quality * figures.quality[admissible]}
+    if weights != _NO_WEIGHTS:
+        for name, (weight_of, column, constraint) in _CONSTRAINTS.items():
+            if weight := weight_of(weights):
+                terms[name] = -weight * constraint(column(figures)[admissible])
+    if prices != _NO_PRICES:
+        for name, (price_of, column) in _PRICES.items():
+            if price := price_of(prices):
+                terms[name] = -price * at_worst(column(figures)[admissible])
+    return terms
 
 
-def _days(released: str | None) -> int | None:
-    if released is None:
-        return None
-    try:
-        return date.fromisoformat(released).toordinal()
-    except ValueError:
-        return None
-
-
-def _latency_ms(candidate: Candidate) -> float | None:
-    return candidate.estimates.latency_ms
-
-
-def _energy_j(candidate: Candidate) -> float | None:
-    return candidate.estimates.energy_j
-
-
-def _cost_usd(candidate: Candidate) -> float | None:
-    return candidate.estimates.cost_usd
-
-
-def _params_b(candidate: Candidate) -> float | None:
-    return candidate.spec.params_total_b
-
-
-LATENCY = AmountScorer("latency", _latency_ms)
-ENERGY = AmountScorer("energy", _energy_j)
-COST = AmountScorer("cost", _cost_usd)
-SIZE = AmountScorer("size", _params_b)
-RECENCY = RecencyScorer()
-
-
-def scorers_for(weights: Weights) -> tuple[tuple[float, Scorer], ...]:
-    """The priced constraints with their prices λ; unpriced ones are left out."""
-    priced: tuple[tuple[float, Scorer], ...] = (
-        (weights.latency, LATENCY),
-        (weights.energy, ENERGY),
-        (weights.cost, COST),
-        (weights.size, SIZE),
-        (weights.recency, RECENCY),
+def prices_decide(weights: Weights) -> bool:
+    """Whether the caller's prices together outweigh quality: then answer quality is not what decides."""
+    prices = (
+        weights.latency
+        + weights.energy
+        + weights.cost
+        + weights.size
+        + weights.recency
+        + weights.verbosity
+        + weights.readability
     )
-    return tuple(pair for pair in priced if pair[0])
-
-
-def score_candidates(request: RouteRequest, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The admissible candidates with `utility` and `terms` filled in, in the given order."""
-    weights = request.budget.weights
-    priced = [(scorer.name, weight, scorer.score(request, candidates)) for weight, scorer in scorers_for(weights)]
-    scored = []
-    for index, candidate in enumerate(candidates):
-        utility = weights.quality * candidate.estimates.quality.mean
-        terms = {"quality": utility}
-        for name, weight, scores in priced:
-            term = -weight * scores[index]
-            terms[name] = term
-            utility += term
-        scored.append(Candidate(candidate.spec, candidate.state, candidate.estimates, utility, terms))
-    return scored
+    return prices > weights.quality

@@ -9,11 +9,15 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price, Source
+from routers.estimators.call import CallFigures
+from routers.estimators.live import Live
+from routers.estimators.roster import Roster
 from routers.types import (
     AnswerLengths,
     Assessment,
     Budget,
     Classification,
+    Prices,
     Qualities,
     Quality,
     RouteRequest,
@@ -51,6 +55,16 @@ def request(budget: Budget | None = None, **changes: object) -> RouteRequest:
     return replace(RouteRequest("r1", "text", 100), budget=budget or Budget(), **changes)  # type: ignore[arg-type]
 
 
+def figures_of(
+    *entries: tuple[ExpertSpec, ExpertState], asked: RouteRequest | None = None, given: Assessment | None = None
+) -> CallFigures:
+    """The figures of a request over a pool; of a plain request on which no artefact says anything by default."""
+    asked, given = asked or request(), given or assessment({})
+    roster = Roster(tuple(spec for spec, _ in entries), given)
+    live = Live(roster, tuple(state for _, state in entries))
+    return CallFigures(roster, live, given, asked.prompt_tokens, asked.max_completion_tokens)
+
+
 _unit = st.floats(0.0, 1.0)
 _amount = st.floats(0.0, 100.0)
 _sometimes = lambda strategy: st.none() | strategy  # noqa: E731
@@ -63,9 +77,20 @@ expert_states = st.builds(
     ttft_ms=_sometimes(st.floats(1.0, 5000.0)),
     tpot_ms=_sometimes(st.floats(0.1, 200.0)),
 )
+_weight = st.just(0.0) | _amount
 weights = st.builds(
-    Weights, quality=_unit, latency=_amount, energy=_amount, cost=_amount, size=_amount, recency=_amount
+    Weights,
+    quality=_unit,
+    latency=_weight,
+    energy=_weight,
+    cost=_weight,
+    size=_weight,
+    recency=_weight,
+    verbosity=_weight,
+    readability=_weight,
 )
+_price = st.just(0.0) | st.floats(0.0, 10.0)
+prices = st.builds(Prices, per_usd=_price, per_j=_price, per_ttft_ms=_price)
 budgets = st.builds(
     Budget,
     max_ttft_ms=_sometimes(st.floats(1.0, 1e4)),
@@ -74,6 +99,7 @@ budgets = st.builds(
     max_cost_usd=_sometimes(st.floats(1e-6, 0.1)),
     min_quality=_sometimes(_unit),
     weights=weights,
+    prices=prices,
     local_only=st.booleans(),
 )
 
@@ -98,6 +124,9 @@ def views(draw: st.DrawFn, most: int = 6) -> tuple[PoolView, dict[str, float]]:
                     generalist=draw(st.booleans()),
                     local=draw(st.booleans()),
                     released=draw(st.sampled_from([None, "2023-05-01", "2024-11-20", "2025-02-02"])),
+                    readability=draw(_sometimes(_unit)),
+                    quality_prior=draw(st.sampled_from([{}, {"*": 0.6}, {"code": 0.8}, {"math": 0.7, "*": 0.2}])),
+                    default_max_tokens=draw(st.sampled_from([None, 64])),
                     context_window_tokens=draw(st.sampled_from([None, 50, 1024, 8192])),
                 ),
                 draw(expert_states),

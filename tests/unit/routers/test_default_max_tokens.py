@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from experts.spec import EnergyModel, ExpertSpec, ExpertState
-from routers.estimators.candidate import build_candidate
-from routers.types import Assessment, Classification, Qualities, RouteRequest
-
-ASSESSMENT = Assessment(Classification({"a": 1.0}, "a", 0.0), Qualities.of({}))
+from routers.types import RouteRequest
+from tests.unit.routers.pools import figures_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +26,6 @@ def test_the_worst_case_ends_where_the_answer_ends(
         "e", "fake", "e", energy=EnergyModel(0, 0, 1), default_max_tokens=default, context_window_tokens=window
     )
     request = RouteRequest("id", "text", 10, max_completion_tokens=stated)
-    estimates = build_candidate(spec, ExpertState(), request, ASSESSMENT).estimates
+    estimates = figures_of((spec, ExpertState()), asked=request).estimates(0)
     assert estimates.completion_tokens_worst == worst
     assert estimates.energy_j_worst == worst

@@ -2,64 +2,68 @@
 
 import pytest
 
-from experts.spec import EnergyModel, ExpertState, LatencyModel, Price, Source
-from routers.estimators.candidate import build_candidate
-from routers.estimators.latency import estimate_latency
+from experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, Price, Source
 from routers.estimators.prior import quality_from_size, quality_prior
 from routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
 from routers.types import Classification
-from tests.unit.routers.pools import assessment, is_nan, request, spec
+from tests.unit.routers.pools import assessment, figures_of, is_nan, request, spec
 
 IDLE = ExpertState()
 
 
+def estimates_of(expert: ExpertSpec, state: ExpertState = IDLE, *, prompt: int = 100, **lengths: tuple[float, float]):
+    """Estimates of one call whose answer has the given lengths."""
+    return figures_of((expert, state), asked=request(prompt_tokens=prompt), given=assessment({}, **lengths)).estimates(
+        0
+    )
+
+
 def test_an_unloaded_expert_follows_its_linear_model():
     expert = spec("a", latency=LatencyModel(100.0, 0.5, 10.0, p95_factor=2.0, source=Source.MEASURED))
-    ttft, ttft_worst, latency, latency_worst, source = estimate_latency(expert, IDLE, 200, 50, 80)
-    assert (ttft, ttft_worst) == (200.0, 400.0)
-    assert (latency, latency_worst) == (200.0 + 500.0, 400.0 + 80 * 20.0)
-    assert source is Source.MEASURED
+    found = estimates_of(expert, prompt=200, a=(50.0, 80.0))
+    assert (found.ttft_ms, found.ttft_ms_worst) == (200.0, 400.0)
+    assert (found.latency_ms, found.latency_ms_worst) == (200.0 + 500.0, 400.0 + 80 * 20.0)
+    assert found.latency_source is Source.MEASURED
 
 
 def test_load_slows_a_model_but_not_what_was_observed():
     expert = spec("a", max_concurrency=10, latency=LatencyModel(100.0, 0.0, 10.0))
-    busy = ExpertState(in_flight=5)
-    assert estimate_latency(expert, busy, 0, 10, 10)[:3] == (150.0, 225.0, 300.0)
-    seen = ExpertState(in_flight=5, ttft_ms=80.0, tpot_ms=4.0)
-    ttft, ttft_worst, latency, latency_worst, source = estimate_latency(expert, seen, 0, 10, 10)
-    assert (ttft, latency) == (80.0, 120.0)
-    assert (ttft_worst, latency_worst) == (180.0, 180.0 + 10 * 9.0)
-    assert source is Source.MEASURED
+    busy = estimates_of(expert, ExpertState(in_flight=5), a=(10.0, 10.0))
+    assert (busy.ttft_ms, busy.ttft_ms_worst, busy.latency_ms) == (150.0, 225.0, 300.0)
+    seen = estimates_of(expert, ExpertState(in_flight=5, ttft_ms=80.0, tpot_ms=4.0), a=(10.0, 10.0))
+    assert (seen.ttft_ms, seen.latency_ms) == (80.0, 120.0)
+    assert (seen.ttft_ms_worst, seen.latency_ms_worst) == (180.0, 180.0 + 10 * 9.0)
+    assert seen.latency_source is Source.MEASURED
 
 
 def test_a_long_prompt_pays_its_prefill_whatever_was_observed():
     expert = spec("a", latency=LatencyModel(10.0, 1.0, 1.0))
-    assert estimate_latency(expert, ExpertState(ttft_ms=50.0), 4000, 1, 1)[0] == 4000.0
+    assert estimates_of(expert, ExpertState(ttft_ms=50.0), prompt=4000).ttft_ms == 4000.0
 
 
 def test_unknown_is_none_and_never_zero():
     bare = spec("a", latency=None, energy=None, price=None)
-    estimates = build_candidate(bare, IDLE, request(), assessment({})).estimates
+    estimates = estimates_of(bare)
     assert estimates.latency_ms is None
     assert estimates.ttft_ms is None
     assert estimates.energy_j is None
     assert estimates.cost_usd is None
     assert estimates.latency_source is None
-    assert estimates.completion_tokens, estimates.completion_tokens_worst == UNKNOWN_COMPLETION_TOKENS
+    assert (estimates.completion_tokens, estimates.completion_tokens_worst) == UNKNOWN_COMPLETION_TOKENS
 
 
 def test_only_the_first_token_may_be_known():
     bare = spec("a", latency=None)
-    ttft, _, latency, _, source = estimate_latency(bare, ExpertState(ttft_ms=70.0), 10, 5, 5)
-    assert (ttft, latency, source) == (70.0, None, Source.MEASURED)
+    found = estimates_of(bare, ExpertState(ttft_ms=70.0))
+    assert (found.ttft_ms, found.latency_ms, found.latency_source) == (70.0, None, Source.MEASURED)
 
 
 def test_the_callers_limit_and_the_window_bound_the_answer():
     expert = spec("a", context_window_tokens=300, price=Price(1e6, 1e6), energy=EnergyModel(0.0, 0.0, 1.0))
     known = assessment({"a": 0.5}, a=(150.0, 900.0))
-    by_window = build_candidate(expert, IDLE, request(), known).estimates
+    by_window = figures_of((expert, IDLE), given=known).estimates(0)
     assert (by_window.completion_tokens, by_window.completion_tokens_worst) == (150.0, 200)
-    by_caller = build_candidate(expert, IDLE, request(max_completion_tokens=20), known).estimates
+    by_caller = figures_of((expert, IDLE), asked=request(max_completion_tokens=20), given=known).estimates(0)
     assert (by_caller.energy_j, by_caller.energy_j_worst) == (20, 20)
     assert by_caller.cost_usd == pytest.approx(120.0)
 

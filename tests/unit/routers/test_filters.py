@@ -3,18 +3,16 @@
 import pytest
 
 from experts.spec import Capability, ExpertState, PoolView
-from routers.estimators.candidate import build_candidate
 from routers.selection.filters import filters_for
 from routers.types import Budget, Rejection, Rule
-from tests.unit.routers.pools import assessment, request, spec
+from tests.unit.routers.pools import assessment, figures_of, request, spec
 
 
 def first_rejection(given_request, expert, state=ExpertState()) -> Rejection | None:  # noqa: B008 (frozen)
-    candidate = build_candidate(expert, state, given_request, assessment({"a": 0.5}))
-    for rule in filters_for(given_request):
-        rejection = rule.reject(given_request, candidate)
-        if rejection is not None:
-            return rejection
+    figures = figures_of((expert, state), asked=given_request, given=assessment({"a": 0.5}))
+    for rule in filters_for(given_request, figures):
+        if not rule.passes(figures)[0]:
+            return rule.rejection(figures, 0)
     return None
 
 
@@ -60,7 +58,7 @@ def test_a_lasting_reason_goes_before_a_passing_one():
 
 def test_an_expert_at_its_caps_passes():
     expert = spec("a")
-    estimates = build_candidate(expert, ExpertState(), request(), assessment({"a": 0.5})).estimates
+    estimates = figures_of((expert, ExpertState()), given=assessment({"a": 0.5})).estimates(0)
     exact = Budget(
         max_ttft_ms=estimates.ttft_ms_worst,
         max_latency_ms=estimates.latency_ms_worst,

@@ -20,6 +20,7 @@ def test_the_papers_example():
         ("hi [ FLAG :  most   recent ]", (Flag.NEWEST,)),
         ("[Flag: cheapest, fastest] hi", (Flag.CHEAPEST, Flag.FASTEST)),
         ("[Flag: best] hi [Flag: best]", (Flag.BEST,)),
+        ("[Flag: terse, plain language] hi", (Flag.TERSE, Flag.PLAIN)),
     ],
 )
 def test_ways_to_write_a_flag(text, flags):
@@ -29,9 +30,9 @@ def test_ways_to_write_a_flag(text, flags):
 
 
 def test_an_unknown_flag_is_reported():
-    parsed = parse_flags("[Flag: Terse, smallest] Say hello [flag: plain language]")
+    parsed = parse_flags("[Flag: Polite, smallest] Say hello [flag: in rhymes]")
     assert parsed.flags == (Flag.SMALLEST,)
-    assert parsed.unknown == ("Terse", "plain language")
+    assert parsed.unknown == ("Polite", "in rhymes")
     assert parsed.text == "Say hello"
 
 
@@ -71,7 +72,14 @@ def test_best_quality_drops_prices_and_keeps_caps():
 
 @pytest.mark.parametrize(
     ("flag", "field"),
-    [(Flag.NEWEST, "recency"), (Flag.FASTEST, "latency"), (Flag.CHEAPEST, "cost"), (Flag.GREENEST, "energy")],
+    [
+        (Flag.NEWEST, "recency"),
+        (Flag.FASTEST, "latency"),
+        (Flag.CHEAPEST, "cost"),
+        (Flag.GREENEST, "energy"),
+        (Flag.TERSE, "verbosity"),
+        (Flag.PLAIN, "readability"),
+    ],
 )
 def test_each_flag_prices_its_constraint(flag, field):
     assert getattr(apply_flags(Budget(), [flag]).weights, field) == FLAG_WEIGHT

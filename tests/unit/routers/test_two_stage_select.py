@@ -15,6 +15,7 @@ from routers.estimators.quality import BlendedQuality, BlendWeights
 from routers.two_stage import TwoStageRouter
 from routers.types import Assessment, Budget, Candidate, Decision, Reason, Rule, Weights
 from tests.unit.routers.pools import assessment, budgets, request, spec, views, weights
+from tests.unit.routers.reference import amounts_of, plain_select
 
 
 class LengthEmbedder:
@@ -89,7 +90,7 @@ def test_every_budget_is_a_promise(pool, budget, uncertain, limit):
 
 def budget_prices_decide(budget: Budget) -> bool:
     w = budget.weights
-    return w.latency + w.energy + w.cost + w.size + w.recency > w.quality
+    return w.latency + w.energy + w.cost + w.size + w.recency + w.verbosity + w.readability > w.quality
 
 
 @settings(max_examples=80, deadline=None)
@@ -99,7 +100,63 @@ def test_deciding_twice_gives_the_same(pool, budget):
     router = make_router()
     first = router.select(assessment(qualities), request(budget), view)
     second = make_router().select(assessment(qualities), request(budget), view)
-    assert first == second or repr(first) == repr(second)  # a NaN equals nothing, but reads the same
+    assert first == second
+    assert first.rejections == second.rejections
+    assert repr(first.candidates) == repr(second.candidates)  # a NaN equals nothing, but reads the same
+
+
+@settings(max_examples=300, deadline=None)
+@given(views(most=8), budgets, st.booleans(), st.none() | st.integers(1, 4096), st.none() | st.just(("e0", "e2", "e3")))
+def test_arrays_decide_as_plain_figures_do(pool, budget, uncertain, limit, allowed):
+    view, qualities = pool
+    given_request = request(
+        budget, max_completion_tokens=limit, allowed=None if allowed is None else frozenset(allowed)
+    )
+    given_assessment = assessment(qualities, uncertain=uncertain, e1=(40.0, 300.0), e2=(500.0, 900.0))
+    decision = make_router().select(given_assessment, given_request, view)
+    ranked, reason, barred, terms, estimates = plain_select(given_assessment, given_request, view)
+    assert [decision.expert, *decision.fallbacks] == (ranked or [None])
+    assert decision.reason is reason
+    assert decision.explanation.barred == {name: rule for name, (rule, _) in barred.items()}
+    for rejection in decision.rejections:
+        if rejection.expert in barred:
+            assert (rejection.rule, rejection.transient) == barred[rejection.expert]
+        else:
+            assert rejection.rule in (Rule.OUTSCORED, Rule.NOT_GENERALIST)
+    for candidate in decision.candidates:
+        name = candidate.spec.name
+        quality, amounts = estimates[name]
+        assert repr(candidate.estimates.quality) == repr(quality)
+        assert amounts_of(candidate.estimates) == pytest.approx(amounts)
+        assert candidate.terms == pytest.approx(terms.get(name, {}))
+        utility = None if name in barred else pytest.approx(sum(terms[name].values()))
+        assert candidate.utility == utility
+
+
+@settings(max_examples=100, deadline=None)
+@given(views(), budgets, st.booleans())
+def test_what_a_router_remembers_of_a_pool_changes_nothing(pool, budget, uncertain):
+    view, qualities = pool
+    used = make_router()
+    for other in (PoolView(view.entries[1:]), PoolView.of(*(entry[0] for entry in view.entries))):
+        used.select(assessment({"e1": 0.3}), request(), other)
+    fresh = make_router()
+    asked, given_assessment = request(budget), assessment(qualities, uncertain=uncertain)
+    decisions = [router.select(given_assessment, asked, view) for router in (used, used, fresh)]
+    assert decisions[0] == decisions[1] == decisions[2]
+    assert repr(decisions[0].candidates) == repr(decisions[2].candidates)
+
+
+@settings(max_examples=60, deadline=None)
+@given(views(), budgets)
+def test_a_cap_refuses_only_when_no_expert_is_within_it(pool, budget):
+    """The router's own worst case decides: an expert within every cap is found, and a refusal says what was broken."""
+    view, qualities = pool
+    decision = make_router().select(assessment(qualities), request(budget), view)
+    _, _, barred, _, _ = plain_select(assessment(qualities), request(budget), view)
+    assert (decision.expert is None) == (len(barred) == len(view))
+    if decision.expert is None:
+        assert [rejection.rule for rejection in decision.rejections] == [rule for rule, _ in barred.values()]
 
 
 @settings(max_examples=80, deadline=None)
@@ -134,7 +191,7 @@ def test_removing_an_expert_never_reorders_the_others(pool, index):
 @given(views(), weights)
 def test_a_huge_price_on_size_picks_the_smallest(pool, given_weights):
     view, qualities = pool
-    priced = replace(given_weights, latency=0.0, energy=0.0, cost=0.0, recency=0.0, size=1e6)
+    priced = Weights(quality=given_weights.quality, size=1e6)
     asked = request(Budget(weights=replace(priced, quality=min(priced.quality, 1.0))))
     decision = make_router().select(assessment(qualities, uncertain=True), asked, view)
     sizes = [c.spec.params_total_b for c in admissible(decision) if c.spec.params_total_b is not None]
@@ -199,7 +256,9 @@ def test_an_empty_pool_is_infeasible(router):
 def test_decide_is_select_after_assess(router):
     view = PoolView.of(spec("a"), spec("b"))
     asked = request()
-    assert repr(router.decide(asked, view)) == repr(router.select(router.assess(asked), asked, view))
+    decided, selected = router.decide(asked, view), router.select(router.assess(asked), asked, view)
+    assert decided == selected
+    assert repr(decided.candidates) == repr(selected.candidates)
 
 
 def test_an_outscored_expert_is_told_the_figures(router):

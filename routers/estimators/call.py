@@ -1,0 +1,148 @@
+"""What each expert of a pool would do with one request: quality, answer length, latency, energy, cost.
+
+All figures are arrays of shape (n,) over the pool, NaN where nothing is known, and worked out when first asked for: a
+request without caps and prices pays for none of them.
+
+Length: never more than the caller's limit (or the expert's own where the caller states none), nor than what is left of
+the context window.
+
+Cost and energy are linear in prompt and answer tokens, `E = b0 + b1 l_in + b2 l_out` (MoE², arXiv 2501.09410;
+papers.md §3.2), at the expected and at the worst-case length.
+
+Latency: unloaded, an expert follows its linear model, `ttft = base + l_in prefill`, `e2e = ttft + l_out tpot` (the
+same source). What the pool has observed lately goes before the model: an observed time per token replaces `tpot`, and
+an observed time to first token is a floor under `l_in prefill`. A batch server slows as it fills: figures that are not
+observed are multiplied by `1 + in_flight / max_concurrency` (a full expert takes twice as long); observed ones already
+hold the load they were observed under. The worst case takes the factor in any case, times the model's p95 factor, at
+the worst-case length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from experts.spec import Source
+from routers.estimators.live import Live
+from routers.estimators.roster import Column, Roster
+from routers.types import Assessment, Candidate, Estimates
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An amount per expert, as expected and in the worst case; hard caps are held against the worst case."""
+
+    expected: Column
+    worst: Column
+
+
+class CallFigures:
+    """The figures of one request over a pool.
+
+    Args:
+        roster: The experts.
+        live: How they fare.
+        assessment: What stage 1 made of the prompt.
+        prompt_tokens: Input tokens.
+        limit_tokens: The caller's own limit of the answer, None when not stated.
+    """
+
+    def __init__(
+        self, roster: Roster, live: Live, assessment: Assessment, prompt_tokens: int, limit_tokens: int | None
+    ) -> None:
+        self.roster = roster
+        self.live = live
+        self.prompt_tokens = prompt_tokens
+        self.limit_tokens = limit_tokens
+        self._assessment = assessment
+
+    @cached_property
+    def quality(self) -> Column:
+        """Predicted quality; known for every expert, from its size if from nothing else."""
+        return self.roster.quality(self._assessment.quality, self._assessment.classification)
+
+    @cached_property
+    def completion_tokens(self) -> Estimate:
+        """Answer length in tokens."""
+        roster = self.roster
+        limit = np.maximum(roster.window_tokens - self.prompt_tokens, 0.0)
+        limit = np.minimum(limit, roster.own_limit_tokens if self.limit_tokens is None else self.limit_tokens)
+        mean, q95 = roster.lengths(self._assessment.completion_tokens)
+        return Estimate(np.minimum(mean, limit), np.minimum(q95, limit))
+
+    @cached_property
+    def cost_usd(self) -> Estimate:
+        """List price of the call in US dollars."""
+        roster, tokens = self.roster, self.completion_tokens
+        prompt = self.prompt_tokens * roster.usd_per_prompt_mtok
+        each = roster.usd_per_completion_mtok
+        return Estimate((prompt + tokens.expected * each) / 1e6, (prompt + tokens.worst * each) / 1e6)
+
+    @cached_property
+    def energy_j(self) -> Estimate:
+        """Energy of the call in joules."""
+        roster, tokens = self.roster, self.completion_tokens
+        prompt = roster.base_j + self.prompt_tokens * roster.j_per_prompt_token
+        each = roster.j_per_completion_token
+        return Estimate(prompt + tokens.expected * each, prompt + tokens.worst * each)
+
+    @cached_property
+    def ttft_ms(self) -> Estimate:
+        """Time to first token."""
+        roster, live = self.roster, self.live
+        prefill = self.prompt_tokens * roster.prefill_ms_per_token
+        unloaded = roster.base_ms + prefill
+        factor = live.load * roster.p95_factor
+        seen = ~np.isnan(live.ttft_ms)
+        floor = np.fmax(live.ttft_ms, prefill)
+        return Estimate(np.where(seen, floor, unloaded * live.load), np.where(seen, floor, unloaded) * factor)
+
+    @cached_property
+    def latency_ms(self) -> Estimate:
+        """End-to-end latency; unknown where the time to first token is."""
+        roster, live, ttft, tokens = self.roster, self.live, self.ttft_ms, self.completion_tokens
+        seen = ~np.isnan(live.tpot_ms)
+        tpot = np.where(seen, live.tpot_ms, roster.tpot_ms * live.load)
+        tpot_worst = np.where(seen, live.tpot_ms, roster.tpot_ms) * (live.load * roster.p95_factor)
+        return Estimate(ttft.expected + tokens.expected * tpot, ttft.worst + tokens.worst * tpot_worst)
+
+    def estimates(self, index: int) -> Estimates:
+        """All figures of one expert; None for unknown."""
+        roster = self.roster
+        spec = roster.specs[index]
+        ttft, latency, energy, cost = self.ttft_ms, self.latency_ms, self.energy_j, self.cost_usd
+        return Estimates(
+            quality=roster.quality_of(index, self._assessment.quality, self._assessment.classification),
+            completion_tokens=float(self.completion_tokens.expected[index]),
+            completion_tokens_worst=float(self.completion_tokens.worst[index]),
+            ttft_ms=_known(ttft.expected, index),
+            ttft_ms_worst=_known(ttft.worst, index),
+            latency_ms=_known(latency.expected, index),
+            latency_ms_worst=_known(latency.worst, index),
+            energy_j=_known(energy.expected, index),
+            energy_j_worst=_known(energy.worst, index),
+            cost_usd=_known(cost.expected, index),
+            cost_usd_worst=_known(cost.worst, index),
+            energy_source=None if spec.energy is None else spec.energy.source,
+            latency_source=self._latency_source(index),
+        )
+
+    def candidate(self, index: int, utility: float | None, terms: Mapping[str, float]) -> Candidate:
+        """One expert in words of the decision; `utility` is None where a filter dropped it."""
+        return Candidate(self.roster.specs[index], self.live.states[index], self.estimates(index), utility, terms)
+
+    def _latency_source(self, index: int) -> Source | None:
+        state, model = self.live.states[index], self.roster.specs[index].latency
+        if model is None:
+            return None if state.ttft_ms is None else Source.MEASURED
+        observed = state.ttft_ms is not None and state.tpot_ms is not None
+        return Source.MEASURED if observed else model.source
+
+
+def _known(column: Column, index: int) -> float | None:
+    value = float(column[index])
+    return None if math.isnan(value) else value

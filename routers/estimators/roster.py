@@ -1,0 +1,138 @@
+"""What never changes about a pool, as arrays: read once from the specs, used by every decision on that pool."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+
+from experts.spec import Capability, ExpertSpec
+from routers.estimators.prior import ANY_CATEGORY, quality_prior
+from routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
+from routers.types import AnswerLengths, Assessment, Classification, Qualities, Quality
+
+Column = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+#: p95 over typical where only observations exist, the same as `LatencyModel`'s default.
+OBSERVED_P95_FACTOR = 1.5
+
+_NOWHERE = Classification({}, "", 0.0)
+
+
+class Roster:
+    """The experts of a pool, n of them in the view's order, as columns of shape (n,); NaN where a spec is silent.
+
+    Args:
+        specs: The experts.
+        assessment: Any of the router's: which experts the artefact knows, and for which it knows answer lengths.
+    """
+
+    def __init__(self, specs: tuple[ExpertSpec, ...], assessment: Assessment) -> None:
+        self.specs = specs
+        self.names = tuple(spec.name for spec in specs)
+        self.positions = np.arange(len(specs))
+        #: Position of each name in alphabetical order: the last tie-break.
+        self.name_rank = np.argsort(np.argsort(np.array(self.names)))
+        self.generalist = np.array([spec.generalist for spec in specs], dtype=np.bool_)
+        self.local = np.array([spec.local for spec in specs], dtype=np.bool_)
+        self.max_concurrency = tuple(spec.max_concurrency for spec in specs)
+        self.most = _column(self.max_concurrency)
+        #: Prompt plus completion; infinite where unknown, as is the expert's own end of an answer.
+        self.window_tokens = _column((spec.context_window_tokens for spec in specs), math.inf)
+        self.least_window_tokens = float(self.window_tokens.min())
+        self.own_limit_tokens = _column((spec.default_max_tokens for spec in specs), math.inf)
+        prices = [spec.price for spec in specs]
+        self.usd_per_prompt_mtok = _column(None if price is None else price.input_usd_per_mtok for price in prices)
+        self.usd_per_completion_mtok = _column(None if price is None else price.output_usd_per_mtok for price in prices)
+        models = [spec.latency for spec in specs]
+        self.base_ms = _column(None if model is None else model.base_ms for model in models)
+        self.prefill_ms_per_token = _column(None if model is None else model.prefill_ms_per_token for model in models)
+        self.tpot_ms = _column(None if model is None else model.tpot_ms for model in models)
+        self.p95_factor = _column(OBSERVED_P95_FACTOR if model is None else model.p95_factor for model in models)
+        joules = [spec.energy for spec in specs]
+        self.base_j = _column(None if model is None else model.base_j for model in joules)
+        self.j_per_prompt_token = _column(None if model is None else model.j_per_prompt_token for model in joules)
+        self.j_per_completion_token = _column(
+            None if model is None else model.j_per_completion_token for model in joules
+        )
+        self.params_b = _column(spec.params_total_b for spec in specs)
+        self.released_day = _column(_day(spec.released) for spec in specs)
+        self.readability = _column(spec.readability for spec in specs)
+        self._quality = _Lookup(specs, assessment.quality.experts)
+        self._lengths = _Lookup(specs, assessment.completion_tokens.experts)
+        # A prior that looks at the category is worked out per prompt, any other once.
+        unknown = [index for index in range(len(specs)) if self._quality.at[index] < 0]
+        self._varying = tuple(index for index in unknown if set(specs[index].quality_prior) - {ANY_CATEGORY})
+        self._prior = np.full(len(specs), np.nan)
+        self._prior[unknown] = [quality_prior(specs[index], _NOWHERE).mean for index in unknown]
+        self._unknown_lengths = tuple(np.full(len(specs), tokens) for tokens in UNKNOWN_COMPLETION_TOKENS)
+        self._capable: dict[frozenset[Capability], Mask] = {}
+
+    def knows(self, assessment: Assessment) -> bool:
+        """Whether it was made for the artefact that the assessment comes from."""
+        quality, lengths = assessment.quality.experts, assessment.completion_tokens.experts
+        return (quality is self._quality.known or quality == self._quality.known) and (
+            lengths is self._lengths.known or lengths == self._lengths.known
+        )
+
+    def capable(self, required: frozenset[Capability]) -> Mask:
+        """Who can do all that is required. There are few capabilities, so every set of them is answered once."""
+        mask = self._capable.get(required)
+        if mask is None:
+            mask = np.array([required <= spec.capabilities for spec in self.specs], dtype=np.bool_)
+            self._capable[required] = mask
+        return mask
+
+    def quality(self, predicted: Qualities, classification: Classification) -> Column:
+        """Predicted quality of every expert: the artefact's, else the operator's, else from its size."""
+        if self._quality.all_known:
+            return np.asarray(predicted.mean.take(self._quality.at), dtype=np.float64)
+        quality = self._prior.copy()
+        quality[self._quality.rows] = predicted.mean.take(self._quality.columns)
+        for index in self._varying:
+            quality[index] = quality_prior(self.specs[index], classification).mean
+        return quality
+
+    def quality_of(self, index: int, predicted: Qualities, classification: Classification) -> Quality:
+        """As `quality`, for one expert, with its uncertainty and source."""
+        found = predicted.get(self.specs[index].artifact_name)
+        return quality_prior(self.specs[index], classification) if found is None else found
+
+    def lengths(self, predicted: AnswerLengths) -> tuple[Column, Column]:
+        """Expected answer length and its 95 % quantile in tokens, before any limit."""
+        mean, q95 = self._unknown_lengths
+        lookup = self._lengths
+        if len(lookup.rows):
+            mean, q95 = mean.copy(), q95.copy()
+            mean[lookup.rows] = predicted.mean.take(lookup.columns)
+            q95[lookup.rows] = predicted.q95.take(lookup.columns)
+        return mean, q95
+
+
+class _Lookup:
+    """Where the pool's experts stand among those an artefact knows."""
+
+    def __init__(self, specs: tuple[ExpertSpec, ...], known: tuple[str, ...]) -> None:
+        position = {name: index for index, name in enumerate(known)}
+        self.known = known
+        self.at = np.array([position.get(spec.artifact_name, -1) for spec in specs], dtype=np.intp)
+        self.rows = np.flatnonzero(self.at >= 0)
+        self.columns = self.at[self.rows]
+        self.all_known = len(self.rows) == len(specs)
+
+
+def _column(values: Iterable[float | None], unknown: float = math.nan) -> Column:
+    return np.array([unknown if value is None else value for value in values], dtype=np.float64)
+
+
+def _day(released: str | None) -> int | None:
+    if released is None:
+        return None
+    try:
+        return date.fromisoformat(released).toordinal()
+    except ValueError:
+        return None

@@ -1,0 +1,116 @@
+"""Why a decision fell as it did, put into words only when somebody asks.
+
+A decision is made on arrays. What people read (a candidate per expert with its figures and terms, a sentence per
+rejection) would cost more than the decision itself, so it is worked out from the same arrays on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from routers.estimators.call import CallFigures
+from routers.estimators.roster import Column
+from routers.protocols import Filter
+from routers.types import Candidate, Classification, Rejection, Rule
+
+
+class ArrayExplanation:
+    """The explanation of one decision. Holds no text of the prompt.
+
+    Args:
+        figures: Of the request, over the pool.
+        classification: Stage 1.
+        chain: The filters that were asked, in order.
+        ranked: Positions in the pool of the admissible experts, best first, k of them.
+        utility: Of each, shape (k,).
+        terms: Of each, shape (k,) per term.
+        passed_over: Those of the ranked that lost to a generalist because the prompt is uncertain.
+    """
+
+    def __init__(
+        self,
+        figures: CallFigures,
+        classification: Classification,
+        chain: Sequence[Filter],
+        ranked: npt.NDArray[np.intp],
+        utility: Column,
+        terms: Mapping[str, Column],
+        passed_over: frozenset[int],
+    ) -> None:
+        self._figures = figures
+        self._classification = classification
+        self._chain = chain
+        self._ranked = ranked
+        self._utility = utility
+        self._terms = terms
+        self._passed_over = passed_over
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every expert of the view, in its order."""
+        figures = self._figures
+        utility = dict(zip(self._ranked.tolist(), self._utility.tolist(), strict=True))
+        names = tuple(self._terms)
+        values = zip(*(column.tolist() for column in self._terms.values()), strict=True)
+        terms = {
+            index: dict(zip(names, row, strict=True)) for index, row in zip(self._ranked.tolist(), values, strict=True)
+        }
+        return tuple(
+            figures.candidate(index, utility.get(index), terms.get(index, {}))
+            for index in range(len(figures.roster.specs))
+        )
+
+    @cached_property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why each of the others lost, in the view's order."""
+        found = {index: rule.rejection(self._figures, index) for index, rule in self._filtered.items()}
+        ranked = self._ranked.tolist()
+        for index in ranked[1:]:
+            found[index] = self._unfamiliar(index) if index in self._passed_over else self._outscored(index, ranked[0])
+        return tuple(found[index] for index in sorted(found))
+
+    @cached_property
+    def barred(self) -> Mapping[str, Rule]:
+        """Experts that a filter dropped, and by which rule; cheap where none did."""
+        return {
+            self._figures.roster.names[index]: rule.rejection(self._figures, index).rule
+            for index, rule in self._filtered.items()
+        }
+
+    @cached_property
+    def _filtered(self) -> Mapping[int, Filter]:
+        """Position of an expert -> the first filter it does not pass."""
+        left = set(range(len(self._figures.roster.specs))).difference(self._ranked.tolist())
+        found: dict[int, Filter] = {}
+        for rule in self._chain:
+            if not left:
+                break
+            passes = rule.passes(self._figures)
+            for index in [index for index in left if not passes[index]]:
+                found[index] = rule
+                left.remove(index)
+        return found
+
+    def _unfamiliar(self, index: int) -> Rejection:
+        seen = self._classification
+        if seen.out_of_scope:
+            why = "the prompt resembles no known category"
+        elif seen.category in seen.posterior:
+            why = f"no expert has been measured on prompts of the category {seen.category!r}"
+        else:
+            why = f"the prompt's category is uncertain (entropy {seen.entropy:.2f} nats)"
+        name = self._figures.roster.names[index]
+        return Rejection(name, Rule.NOT_GENERALIST, f"{why}, and it is no generalist")
+
+    def _outscored(self, index: int, best: int) -> Rejection:
+        loser, winner = self.candidates[index], self.candidates[best]
+        return Rejection(
+            loser.spec.name,
+            Rule.OUTSCORED,
+            f"utility {loser.utility:.3f} against {winner.utility:.3f} of {winner.spec.name} "
+            f"(predicted quality {loser.estimates.quality.mean:.3f} against {winner.estimates.quality.mean:.3f})",
+        )

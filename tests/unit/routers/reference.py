@@ -1,0 +1,176 @@
+"""The decision told slowly: one expert at a time, plain floats, no arrays. What `TwoStageRouter.select` must equal."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+
+from experts.spec import ExpertSpec, ExpertState, PoolView
+from routers.estimators.prior import quality_prior
+from routers.types import Assessment, Estimates, Quality, Reason, RouteRequest, Rule
+
+Refusal = tuple[Rule, bool]
+
+
+def plain_estimates(
+    spec: ExpertSpec, state: ExpertState, request: RouteRequest, assessment: Assessment
+) -> tuple[Quality, dict[str, float | None]]:
+    """Quality, and the amounts of `Estimates` by name."""
+    name = spec.known_as or spec.name
+    quality = assessment.quality.get(name) or quality_prior(spec, assessment.classification)
+    tokens, worst = assessment.completion_tokens.get(name, (256.0, 1024.0))
+    limit = spec.default_max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+    bounds = [] if limit is None else [limit]
+    if spec.context_window_tokens is not None:
+        bounds.append(max(spec.context_window_tokens - request.prompt_tokens, 0))
+    tokens, worst = min([tokens, *bounds]), min([worst, *bounds])
+    out: dict[str, float | None] = {"completion_tokens": tokens, "completion_tokens_worst": worst}
+    out["cost_usd"] = spec.price.cost_usd(request.prompt_tokens, tokens) if spec.price else None
+    out["cost_usd_worst"] = spec.price.cost_usd(request.prompt_tokens, worst) if spec.price else None
+    out["energy_j"] = spec.energy.energy_j(request.prompt_tokens, tokens) if spec.energy else None
+    out["energy_j_worst"] = spec.energy.energy_j(request.prompt_tokens, worst) if spec.energy else None
+    model, load = spec.latency, 1.0 + state.in_flight / spec.max_concurrency
+    factor = load * (model.p95_factor if model else 1.5)
+    ttft = ttft_worst = tpot = tpot_worst = None
+    if state.ttft_ms is not None:
+        ttft = max(state.ttft_ms, request.prompt_tokens * model.prefill_ms_per_token) if model else state.ttft_ms
+        ttft_worst = ttft * factor
+    elif model:
+        ttft, ttft_worst = (model.ttft_ms(request.prompt_tokens) * by for by in (load, factor))
+    if state.tpot_ms is not None:
+        tpot, tpot_worst = state.tpot_ms, state.tpot_ms * factor
+    elif model:
+        tpot, tpot_worst = model.tpot_ms * load, model.tpot_ms * factor
+    known = ttft is not None and tpot is not None
+    out["ttft_ms"], out["ttft_ms_worst"] = ttft, ttft_worst
+    out["latency_ms"] = ttft + tokens * tpot if known else None
+    out["latency_ms_worst"] = ttft_worst + worst * tpot_worst if known else None
+    return quality, out
+
+
+def plain_refusal(
+    spec: ExpertSpec, state: ExpertState, request: RouteRequest, quality: float, amounts: dict[str, float | None]
+) -> Refusal | None:
+    """The first rule the expert breaks, and whether waiting helps."""
+    budget = request.budget
+    if request.allowed is not None and spec.name not in request.allowed:
+        return Rule.NOT_ALLOWED, False
+    if request.required - spec.capabilities:
+        return Rule.CAPABILITY, False
+    window = spec.context_window_tokens
+    completion = 1 if request.max_completion_tokens is None else request.max_completion_tokens
+    if window is not None and request.prompt_tokens + completion > window:
+        return Rule.CONTEXT_WINDOW, False
+    if budget.local_only and not spec.local:
+        return Rule.NOT_LOCAL, False
+    if budget.min_quality is not None and quality < budget.min_quality:
+        return Rule.MIN_QUALITY, False
+    load = 1.0 + state.in_flight / spec.max_concurrency
+    for cap, name, unknown, over in (
+        (budget.max_cost_usd, "cost_usd_worst", Rule.COST_UNKNOWN, Rule.MAX_COST_USD),
+        (budget.max_energy_j, "energy_j_worst", Rule.ENERGY_UNKNOWN, Rule.MAX_ENERGY_J),
+        (budget.max_ttft_ms, "ttft_ms_worst", Rule.LATENCY_UNKNOWN, Rule.MAX_TTFT_MS),
+        (budget.max_latency_ms, "latency_ms_worst", Rule.LATENCY_UNKNOWN, Rule.MAX_LATENCY_MS),
+    ):
+        worst = amounts[name]
+        if cap is not None and worst is None:
+            return unknown, False
+        if cap is not None and worst is not None and worst > cap:
+            return over, name.endswith("_ms_worst") and worst / load <= cap
+    if not state.awake:
+        return Rule.ASLEEP, True
+    if not state.healthy:
+        return Rule.UNHEALTHY, True
+    if state.in_flight >= spec.max_concurrency:
+        return Rule.SATURATED, True
+    return None
+
+
+def _share(value: float | None, known: list[float]) -> float:
+    if value is None:
+        return 1.0
+    return value / max(known) if max(known) > 0 else 0.0
+
+
+def _at_worst(value: float | None, known: list[float]) -> float:
+    return max(known, default=0.0) if value is None else value
+
+
+def plain_terms(
+    request: RouteRequest, pool: list[tuple[ExpertSpec, Quality, dict[str, float | None]]]
+) -> list[dict[str, float]]:
+    """The terms of the utility of each admissible expert."""
+    weights, prices = request.budget.weights, request.budget.prices
+    days = [date.fromisoformat(spec.released).toordinal() if spec.released else None for spec, _, _ in pool]
+    dated = [day for day in days if day is not None]
+    out = []
+    for (spec, quality, amounts), day in zip(pool, days, strict=True):
+        terms = {"quality": weights.quality * quality.mean}
+        for name, weight, key in (
+            ("latency", weights.latency, "latency_ms"),
+            ("energy", weights.energy, "energy_j"),
+            ("cost", weights.cost, "cost_usd"),
+            ("verbosity", weights.verbosity, "completion_tokens"),
+        ):
+            known = [one[key] for _, _, one in pool if one[key] is not None]
+            if weight:
+                terms[name] = -weight * _share(amounts[key], known)
+        if weights.size:
+            known = [one.params_total_b for one, _, _ in pool if one.params_total_b is not None]
+            terms["size"] = -weights.size * _share(spec.params_total_b, known)
+        if weights.recency:
+            span = max(dated) - min(dated) if dated else 0
+            age = 1.0 if day is None else (max(dated) - day) / span if span else 0.0
+            terms["recency"] = -weights.recency * age
+        if weights.readability:
+            terms["readability"] = -weights.readability * (1.0 - (spec.readability or 0.0))
+        for name, price, key in (
+            ("budget_cost", prices.per_usd, "cost_usd"),
+            ("budget_energy", prices.per_j, "energy_j"),
+            ("budget_ttft", prices.per_ttft_ms, "ttft_ms"),
+        ):
+            known = [one[key] for _, _, one in pool if one[key] is not None]
+            if price:
+                terms[name] = -price * _at_worst(amounts[key], known)
+        out.append(terms)
+    return out
+
+
+def plain_select(
+    assessment: Assessment, request: RouteRequest, view: PoolView
+) -> tuple[list[str], Reason, dict[str, Refusal], dict[str, dict[str, float]], dict[str, tuple[Quality, dict]]]:
+    """Names best first, the reason, who was barred and why, terms of the rest, estimates of all."""
+    estimates = {spec.name: plain_estimates(spec, state, request, assessment) for spec, state in view.entries}
+    barred, left = {}, []
+    for spec, state in view.entries:
+        quality, amounts = estimates[spec.name]
+        refusal = plain_refusal(spec, state, request, quality.mean, amounts)
+        if refusal is None:
+            left.append((spec, quality, amounts))
+        else:
+            barred[spec.name] = refusal
+    terms = dict(zip([spec.name for spec, _, _ in left], plain_terms(request, left), strict=True))
+
+    def key(one: tuple[ExpertSpec, Quality, dict[str, float | None]]) -> tuple[float, float, float, str]:
+        spec, quality, amounts = one
+        cost = math.inf if amounts["cost_usd"] is None else amounts["cost_usd"]
+        utility = 0.0
+        for term in terms[spec.name].values():
+            utility += term
+        return -utility, -quality.mean, cost, spec.name
+
+    ranked = sorted(left, key=key)
+    reason = [Reason.INFEASIBLE, Reason.ONLY_CANDIDATE][len(ranked)] if len(ranked) < 2 else Reason.BEST_UTILITY
+    weights = request.budget.weights
+    prices = weights.latency + weights.energy + weights.cost + weights.size + weights.recency
+    prices += weights.verbosity + weights.readability
+    if assessment.classification.uncertain and prices <= weights.quality and any(s.generalist for s, _, _ in ranked):
+        ranked.sort(key=lambda one: not one[0].generalist)
+        reason = Reason.UNCERTAIN
+    return [spec.name for spec, _, _ in ranked], reason, barred, terms, estimates
+
+
+def amounts_of(estimates: Estimates) -> dict[str, float | None]:
+    """The amounts of `plain_estimates`, as a decision tells them."""
+    names = ("completion_tokens", "ttft_ms", "latency_ms", "energy_j", "cost_usd")
+    return {name + end: getattr(estimates, name + end) for name in names for end in ("", "_worst")}
