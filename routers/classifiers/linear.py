@@ -68,12 +68,12 @@ class LinearClassifier:
         """Classify many prompts at once.
 
         Args:
-            vectors: Shape (n, dim).
+            vectors: Shape (n, dim); the first columns are read, as many as there are weights.
 
         Returns:
             Posterior over categories, shape (n, C), and the scope score, shape (n,).
         """
-        logits = vectors @ self._scaled.T + self._scaled_bias
+        logits = vectors[:, : self._scaled.shape[1]] @ self._scaled.T + self._scaled_bias
         peak = logits.max(axis=1, keepdims=True)
         fine = np.exp(logits - peak)
         total = fine.sum(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ from routers.errors import EmbedderError
 from routers.protocols import Embedder
 
 #: The kinds an artefact may name.
-KINDS = ("static", "static+lexical", "sentence_transformers", "fine_tuned")
+KINDS = ("static", "static+lexical", "sentence_transformers", "fine_tuned", "format")
 
 
 @runtime_checkable
@@ -55,4 +55,9 @@ def restore_embedder(
         if tokenizer_json is None:
             raise EmbedderError("a fine-tuned embedder needs its tokenizer.json")
         return FineTunedEmbedder.from_parts(spec, tensors, tokenizer_json)
+    if kind == "format":
+        from routers.embed.prompt_features import FormatEmbedder
+
+        inner = restore_embedder(spec["inner"], tensors, tokenizer_json)
+        return FormatEmbedder(inner, tensors["embed.format.low"], tensors["embed.format.high"])
     raise EmbedderError(f"unknown embedder kind {kind!r}; known: {', '.join(KINDS)}")

@@ -1,14 +1,13 @@
 """Predicted quality per expert: independent heads (Tryage, arXiv 2308.11601; papers.md §1.6), blended and shrunk.
 
-    q̂_n(x) = μ_n + w_cat (Σ_c p(c|x) m_nc - μ_n) + w_lin (W_n v + b_n - μ_n) + w_knn (ȳ_n(N_k(x)) - μ_n)
+    q̂_n(x) = μ_n + w_cat (Σ_c p(c|x) m_nc - μ_n) + w_lin (W_n v + U_n p + b_n - μ_n)
 
-μ_n is the expert's mean quality, m_nc its mean in category c, drawn to μ_n where there is little evidence, (W_n, b_n)
-its ridge regression on the embedding, ȳ_n(N_k) its mean over the k nearest training prompts. The blend weights are
-one set per artefact, chosen by cross-validation (stacking, Breiman 1996); they sum to at most 1, and what is missing
-to 1 stays on μ_n: with thin evidence the router falls back to the best single expert, never below it by design.
+μ_n is the expert's mean quality, m_nc its mean in category c, drawn to μ_n where there is little evidence, and
+(W_n, U_n, b_n) its ridge regression on the vector v (embedding and prompt features) and the category posterior p. The
+blend weights are one set per artefact, chosen by cross-validation (stacking, Breiman 1996); they sum to at most 1, and
+what is missing to 1 stays on μ_n: with thin evidence the router falls back to the best single expert.
 
-Heads and neighbours read the first columns of the vector, as many as they were fitted on: an embedder may append
-features for the classifier alone.
+Heads read the first columns of the vector, as many as they were fitted on.
 
 Every head stands alone, so adding or removing an expert never moves another's prediction, and restriction to a subset
 of the pool is exact (MoE², papers.md §3.3).
@@ -42,36 +41,17 @@ class CategoryMeans:
 
 @dataclass(frozen=True, slots=True)
 class LinearHeads:
-    """One regression per expert on the embedding: `weights` of shape (m, dim), `bias` of shape (m,)."""
+    """One regression per expert on the vector and the category posterior.
+
+    Attributes:
+        weights: Of the vector's first `dim` columns, shape (m, dim).
+        bias: Shape (m,).
+        posterior: Of the categories, shape (m, C); None where the heads do not look at them.
+    """
 
     weights: FloatArray
     bias: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Training prompts to look among.
-
-    Attributes:
-        vectors: Unit rows, float32, shape (n, dim).
-        scores: Centred scores `y - μ` with 0 where none was observed, float32, shape (n, m).
-        observed: 1 where a score was observed, float32, shape (n, m).
-        k: Neighbours asked.
-    """
-
-    vectors: FloatArray
-    scores: FloatArray
-    observed: FloatArray
-    k: int
-
-    def deviations(self, vectors: FloatArray) -> FloatArray:
-        """Mean centred score of the k nearest, for vectors of shape (n, dim); shape (n, m); 0 without evidence."""
-        k = min(self.k, len(self.vectors))
-        cosines = vectors[:, : self.vectors.shape[1]] @ self.vectors.T
-        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-        seen = self.observed[nearest].sum(axis=1)
-        total = self.scores[nearest].sum(axis=1)
-        return np.asarray(np.divide(total, seen, out=np.zeros_like(total), where=seen > 0), dtype=np.float32)
+    posterior: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +60,10 @@ class BlendWeights:
 
     category: float = 0.0
     linear: float = 0.0
-    neighbours: float = 0.0
 
 
 class BlendedQuality:
-    """Predicted quality from category means, regression heads and neighbours.
+    """Predicted quality from category means and regression heads.
 
     Args:
         experts: Artefact names of the experts, m of them.
@@ -93,7 +72,6 @@ class BlendedQuality:
         weights: The blend; a view with weight 0 may be absent.
         category: Category means, or None.
         linear: Regression heads, or None.
-        neighbours: Training prompts, or None.
     """
 
     kind = "blend"
@@ -107,9 +85,8 @@ class BlendedQuality:
         *,
         category: CategoryMeans | None = None,
         linear: LinearHeads | None = None,
-        neighbours: Neighbours | None = None,
     ) -> None:
-        given = {"category": category, "linear": linear, "neighbours": neighbours}
+        given = {"category": category, "linear": linear}
         for name, part in given.items():
             weight = getattr(weights, name)
             if weight < 0 or (weight > 0 and part is None):
@@ -121,15 +98,18 @@ class BlendedQuality:
         self._weights = weights
         self._category = category
         self._linear = linear
-        self._neighbours = neighbours
         # The blend is linear in posterior and vector, so it is multiplied out once: a prompt costs two products.
         self._offset = np.asarray(base * (1.0 - weights.category - weights.linear), dtype=np.float32)
-        self._per_category = self._per_column = None
+        per_category = np.zeros((len(self._experts), len(self._categories)), dtype=np.float32)
+        self._per_column = None
         if category is not None and weights.category:
-            self._per_category = np.ascontiguousarray(weights.category * category.mean.T, dtype=np.float32)
+            per_category += np.float32(weights.category) * category.mean
         if linear is not None and weights.linear:
+            if linear.posterior is not None:
+                per_category += np.float32(weights.linear) * linear.posterior
             self._offset = self._offset + np.float32(weights.linear) * linear.bias
             self._per_column = np.ascontiguousarray(weights.linear * linear.weights.T, dtype=np.float32)
+        self._per_category = np.ascontiguousarray(per_category.T)
         # Second moments per category: the law of total variance then costs one product per prompt.
         self._moments = None if category is None else (category.error**2 + category.mean**2).astype(np.float32)
 
@@ -148,13 +128,10 @@ class BlendedQuality:
         Returns:
             Shape (n, m), within [0, 1].
         """
-        out: FloatArray = np.repeat(self._offset[None, :], len(vectors), axis=0)
-        if self._per_category is not None:
-            out += posteriors @ self._per_category
+        out: FloatArray = posteriors @ self._per_category
+        out += self._offset
         if self._per_column is not None:
             out += vectors[:, : len(self._per_column)] @ self._per_column
-        if self._neighbours is not None and self._weights.neighbours:
-            out += np.float32(self._weights.neighbours) * self._neighbours.deviations(vectors)
         return out.clip(0.0, 1.0, out=out)
 
     def estimate(self, vector: FloatArray, classification: Classification) -> Qualities:
@@ -180,12 +157,7 @@ class BlendedQuality:
             "kind": self.kind,
             "experts": list(self._experts),
             "categories": list(self._categories),
-            "blend": {
-                "category": self._weights.category,
-                "linear": self._weights.linear,
-                "neighbours": self._weights.neighbours,
-            },
-            "neighbours_k": None if self._neighbours is None else self._neighbours.k,
+            "blend": {"category": self._weights.category, "linear": self._weights.linear},
         }
 
     def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -197,33 +169,30 @@ class BlendedQuality:
         if self._linear is not None:
             out["quality.linear.weights"] = self._linear.weights
             out["quality.linear.bias"] = self._linear.bias
-        if self._neighbours is not None:
-            out["quality.neighbours.vectors"] = self._neighbours.vectors.astype(np.float16)
-            out["quality.neighbours.scores"] = self._neighbours.scores.astype(np.float16)
-            out["quality.neighbours.observed"] = self._neighbours.observed.astype(np.uint8)
+            if self._linear.posterior is not None:
+                out["quality.linear.posterior"] = self._linear.posterior
         return out
 
     @classmethod
     def from_parts(cls, spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> BlendedQuality:
         """The inverse of `spec` and `tensors`."""
-        category = linear = neighbours = None
+        category = linear = None
         if "quality.category.mean" in tensors:
             category = CategoryMeans(tensors["quality.category.mean"], tensors["quality.category.error"])
         if "quality.linear.weights" in tensors:
-            linear = LinearHeads(tensors["quality.linear.weights"], tensors["quality.linear.bias"])
-        if "quality.neighbours.vectors" in tensors:
-            neighbours = Neighbours(
-                tensors["quality.neighbours.vectors"].astype(np.float32),
-                tensors["quality.neighbours.scores"].astype(np.float32),
-                tensors["quality.neighbours.observed"].astype(np.float32),
-                int(spec["neighbours_k"]),
+            linear = LinearHeads(
+                tensors["quality.linear.weights"],
+                tensors["quality.linear.bias"],
+                tensors.get("quality.linear.posterior"),
             )
+        blend = spec["blend"]
+        if blend.get("neighbours"):
+            raise ValueError("its blend has a neighbour view, which is no longer read: train it anew")
         return cls(
             [str(name) for name in spec["experts"]],
             [str(name) for name in spec["categories"]],
             tensors["quality.base"],
-            BlendWeights(**{key: float(value) for key, value in spec["blend"].items()}),
+            BlendWeights(float(blend["category"]), float(blend["linear"])),
             category=category,
             linear=linear,
-            neighbours=neighbours,
         )

@@ -236,8 +236,6 @@ def main(arguments: list[str] | None = None) -> None:
             embedder=embedder,
             seed=options.seed,
             max_iter=MAX_ITER,
-            # A pass over the training prompts would cost a gateway as much time as the rest of the assessment.
-            neighbours=False,
             progress=lambda share: progress.update(task, completed=share),
         )
     artifact_hash = save_router(options.out, parts)

@@ -1,6 +1,6 @@
 """Fit a router on prompts with labels and outcomes.
 
-Everything that is chosen (temperature, thresholds, ridge penalty, blend) is chosen on out-of-fold predictions inside
+Everything that is chosen (temperature, thresholds, blend) is chosen on out-of-fold predictions inside
 the given data; a table's test split is never seen here.
 """
 
@@ -18,8 +18,9 @@ from routers.artifacts import DEFAULT_NAME, RouterParts, default_embedder
 from routers.classifiers.uncertainty import Thresholds
 from routers.embed import StorableEmbedder
 from routers.embed.lexical import LexicalEmbedder
+from routers.embed.prompt_features import FEATURES, FormatEmbedder, prompt_features
 from routers.errors import TrainingError
-from routers.estimators.quality import BlendedQuality, BlendWeights
+from routers.estimators.quality import BlendedQuality, BlendWeights, LinearHeads
 from routers.estimators.tokens import CompletionTokens
 from routers.training import classify, heads
 from routers.training.clusters import cluster_labels
@@ -35,7 +36,10 @@ from routers.training.metrics import (
 )
 from routers.types import FloatArray
 
-FOLDS = 3
+FOLDS = 5
+
+#: Share of the training prompts beyond each bound of a prompt's figures.
+BEYOND_BOUNDS = 0.005
 
 Progress = Callable[[float], None]
 
@@ -48,11 +52,17 @@ def make_embedder(name: str | None) -> StorableEmbedder:
         ArtifactError: The packaged artefact is damaged.
     """
     if name is None or name in ("static", DEFAULT_NAME):
-        embedder = default_embedder()
-        return embedder.static if isinstance(embedder, LexicalEmbedder) else embedder
+        return _plain(default_embedder())
     from routers.embed.sentence_transformers import SentenceTransformersEmbedder
 
     return SentenceTransformersEmbedder(name)
+
+
+def _plain(embedder: StorableEmbedder) -> StorableEmbedder:
+    """The embedder without what an earlier fit appended."""
+    if isinstance(embedder, FormatEmbedder):
+        embedder = embedder.inner
+    return embedder.static if isinstance(embedder, LexicalEmbedder) else embedder
 
 
 def fit_router(
@@ -62,18 +72,16 @@ def fit_router(
     embedder: StorableEmbedder | str | None = None,
     seed: int = 0,
     max_iter: int = classify.MAX_ITER,
-    neighbours: bool = True,
     progress: Progress = lambda _: None,
 ) -> RouterParts:
     """Fit a router.
 
     Args:
-        data: Prompts, labels, outcomes. Without any label the categories are k-means clusters of the vectors.
+        data: Prompts, labels, outcomes. Without labels that tell prompts apart the categories are k-means clusters.
         name: Of the router, as decisions will name it.
         embedder: A name (see `make_embedder`) or an embedder.
         seed: Of folds, clusters and samples; the same seed and data give the same bytes.
         max_iter: Iterations of the classifier's fit at most.
-        neighbours: Whether the blend may look among training prompts, which costs a pass over them per prompt.
         progress: Told the share that is done, in [0, 1].
 
     Returns:
@@ -85,31 +93,31 @@ def fit_router(
         EmbedderError: The embedder cannot be had.
     """
     data.check()
-    chosen = make_embedder(embedder) if embedder is None or isinstance(embedder, str) else embedder
-    if isinstance(chosen, LexicalEmbedder):
-        chosen = chosen.static
-    rng = np.random.default_rng(seed)
+    chosen = make_embedder(embedder) if embedder is None or isinstance(embedder, str) else _plain(embedder)
     features = classify.Features.of(chosen, data.texts)
     progress(0.1)
-    clustered = all(label is None for label in data.categories)
+    clustered = len(set(data.categories) - {None}) < 2
     categories = cluster_labels(features.vectors, seed) if clustered else list(data.categories)
     labels = classify.index_labels(categories, None if clustered else data.fine)
     if len(labels.categories) < 2:
-        raise TrainingError("a router needs prompts of at least two categories (or none labelled at all)")
+        raise TrainingError("the prompts are too much alike to tell categories apart")
     fold = fold_of(data.texts, FOLDS, seed)
     held, fitted = _cross_fit(data, features, labels, fold, max_iter, lambda share: progress(0.1 + 0.6 * share))
     stage1 = _calibrate(data, labels, held)
-    quality, figures = _fit_quality(data, features, labels, fold, stage1.posterior, rng if neighbours else None)
-    progress(0.95)
     runtime, classifier = classify.assemble(fitted, chosen, labels, stage1.temperature, stage1.thresholds)
+    figures = np.array([prompt_features(text) for text in data.texts])
+    low, high = (np.quantile(figures, q, axis=0).astype(np.float32) for q in (BEYOND_BOUNDS, 1 - BEYOND_BOUNDS))
+    vectors = np.concatenate([features.vectors, figures.clip(low, high)], axis=1)
+    quality, routing = _fit_quality(data, vectors, labels, fold, stage1.posterior, runtime.dim + FEATURES)
+    progress(0.95)
     parts = RouterParts(
         name=name,
-        embedder=runtime,
+        embedder=FormatEmbedder(runtime, low, high),
         classifier=classifier,
         quality=quality,
         tokens=_fit_tokens(data, labels, stage1.posterior),
         training=_describe(data, labels, seed, clustered),
-        metrics={"classifier": stage1.metrics, "routing": figures, "measured": f"out of fold, {FOLDS} folds"},
+        metrics={"classifier": stage1.metrics, "routing": routing, "measured": f"out of fold, {FOLDS} folds"},
     )
     progress(1.0)
     return parts
@@ -183,47 +191,56 @@ def _measured(data: TrainingData, labels: classify.Labels) -> tuple[str, ...] | 
 
 def _fit_quality(
     data: TrainingData,
-    features: classify.Features,
+    vectors: FloatArray,
     labels: classify.Labels,
     fold: npt.NDArray[np.int64],
     posterior: FloatArray,
-    rng: np.random.Generator | None,
+    dim: int,
 ) -> tuple[BlendedQuality, dict[str, Any]]:
-    """Heads on all outcomes, blended by how the same heads did out of fold; no neighbours without `rng`."""
+    """Heads on all outcomes, blended by how the same heads did out of fold.
+
+    Args:
+        data: What is fitted.
+        vectors: Embedding and the prompt's figures, shape (n, d + FEATURES).
+        labels: Of the prompts.
+        fold: Of the prompts.
+        posterior: Held-out category posterior, shape (n, C).
+        dim: Width at run time: class scores may stand between embedding and figures.
+    """
     rows = np.flatnonzero(np.isfinite(data.scores).any(axis=1))
     if not len(data.experts) or not len(rows):
         return BlendedQuality((), labels.categories, np.empty(0, np.float32), BlendWeights()), {}
-    scores, vectors, fold = data.scores[rows], features.vectors[rows], fold[rows]
+    scores, vectors, fold = data.scores[rows], vectors[rows], fold[rows]
     membership = _membership(labels, posterior)[rows]
     posterior = posterior[rows]
     base = np.zeros(scores.shape)
-    views = {name: np.zeros(scores.shape) for name in ("category", "linear", "neighbours")[: 2 if rng is None else 3]}
-    ridges = {penalty: np.zeros(scores.shape) for penalty in heads.RIDGE_PENALTIES}
+    views = [np.zeros(scores.shape) for _ in range(1 + len(heads.RIDGE_PENALTIES))]
     for index in range(FOLDS):
         train, test = np.flatnonzero(fold != index), np.flatnonzero(fold == index)
-        if not np.isfinite(scores[train]).any(axis=0).all() or not len(test):
-            raise TrainingError("too few scored prompts: an expert has none in one of three folds")
+        if not len(test):
+            continue
+        if not np.isfinite(scores[train]).any(axis=0).all():
+            raise TrainingError(f"too few scored prompts: an expert has all of its own in one of {FOLDS} folds")
         base[test] = heads.overall_means(scores[train])
         means = heads.fit_category_means(scores[train], membership[train])
-        views["category"][test] = posterior[test] @ means.mean.T
-        for penalty, out in ridges.items():
-            ridge = heads.fit_ridge(vectors[train], scores[train], penalty)
-            out[test] = vectors[test] @ ridge.weights.T + ridge.bias
-        if rng is not None:
-            near = heads.fit_neighbours(vectors[train], scores[train], rng)
-            views["neighbours"][test] = base[test] + near.deviations(vectors[test])
-    penalty = min(ridges, key=lambda p: float(np.nanmean((ridges[p] - scores) ** 2)))
-    views["linear"] = ridges[penalty]
+        views[0][test] = posterior[test] @ means.mean.T
+        ridges = heads.fit_ridges(vectors[train], FEATURES, posterior[train], scores[train], heads.RIDGE_PENALTIES)
+        for view, ridge in zip(views[1:], ridges.values(), strict=True):
+            view[test] = heads.predict_linear(ridge, vectors[test], posterior[test])
     weights = heads.choose_blend(base, views, scores)
-    blended = base + sum(getattr(weights, name) * (view - base) for name, view in views.items())
+    blended = base + sum(weight * (view - base) for weight, view in zip(weights, views, strict=True))
+    blended = blended.clip(0.0, 1.0)
+    linear = None
+    if share := float(weights[1:].sum()):
+        ridges = heads.fit_ridges(vectors, FEATURES, posterior, scores, heads.RIDGE_PENALTIES)
+        linear = _at_run_time(heads.merge_ridges(ridges, weights[1:] / share), dim)
     quality = BlendedQuality(
         data.experts,
         labels.categories,
         heads.overall_means(scores),
-        weights,
+        BlendWeights(float(weights[0]), share),
         category=heads.fit_category_means(scores, membership),
-        linear=heads.fit_ridge(vectors, scores, penalty) if weights.linear else None,
-        neighbours=heads.fit_neighbours(vectors, scores, rng) if rng is not None and weights.neighbours else None,
+        linear=linear,
     )
     figures = {
         "prompts": len(rows),
@@ -231,10 +248,21 @@ def _fit_quality(
         "best_single_quality": best_single_quality(heads.overall_means(scores), scores),
         "oracle_quality": float(np.nanmean(np.nanmax(scores, axis=1))),
         "selection_accuracy": selection_accuracy(blended, scores),
-        "mean_squared_error": float(np.nanmean((blended - scores) ** 2)),
-        "ridge_penalty": penalty,
+        "brier_score": float(np.nanmean((blended - scores) ** 2)),
+        "expected_calibration_error": expected_calibration_error(
+            blended[np.isfinite(scores)], scores[np.isfinite(scores)]
+        ),
+        "ridge_shares": {f"{key:g}": float(one) for key, one in zip(heads.RIDGE_PENALTIES, weights[1:], strict=True)},
     }
     return quality, finite(figures)
+
+
+def _at_run_time(linear: LinearHeads, dim: int) -> LinearHeads:
+    """The heads on vectors that have class scores, which they do not read, between embedding and figures."""
+    experts, width = linear.weights.shape
+    unread = np.zeros((experts, dim - width), dtype=np.float32)
+    parts = [linear.weights[:, : width - FEATURES], unread, linear.weights[:, width - FEATURES :]]
+    return LinearHeads(np.concatenate(parts, axis=1), linear.bias, linear.posterior)
 
 
 def _membership(labels: classify.Labels, posterior: FloatArray) -> FloatArray:

@@ -1,16 +1,17 @@
-"""Fit the experts' heads: category means, ridge regressions, neighbours, and the blend of the three.
+"""Fit the experts' heads: category means, ridge regressions, and the blend of the two.
 
 Scores are dense arrays with NaN where an expert was not scored on a prompt; nothing is filled in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from routers.estimators.quality import BlendWeights, CategoryMeans, LinearHeads, Neighbours
+from routers.estimators.quality import CategoryMeans, LinearHeads
 from routers.types import FloatArray
 
 Floats = npt.NDArray[Any]
@@ -18,15 +19,17 @@ Floats = npt.NDArray[Any]
 #: Pseudo-observations that draw a category mean to the expert's overall mean.
 SHRINKAGE = 20.0
 
-#: Penalty of the ridge heads on unit vectors: candidates; the best by cross-validation is kept.
-RIDGE_PENALTIES = (3.0, 10.0, 30.0, 100.0)
+#: Penalties of the ridge heads; their predictions are blended, so that none has to be chosen.
+RIDGE_PENALTIES = (10.0, 30.0, 100.0, 300.0)
 
-#: Share of the blend that goes to the category view before any evidence.
-CATEGORY_PRIOR = 0.5
+#: Standard deviation that the prompt's figures get, beside unit vectors.
+FIGURE_SCALE = 0.1
 
-#: Most training prompts kept for the neighbour view, and the neighbours asked.
-MAX_NEIGHBOURS_STORED = 4096
-NEIGHBOURS_K = 50
+#: Mean quality by which an expert falls behind the best until the blend cares e times less about it.
+NEAR_THE_TOP = 0.3
+
+#: Standard errors by which the blend must lower the error to count; at so many it has no weight at all.
+EVIDENCE = 2.0
 
 
 def overall_means(scores: Floats) -> FloatArray:
@@ -59,85 +62,114 @@ def fit_category_means(scores: Floats, membership: Floats) -> CategoryMeans:
     return CategoryMeans(mean.astype(np.float32), np.sqrt(variance / (count + SHRINKAGE)).astype(np.float32))
 
 
-def fit_ridge(vectors: FloatArray, scores: Floats, penalty: float) -> LinearHeads:
-    """One ridge regression per expert on its scored prompts: `min Σ (y - W v - b)² + penalty |W|²`."""
-    dim = vectors.shape[1]
-    weights = np.zeros((scores.shape[1], dim), dtype=np.float32)
-    bias = np.zeros(scores.shape[1], dtype=np.float32)
+def fit_ridges(
+    vectors: FloatArray, figures: int, posterior: FloatArray, scores: Floats, penalties: Sequence[float]
+) -> dict[float, LinearHeads]:
+    """One ridge regression per expert on its scored prompts, for every penalty: `min Σ (y - W x - b)² + penalty |W|²`.
+
+    Args:
+        vectors: Shape (n, dim): columns of unit rows, then the prompt's figures, which are brought to a common spread.
+        figures: How many of the last columns are figures.
+        posterior: Held-out category posterior, shape (n, C).
+        scores: Shape (n, m), NaN where unscored.
+        penalties: All greater than 0.
+
+    Returns:
+        Penalty -> heads, in the units of the columns as given.
+    """
+    dim, experts = vectors.shape[1], scores.shape[1]
+    design = np.concatenate([vectors, posterior], axis=1, dtype=np.float64)
+    scale = np.ones(design.shape[1])
+    if figures:
+        spread = design[:, dim - figures : dim].std(axis=0)
+        scale[dim - figures : dim] = np.where(spread > 1e-9, FIGURE_SCALE / np.maximum(spread, 1e-9), 0.0)
+    design *= scale
+    weights = {penalty: np.zeros((experts, design.shape[1])) for penalty in penalties}
+    bias = {penalty: np.zeros(experts) for penalty in penalties}
     seen = np.isfinite(scores)
     # Experts scored on the same prompts share one factorisation.
     patterns: dict[bytes, list[int]] = {}
-    for expert in range(scores.shape[1]):
+    for expert in range(experts):
         patterns.setdefault(np.packbits(seen[:, expert]).tobytes(), []).append(expert)
-    for experts in patterns.values():
-        rows = np.flatnonzero(seen[:, experts[0]])
-        design = vectors[rows].astype(np.float64)
-        centre = design.mean(axis=0)
-        design -= centre
-        targets = scores[rows][:, experts]
+    for together in patterns.values():
+        rows = np.flatnonzero(seen[:, together[0]])
+        part = design[rows]
+        centre = part.mean(axis=0)
+        part -= centre
+        targets = scores[rows][:, together]
         means = targets.mean(axis=0)
-        gram = design.T @ design
-        gram[np.diag_indices(dim)] += penalty
-        solved = np.linalg.solve(gram, design.T @ (targets - means))
-        weights[experts] = solved.T.astype(np.float32)
-        bias[experts] = (means - centre @ solved).astype(np.float32)
-    return LinearHeads(weights, bias)
+        values, axes = np.linalg.eigh(part.T @ part)
+        rotated = axes.T @ (part.T @ (targets - means))
+        for penalty in penalties:
+            solved = axes @ (rotated / (np.maximum(values, 0.0) + penalty)[:, None])
+            weights[penalty][together] = solved.T
+            bias[penalty][together] = means - centre @ solved
+    return {
+        penalty: LinearHeads(
+            (found[:, :dim] * scale[:dim]).astype(np.float32),
+            bias[penalty].astype(np.float32),
+            found[:, dim:].astype(np.float32),
+        )
+        for penalty, found in weights.items()
+    }
 
 
-def fit_neighbours(vectors: FloatArray, scores: Floats, rng: np.random.Generator, k: int = NEIGHBOURS_K) -> Neighbours:
-    """Keep at most 4,096 training prompts to look among."""
-    rows = np.arange(len(vectors))
-    if len(rows) > MAX_NEIGHBOURS_STORED:
-        rows = np.sort(rng.choice(rows, MAX_NEIGHBOURS_STORED, replace=False))
-    seen = np.isfinite(scores[rows])
-    centred = np.where(seen, scores[rows] - overall_means(scores), 0.0)
-    return Neighbours(vectors[rows], centred.astype(np.float32), seen.astype(np.float32), k)
+def predict_linear(heads: LinearHeads, vectors: FloatArray, posterior: FloatArray) -> FloatArray:
+    """What regression heads alone say of vectors of shape (n, dim); shape (n, m)."""
+    out = vectors @ heads.weights.T + heads.bias
+    if heads.posterior is not None:
+        out += posterior @ heads.posterior.T
+    return np.asarray(out, dtype=np.float32)
 
 
-def choose_blend(base: Floats, views: dict[str, Floats], scores: Floats) -> BlendWeights:
-    """Stacking (Breiman 1996): the weights of least squared error on out-of-fold predictions.
+def merge_ridges(ridges: Mapping[float, LinearHeads], shares: Floats) -> LinearHeads:
+    """The heads whose predictions are the mean of those given, one share each, with a sum of 1."""
 
-    The error is taken twice and added: of the quality itself (caps and floors need it) and of the quality relative to
-    the other experts on the same prompt (the choice needs it).
+    def mean(values: Sequence[Floats]) -> FloatArray:
+        return np.asarray(np.tensordot(shares, np.stack(values), axes=1), dtype=np.float32)
+
+    heads = list(ridges.values())
+    posterior = [one.posterior for one in heads if one.posterior is not None]
+    return LinearHeads(mean([one.weights for one in heads]), mean([one.bias for one in heads]), mean(posterior))
+
+
+def choose_blend(base: Floats, views: Sequence[Floats], scores: Floats) -> Floats:
+    """Stacking (Breiman 1996) for choosing: what tells the experts near the top apart, on out-of-fold predictions.
+
+    The weights minimise the squared error of the quality relative to the other experts on the same prompt, each
+    expert counting as exp(-(μ_best - μ_n) / 0.3): how hard a prompt is for all decides nothing, and neither does the
+    order among experts that are never chosen. Least squares likes a noisy view more than a choice does, and on little
+    data any view: all weights are then multiplied by 1 - (2 / z)², where z is by how many standard errors the blend
+    lowers that error against the overall means (0 below 2: the overall means alone, hence the best single expert).
 
     Args:
         base: Mean quality per expert as known to each prompt's fold, shape (n, m).
-        views: Name of a `BlendWeights` field -> out-of-fold predictions, shape (n, m).
+        views: Out-of-fold predictions of each view, shape (n, m).
         scores: Shape (n, m), NaN where unscored.
 
-    The squared error likes the noisy views more than a choice among close experts does, and category-level mapping is
-    what holds out of distribution (Bench-CoE, papers.md §2.5): the result is averaged with the category view alone.
-
     Returns:
-        Weights at least 0 that sum to at most 1; what is missing to 1 stays on the overall mean.
+        One weight per view, at least 0, with a sum of at most 1; what is missing to 1 stays on the overall mean.
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import nnls
 
-    names = list(views)
     seen = np.isfinite(scores)
-    target = np.where(seen, scores - base, 0.0)
-    columns = [np.where(seen, views[name] - base, 0.0) for name in names]
-    count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    level = base.mean(axis=0)
+    near = np.where(seen, np.exp(-(level.max() - level) / NEAR_THE_TOP), 0.0)
+    total = np.maximum(near.sum(axis=1, keepdims=True), 1e-12)
+    # Where no prompt was given to two experts there is nothing relative, and the quality itself has to do.
+    paired = bool((seen.sum(axis=1) > 1).any())
 
     def relative(values: Floats) -> Floats:
-        return np.where(seen, values - values.sum(axis=1, keepdims=True) / count, 0.0)
+        deviation = np.where(seen, values - base, 0.0)
+        if paired:
+            deviation = deviation - (near * deviation).sum(axis=1, keepdims=True) / total
+        return np.sqrt(near) * deviation
 
-    stacked = [np.concatenate([column.ravel(), relative(column).ravel()]) for column in columns]
-    goal = np.concatenate([target.ravel(), relative(target).ravel()])
-    gram = np.array([[a @ b for b in stacked] for a in stacked])
-    cross = np.array([a @ goal for a in stacked])
-    scale = float(goal @ goal) or 1.0
-    result = minimize(
-        lambda w: float(w @ gram @ w - 2 * cross @ w) / scale,
-        np.full(len(names), 0.2),
-        jac=lambda w: 2 * (gram @ w - cross) / scale,
-        bounds=[(0.0, 1.0)] * len(names),
-        constraints=[{"type": "ineq", "fun": lambda w: 1.0 - w.sum(), "jac": lambda w: -np.ones_like(w)}],
-        method="SLSQP",
-        options={"ftol": 1e-12, "maxiter": 200},
-    )
-    found = dict(zip(names, np.clip(result.x, 0.0, 1.0).tolist(), strict=True))
-    for name in found:
-        found[name] = (1.0 - CATEGORY_PRIOR) * found[name] + (CATEGORY_PRIOR if name == "category" else 0.0)
-    # A hundredth of a weight moves no decision and is not worth its lookups.
-    return BlendWeights(**{name: (weight if weight >= 0.01 else 0.0) for name, weight in found.items()})
+    goal = relative(scores)
+    columns = np.stack([relative(view) for view in views], axis=2)
+    weights, _ = nnls(columns.reshape(-1, len(views)), goal.ravel())
+    weights /= max(1.0, float(weights.sum()))
+    gain = (goal**2).sum(axis=1) - ((goal - columns @ weights) ** 2).sum(axis=1)
+    error = float(gain.std()) / np.sqrt(len(gain))
+    lead = float(gain.mean()) / error if error > 0 else 0.0
+    return np.asarray(weights * max(0.0, 1.0 - (EVIDENCE / max(lead, 1e-9)) ** 2))

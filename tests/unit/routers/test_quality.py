@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experts.spec import Source
-from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads, Neighbours
+from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
 from routers.estimators.tokens import CompletionTokens
 from routers.types import Classification
 
@@ -22,12 +22,10 @@ def quality(weights: BlendWeights) -> BlendedQuality:
         category=CategoryMeans(
             np.array([[0.9, 0.1], [0.4, 0.4]], dtype=np.float32), np.array([[0.1, 0.2], [0.0, 0.0]], dtype=np.float32)
         ),
-        linear=LinearHeads(np.array([[0.2, 0], [0, 0]], dtype=np.float32), np.array([0.5, 0.4], dtype=np.float32)),
-        neighbours=Neighbours(
-            np.array([[1, 0], [0, 1]], dtype=np.float32),
-            np.array([[0.3, 0.0], [-0.3, 0.1]], dtype=np.float32),
-            np.array([[1, 0], [1, 1]], dtype=np.float32),
-            k=1,
+        linear=LinearHeads(
+            np.array([[0.2, 0], [0, 0]], dtype=np.float32),
+            np.array([0.5, 0.4], dtype=np.float32),
+            np.array([[0.1, 0], [0, 0]], dtype=np.float32),
         ),
     )
 
@@ -37,9 +35,8 @@ def quality(weights: BlendWeights) -> BlendedQuality:
     [
         (BlendWeights(), (0.5, 0.4)),
         (BlendWeights(category=1.0), (0.9, 0.4)),
-        (BlendWeights(linear=1.0), (0.7, 0.4)),
-        (BlendWeights(neighbours=1.0), (0.8, 0.4)),
-        (BlendWeights(0.5, 0.25, 0.25), (0.5 + 0.5 * 0.4 + 0.25 * 0.2 + 0.25 * 0.3, 0.4)),
+        (BlendWeights(linear=1.0), (0.8, 0.4)),
+        (BlendWeights(0.5, 0.25), (0.5 + 0.5 * 0.4 + 0.25 * 0.3, 0.4)),
     ],
 )
 def test_the_blend_by_hand(weights, expected):
@@ -69,7 +66,7 @@ def test_predictions_stay_within_the_scale():
 
 
 def test_one_prompt_and_many_agree():
-    heads = quality(BlendWeights(0.4, 0.3, 0.3))
+    heads = quality(BlendWeights(0.4, 0.3))
     vectors = np.stack([VECTOR, np.array([0.0, 1.0, 0.0], dtype=np.float32)])
     posteriors = np.array([[1.0, 0.0], [0.5, 0.5]], dtype=np.float32)
     many = heads.predict(vectors, posteriors)
@@ -83,11 +80,25 @@ def test_a_weight_needs_its_part():
 
 
 def test_an_artefact_brings_the_heads_back():
-    heads = quality(BlendWeights(0.4, 0.3, 0.3))
+    heads = quality(BlendWeights(0.4, 0.3))
     back = BlendedQuality.from_parts(heads.spec(), heads.tensors())
     assert [q.mean for q in back.estimate(VECTOR, HALF).values()] == pytest.approx(
         [q.mean for q in heads.estimate(VECTOR, HALF).values()], abs=1e-3
     )
+
+
+def test_heads_that_look_among_neighbours_are_refused():
+    heads = quality(BlendWeights(0.4, 0.3))
+    old = {**heads.spec(), "blend": {"category": 0.4, "linear": 0.3, "neighbours": 0.3}}
+    with pytest.raises(ValueError, match="train it anew"):
+        BlendedQuality.from_parts(old, heads.tensors())
+
+
+def test_an_expert_moves_no_other():
+    both = quality(BlendWeights(0.4, 0.3))
+    tensors = {name: values[:1] for name, values in both.tensors().items()}
+    alone = BlendedQuality.from_parts({**both.spec(), "experts": ["a"]}, tensors)
+    assert alone.estimate(VECTOR, HALF)["a"] == both.estimate(VECTOR, HALF)["a"]
 
 
 def test_lengths_are_mixed_by_the_posterior():

@@ -64,6 +64,23 @@ def test_without_labels_the_categories_are_clusters():
     assert choose(found, "a python function with a bug") == "coder"
 
 
+def test_one_label_for_all_tells_nothing_apart():
+    one = replace(tiny_data(), categories=["trivia"] * 360)
+    found = fit_router(one, embedder=tiny_embedder(), max_iter=20)
+    assert all(name.startswith("cluster-") for name in found.classifier.categories)
+    assert choose(found, "a python function with a bug") == "coder"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_thirty_prompts_of_noise_fall_back_to_the_best_single(seed: int):
+    data = tiny_data(30)
+    noise = np.random.default_rng(seed).random(data.scores.shape)
+    found = fit_router(replace(data, scores=noise), embedder=tiny_embedder(), max_iter=20)
+    best = EXPERTS[int(noise.mean(axis=0).argmax())]
+    texts = [text for texts in QUESTIONS.values() for text in texts]
+    assert [choose(found, text) for text in texts] == [best] * 6
+
+
 def test_random_scores_fall_back_to_the_best_single():
     data = tiny_data(900)
     rng = np.random.default_rng(3)
@@ -123,7 +140,6 @@ def test_progress_runs_from_start_to_end():
         ({"scores": np.zeros((3, 3))}, "scores have shape"),
         ({"scores": np.full((360, 3), 2.0)}, "outside"),
         ({"scores": np.full((360, 3), np.nan)}, "no score at all for coder"),
-        ({"categories": ["one"] * 360}, "two categories"),
         ({"categories": ["one"]}, "1 entries for 360 prompts"),
         ({"experts": ("coder", "coder", "allround")}, "named twice"),
         ({"texts": [], "categories": [], "scores": np.empty((0, 3))}, "no prompt"),
@@ -180,9 +196,60 @@ def test_folds_keep_equal_texts_together():
 
 def test_ridge_by_hand():
     vectors = np.array([[1.0], [-1.0]], dtype=np.float32)
-    ridge = heads.fit_ridge(vectors, np.array([[1.0], [0.0]]), penalty=2.0)
+    nowhere = np.zeros((2, 1), dtype=np.float32)
+    ridge = heads.fit_ridges(vectors, 0, nowhere, np.array([[1.0], [0.0]]), [2.0])[2.0]
     assert ridge.weights.tolist() == [[pytest.approx(0.25)]]
     assert ridge.bias.tolist() == [pytest.approx(0.5)]
+
+
+def test_the_ridges_are_scikit_learns():
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is an extra")
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(80, 5)) * [1, 1, 1, 7, 50]).astype(np.float32)
+    posterior = rng.dirichlet(np.ones(3), size=80).astype(np.float32)
+    scores = rng.random((80, 2)) + 0.01 * vectors[:, [4]]
+    scores[::3, 1] = np.nan
+    for penalty, found in heads.fit_ridges(vectors, 2, posterior, scores, [0.5, 5.0]).items():
+        scaled = np.concatenate([vectors, posterior], axis=1)
+        scaled[:, 3:5] *= heads.FIGURE_SCALE / vectors[:, 3:5].std(axis=0)
+        for expert in range(2):
+            seen = np.isfinite(scores[:, expert])
+            theirs = linear_model.Ridge(penalty).fit(scaled[seen], scores[seen, expert])
+            np.testing.assert_allclose(
+                heads.predict_linear(found, vectors, posterior)[:, expert], theirs.predict(scaled), atol=1e-4
+            )
+
+
+def test_merged_ridges_predict_the_mean():
+    rng = np.random.default_rng(0)
+    vectors, posterior = rng.normal(size=(30, 4)).astype(np.float32), np.eye(3, dtype=np.float32)[np.arange(30) % 3]
+    ridges = heads.fit_ridges(vectors, 1, posterior, rng.random((30, 2)), [1.0, 10.0])
+    shares = np.array([0.25, 0.75])
+    expected = sum(
+        w * heads.predict_linear(one, vectors, posterior) for w, one in zip(shares, ridges.values(), strict=True)
+    )
+    found = heads.predict_linear(heads.merge_ridges(ridges, shares), vectors, posterior)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_blend_trusts_what_tells_experts_apart():
+    rng = np.random.default_rng(0)
+    better, noise = rng.normal(0, 0.2, size=(2, 2000, 1))
+    apart, hard = np.hstack([better, -better]), np.hstack([noise, noise])
+    base = np.full((2000, 2), 0.5)
+    scores = base + apart + hard + rng.normal(0, 0.1, size=base.shape)
+    weights = heads.choose_blend(base, [base + apart, base + hard, base + rng.normal(size=base.shape)], scores)
+    # How hard a prompt is for both decides nothing, however well a view knows it.
+    assert weights[0] == pytest.approx(1.0, abs=0.02)
+    assert weights[1:].max() < 0.02
+
+
+def test_the_blend_reads_single_scores_where_no_prompt_has_two():
+    rng = np.random.default_rng(0)
+    view = 0.5 + rng.normal(0, 0.2, size=(2000, 2))
+    scores = view.copy()
+    scores[::2, 0] = scores[1::2, 1] = np.nan
+    assert heads.choose_blend(np.full((2000, 2), 0.5), [view], scores)[0] == pytest.approx(1.0, abs=0.01)
 
 
 def test_category_means_are_drawn_to_the_overall_mean():
