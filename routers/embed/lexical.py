@@ -12,13 +12,14 @@ Only the first `static.dim` columns are of unit length together; the heads of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from routers.embed.static import StaticEmbedder
+from routers.embed.static import Bag, StaticEmbedder
 from routers.types import FloatArray
 
 
@@ -69,19 +70,20 @@ class LexicalEmbedder:
         width = self._static.dim
         out = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, ids in zip(out, self._static.token_ids(texts), strict=True):
-            if len(ids):
-                row[:width] = self._static.pool(ids)
-                row[width:] = self._scores(ids)
+            bag = Bag.of(ids)
+            row[:width] = self._static.pool(bag)
+            row[width:] = self._scores(bag)
         return out
 
-    def _scores(self, ids: Sequence[int]) -> FloatArray | float:
-        tokens, counts = np.unique(ids, return_counts=True)
-        weights = self._idf[tokens] * (1.0 + np.log(counts, dtype=np.float32))
-        norm = float(np.sqrt(weights @ weights))
+    def _scores(self, bag: Bag) -> FloatArray | float:
+        weights = self._idf.take(bag.tokens) * (1.0 + np.log(bag.counts))
+        norm = math.sqrt(weights @ weights)
         if norm == 0.0:
             return 0.0
-        rows = self._row_of[tokens]
-        return np.asarray((weights * self._scales[rows] / norm) @ self._rows[rows], dtype=np.float32)
+        rows = self._row_of.take(bag.tokens)
+        weights *= self._scales.take(rows)
+        weights /= norm
+        return np.asarray(weights @ self._rows.take(rows, axis=0).astype(np.float32))
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of this embedder."""

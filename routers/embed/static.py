@@ -10,18 +10,37 @@ memory (a quarter of float32) and only the gathered ones are multiplied out, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from routers.embed.clip import clip_text
+from routers.embed.words import Words
 from routers.types import FloatArray
 
 #: Longest text that is read; see `clip_text`. About 500 tokens.
 MAX_CHARS = 2048
+
+
+class Bag(NamedTuple):
+    """The different tokens of a text and how often each occurs, both of shape (t,)."""
+
+    tokens: npt.NDArray[np.intp]
+    counts: FloatArray
+
+    @classmethod
+    def of(cls, ids: Iterable[int]) -> Bag:
+        """From token ids in any order."""
+        found = Counter(ids)
+        return cls(
+            np.fromiter(found, np.intp, len(found)),
+            np.fromiter(found.values(), np.float32, len(found)),
+        )
 
 
 class StaticEmbedder:
@@ -52,6 +71,7 @@ class StaticEmbedder:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
+        self._words = Words(tokenizer)
         self._rows = rows
         self._scales = scales
         self._max_chars = max_chars
@@ -69,21 +89,21 @@ class StaticEmbedder:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of the clipped texts."""
-        clipped = [clip_text(text, self._max_chars) for text in texts]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clipped, add_special_tokens=False)]
+        return [self._words.token_ids(clip_text(text, self._max_chars)) for text in texts]
 
-    def pool(self, ids: Sequence[int]) -> FloatArray:
-        """Unit vector of a non-empty token sequence, all zero when no token counts; float32, shape (dim,)."""
-        vector: FloatArray = self._scales[ids] @ self._rows[ids]
-        norm = float(np.sqrt(vector @ vector))
+    def pool(self, bag: Bag) -> FloatArray:
+        """Unit vector of a bag of tokens, all zero when no token counts; float32, shape (dim,)."""
+        weights = bag.counts * self._scales.take(bag.tokens)
+        # Cast first: numpy would multiply int8 rows without BLAS.
+        vector: FloatArray = weights @ self._rows.take(bag.tokens, axis=0).astype(np.float32)
+        norm = math.sqrt(vector @ vector)
         return vector / np.float32(norm) if norm > 0 else vector
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts; rows of unit length (all zero for a text without known tokens), float32, shape (n, dim)."""
         out = np.zeros((len(texts), self._rows.shape[1]), dtype=np.float32)
         for row, ids in zip(out, self.token_ids(texts), strict=True):
-            if ids:
-                row[:] = self.pool(ids)
+            row[:] = self.pool(Bag.of(ids))
         return out
 
     def spec(self) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from routers.classifiers.linear import LinearClassifier
 from routers.classifiers.uncertainty import Thresholds
 from routers.embed import StorableEmbedder
 from routers.embed.lexical import LexicalEmbedder
-from routers.embed.static import StaticEmbedder, quantise_rows
+from routers.embed.static import Bag, StaticEmbedder, quantise_rows
 from routers.training.bags import count_tokens, inverse_document_frequency, tfidf
 from routers.training.softmax import fit_softmax
 from routers.types import FloatArray
@@ -84,8 +84,7 @@ class Features:
             ids = embedder.token_ids(texts)
             vectors = np.zeros((len(texts), embedder.dim), dtype=np.float32)
             for row, tokens in zip(vectors, ids, strict=True):
-                if tokens:
-                    row[:] = embedder.pool(tokens)
+                row[:] = embedder.pool(Bag.of(tokens))
             return cls(vectors, count_tokens(ids, embedder.vocab))
         return cls(embedder.embed(texts), None)
 
