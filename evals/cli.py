@@ -72,6 +72,13 @@ def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> No
 )
 @click.option("--embedder", metavar="NAME", help="Embedder of a router fitted here.")
 @click.option(
+    "--beside",
+    multiple=True,
+    metavar="ROUTER",
+    help="A public router to run beside, fitted on the same train split: llmrouter-knn, llmrouter-svm, llmrouter-mlp, "
+    "llmrouter-mf, semantic-router. Repeatable; needs the extra `peers`.",
+)
+@click.option(
     "--schema",
     is_flag=True,
     is_eager=True,
@@ -95,6 +102,7 @@ def evaluate(
     seed: int,
     bootstrap: int,
     embedder: str | None,
+    beside: tuple[str, ...],
 ) -> None:
     """Does routing pay? Evaluate routers on a table of real outcomes.
 
@@ -123,6 +131,7 @@ def evaluate(
         seed=seed,
         resamples=bootstrap,
         embedder=embedder,
+        beside=beside,
         command=_command(),
     )
     try:

@@ -22,6 +22,7 @@ from evals.fitting import fit_on_table, save_fitted
 from evals.policies import Policy, Trial, make_trial
 from evals.prices import find_prices, with_prices
 from evals.provenance import provenance
+from evals.public_routers.beside import public_policies
 from evals.report import Report
 from evals.tables import OutcomeTable, load_table
 from evals.terminal import print_report
@@ -44,6 +45,7 @@ class EvalOptions:
     seed: int = 0
     resamples: int = 1000
     embedder: str | None = None
+    beside: tuple[str, ...] = ()
     command: str = ""
 
 
@@ -117,7 +119,7 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
     named = contenders(options.routers)
 
     def on(ground: Trial) -> tuple[list[Policy], list[Policy]]:
-        return compete(
+        routers, yardsticks = compete(
             ground,
             named,
             start,
@@ -125,6 +127,9 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
             embedder=options.embedder,
             seed=options.seed,
         )
+        if options.beside:
+            routers += public_policies(ground, options.beside, progress=start("public routers"))
+        return routers, yardsticks
 
     notes = []
     if not options.routers:
