@@ -99,6 +99,12 @@ class FittedLogits:
     idf: FloatArray | None
     kept: npt.NDArray[np.int64] | None
 
+    def bags(self, features: Features) -> Any:
+        """TF-IDF rows of all prompts over the tokens that count, CSR, shape (n, kept tokens); None without tokens."""
+        if self.idf is None or self.kept is None:
+            return None
+        return tfidf(features.counts, self.idf)[:, self.kept].tocsr()
+
     def logits(self, features: Features, rows: npt.NDArray[np.int64]) -> FloatArray:
         """Logits of the given prompts, shape (len(rows), K)."""
         out = features.vectors[rows] @ self.dense.T + self.bias
@@ -136,14 +142,29 @@ def fit_logits(
 
 
 def assemble(
-    fitted: FittedLogits, embedder: StorableEmbedder, labels: Labels, temperature: float, thresholds: Thresholds
+    fitted: FittedLogits,
+    embedder: StorableEmbedder,
+    labels: Labels,
+    temperature: float,
+    thresholds: Thresholds,
+    more: FloatArray | None = None,
 ) -> tuple[StorableEmbedder, LinearClassifier]:
-    """The run-time form: the embedder (with lexical scores where there are any) and the classifier on its vectors."""
+    """The run-time form: the embedder (with lexical scores where there are any) and the classifier on its vectors.
+
+    Args:
+        fitted: The classifier's fit.
+        embedder: What it was fitted on.
+        labels: What it was fitted to.
+        temperature: Of the classifier.
+        thresholds: Of the classifier.
+        more: Token weights of further lexical scores, after those of the classes, shape (r, kept tokens).
+    """
     weights = fitted.dense
     if fitted.lexical is not None and isinstance(embedder, StaticEmbedder):
         assert fitted.idf is not None  # noqa: S101 (both are fitted together with the lexical part)
         assert fitted.kept is not None  # noqa: S101
-        rows, scales = quantise_rows(np.ascontiguousarray(fitted.lexical.T))
+        tables = [fitted.lexical] if more is None else [fitted.lexical, more]
+        rows, scales = quantise_rows(np.ascontiguousarray(np.concatenate(tables).T))
         row_of = np.zeros(embedder.vocab, dtype=np.int32)
         row_of[fitted.kept] = np.arange(len(fitted.kept))
         weights = np.concatenate([weights, np.eye(len(fitted.bias), dtype=np.float32)], axis=1)

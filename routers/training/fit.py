@@ -18,9 +18,9 @@ from routers.artifacts import DEFAULT_NAME, RouterParts, default_embedder
 from routers.classifiers.uncertainty import Thresholds
 from routers.embed import StorableEmbedder
 from routers.embed.lexical import LexicalEmbedder
-from routers.embed.prompt_features import FEATURES, FormatEmbedder, prompt_features
+from routers.embed.prompt_features import FormatEmbedder, prompt_features
 from routers.errors import TrainingError
-from routers.estimators.quality import BlendedQuality, BlendWeights, LinearHeads
+from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
 from routers.estimators.tokens import CompletionTokens
 from routers.training import classify, heads
 from routers.training.clusters import cluster_labels
@@ -34,6 +34,7 @@ from routers.training.metrics import (
     routed_quality,
     selection_accuracy,
 )
+from routers.training.ridge import Prompts, Ridge, compress, fit_ridges, merge_ridges
 from routers.types import FloatArray
 
 FOLDS = 5
@@ -104,11 +105,20 @@ def fit_router(
     fold = fold_of(data.texts, FOLDS, seed)
     held, fitted = _cross_fit(data, features, labels, fold, max_iter, lambda share: progress(0.1 + 0.6 * share))
     stage1 = _calibrate(data, labels, held)
-    runtime, classifier = classify.assemble(fitted, chosen, labels, stage1.temperature, stage1.thresholds)
     figures = np.array([prompt_features(text) for text in data.texts])
     low, high = (np.quantile(figures, q, axis=0).astype(np.float32) for q in (BEYOND_BOUNDS, 1 - BEYOND_BOUNDS))
-    vectors = np.concatenate([features.vectors, figures.clip(low, high)], axis=1)
-    quality, routing = _fit_quality(data, vectors, labels, fold, stage1.posterior, runtime.dim + FEATURES)
+    prompts = Prompts(features.vectors, figures.clip(low, high), stage1.posterior, fitted.bags(features))
+    fit = _fit_quality(data, prompts, labels, fold)
+    more, linear = linear_heads(fit.ridge, prompts, fitted)
+    runtime, classifier = classify.assemble(fitted, chosen, labels, stage1.temperature, stage1.thresholds, more)
+    quality = BlendedQuality(
+        data.experts if fit.base.size else (),
+        labels.categories,
+        fit.base,
+        fit.weights,
+        category=fit.category,
+        linear=linear,
+    )
     progress(0.95)
     parts = RouterParts(
         name=name,
@@ -117,7 +127,7 @@ def fit_router(
         quality=quality,
         tokens=_fit_tokens(data, labels, stage1.posterior),
         training=_describe(data, labels, seed, clustered),
-        metrics={"classifier": stage1.metrics, "routing": routing, "measured": f"out of fold, {FOLDS} folds"},
+        metrics={"classifier": stage1.metrics, "routing": fit.metrics, "measured": f"out of fold, {FOLDS} folds"},
     )
     progress(1.0)
     return parts
@@ -189,30 +199,26 @@ def _measured(data: TrainingData, labels: classify.Labels) -> tuple[str, ...] | 
     return tuple(found) if found and len(found) < len(labels.categories) else None
 
 
-def _fit_quality(
-    data: TrainingData,
-    vectors: FloatArray,
-    labels: classify.Labels,
-    fold: npt.NDArray[np.int64],
-    posterior: FloatArray,
-    dim: int,
-) -> tuple[BlendedQuality, dict[str, Any]]:
-    """Heads on all outcomes, blended by how the same heads did out of fold.
+@dataclass(frozen=True, slots=True)
+class _Quality:
+    """The fit of quality; all empty without outcomes."""
 
-    Args:
-        data: What is fitted.
-        vectors: Embedding and the prompt's figures, shape (n, d + FEATURES).
-        labels: Of the prompts.
-        fold: Of the prompts.
-        posterior: Held-out category posterior, shape (n, C).
-        dim: Width at run time: class scores may stand between embedding and figures.
-    """
+    base: FloatArray
+    weights: BlendWeights
+    category: CategoryMeans | None
+    ridge: Ridge | None
+    metrics: dict[str, Any]
+
+
+def _fit_quality(
+    data: TrainingData, prompts: Prompts, labels: classify.Labels, fold: npt.NDArray[np.int64]
+) -> _Quality:
+    """Category means and regressions on all outcomes, blended by how the same did out of fold."""
     rows = np.flatnonzero(np.isfinite(data.scores).any(axis=1))
     if not len(data.experts) or not len(rows):
-        return BlendedQuality((), labels.categories, np.empty(0, np.float32), BlendWeights()), {}
-    scores, vectors, fold = data.scores[rows], vectors[rows], fold[rows]
-    membership = _membership(labels, posterior)[rows]
-    posterior = posterior[rows]
+        return _Quality(np.empty(0, np.float32), BlendWeights(), None, None, {})
+    membership = _membership(labels, prompts.posterior)[rows]
+    scores, prompts, fold = data.scores[rows], prompts.rows(rows), fold[rows]
     base = np.zeros(scores.shape)
     views = [np.zeros(scores.shape) for _ in range(1 + len(heads.RIDGE_PENALTIES))]
     for index in range(FOLDS):
@@ -223,46 +229,61 @@ def _fit_quality(
             raise TrainingError(f"too few scored prompts: an expert has all of its own in one of {FOLDS} folds")
         base[test] = heads.overall_means(scores[train])
         means = heads.fit_category_means(scores[train], membership[train])
-        views[0][test] = posterior[test] @ means.mean.T
-        ridges = heads.fit_ridges(vectors[train], FEATURES, posterior[train], scores[train], heads.RIDGE_PENALTIES)
-        for view, ridge in zip(views[1:], ridges.values(), strict=True):
-            view[test] = heads.predict_linear(ridge, vectors[test], posterior[test])
+        asked = prompts.rows(test)
+        views[0][test] = asked.posterior @ means.mean.T
+        ridges = fit_ridges(prompts.rows(train), scores[train], heads.RIDGE_PENALTIES)
+        for view, ridge in zip(views[1:], ridges, strict=True):
+            view[test] = ridge.predict(asked)
     weights = heads.choose_blend(base, views, scores)
+    share = float(weights[1:].sum())
+    merged = None
+    if share:
+        merged = merge_ridges(fit_ridges(prompts, scores, heads.RIDGE_PENALTIES), weights[1:] / share)
     blended = base + sum(weight * (view - base) for weight, view in zip(weights, views, strict=True))
-    blended = blended.clip(0.0, 1.0)
-    linear = None
-    if share := float(weights[1:].sum()):
-        ridges = heads.fit_ridges(vectors, FEATURES, posterior, scores, heads.RIDGE_PENALTIES)
-        linear = _at_run_time(heads.merge_ridges(ridges, weights[1:] / share), dim)
-    quality = BlendedQuality(
-        data.experts,
-        labels.categories,
+    return _Quality(
         heads.overall_means(scores),
         BlendWeights(float(weights[0]), share),
-        category=heads.fit_category_means(scores, membership),
-        linear=linear,
+        heads.fit_category_means(scores, membership),
+        merged,
+        _figures(blended.clip(0.0, 1.0), scores, weights),
     )
-    figures = {
-        "prompts": len(rows),
-        "routed_quality": routed_quality(blended, scores),
-        "best_single_quality": best_single_quality(heads.overall_means(scores), scores),
-        "oracle_quality": float(np.nanmean(np.nanmax(scores, axis=1))),
-        "selection_accuracy": selection_accuracy(blended, scores),
-        "brier_score": float(np.nanmean((blended - scores) ** 2)),
-        "expected_calibration_error": expected_calibration_error(
-            blended[np.isfinite(scores)], scores[np.isfinite(scores)]
-        ),
-        "ridge_shares": {f"{key:g}": float(one) for key, one in zip(heads.RIDGE_PENALTIES, weights[1:], strict=True)},
-    }
-    return quality, finite(figures)
 
 
-def _at_run_time(linear: LinearHeads, dim: int) -> LinearHeads:
-    """The heads on vectors that have class scores, which they do not read, between embedding and figures."""
-    experts, width = linear.weights.shape
-    unread = np.zeros((experts, dim - width), dtype=np.float32)
-    parts = [linear.weights[:, : width - FEATURES], unread, linear.weights[:, width - FEATURES :]]
-    return LinearHeads(np.concatenate(parts, axis=1), linear.bias, linear.posterior)
+def _figures(blended: npt.NDArray[Any], scores: npt.NDArray[Any], weights: npt.NDArray[Any]) -> dict[str, Any]:
+    """What the manifest says of out-of-fold predictions."""
+    seen = np.isfinite(scores)
+    shares = zip(heads.RIDGE_PENALTIES, weights[1:].tolist(), strict=True)
+    return finite(
+        {
+            "prompts": len(scores),
+            "routed_quality": routed_quality(blended, scores),
+            "best_single_quality": best_single_quality(heads.overall_means(scores), scores),
+            "oracle_quality": float(np.nanmean(np.nanmax(scores, axis=1))),
+            "selection_accuracy": selection_accuracy(blended, scores),
+            "brier_score": float(np.nanmean((blended - scores) ** 2)),
+            "expected_calibration_error": expected_calibration_error(blended[seen], scores[seen]),
+            "ridge_shares": {f"{penalty:g}": share for penalty, share in shares},
+        }
+    )
+
+
+def linear_heads(
+    ridge: Ridge | None, prompts: Prompts, fitted: classify.FittedLogits
+) -> tuple[FloatArray | None, LinearHeads | None]:
+    """A regression in its run-time form: token weights of further lexical scores, and heads on the vectors.
+
+    The vectors' columns are: embedding, lexical scores of the classes (unread), further lexical scores, figures.
+    """
+    if ridge is None:
+        return None, None
+    parts, more = [ridge.vectors], None
+    if ridge.bags is not None and fitted.lexical is not None:
+        more, loadings = compress(ridge.bags, prompts.bags)
+        # Both kinds of score share one scale per token, so they are brought to the same spread.
+        stretch = np.float32(fitted.lexical.std() / max(float(more.std()), 1e-12)) if more.size else np.float32(1.0)
+        more = more * stretch
+        parts += [np.zeros((len(loadings), len(fitted.lexical)), np.float32), loadings / stretch]
+    return more, LinearHeads(np.concatenate([*parts, ridge.figures], axis=1), ridge.bias, ridge.posterior)
 
 
 def _membership(labels: classify.Labels, posterior: FloatArray) -> FloatArray:

@@ -1,17 +1,17 @@
-"""Fit the experts' heads: category means, ridge regressions, and the blend of the two.
+"""Fit the experts' heads: category means, and the blend of these with the regressions (`ridge`).
 
 Scores are dense arrays with NaN where an expert was not scored on a prompt; nothing is filled in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from routers.estimators.quality import CategoryMeans, LinearHeads
+from routers.estimators.quality import CategoryMeans
 from routers.types import FloatArray
 
 Floats = npt.NDArray[Any]
@@ -21,9 +21,6 @@ SHRINKAGE = 20.0
 
 #: Penalties of the ridge heads; their predictions are blended, so that none has to be chosen.
 RIDGE_PENALTIES = (10.0, 30.0, 100.0, 300.0)
-
-#: Standard deviation that the prompt's figures get, beside unit vectors.
-FIGURE_SCALE = 0.1
 
 #: Mean quality by which an expert falls behind the best until the blend cares e times less about it.
 NEAR_THE_TOP = 0.3
@@ -60,77 +57,6 @@ def fit_category_means(scores: Floats, membership: Floats) -> CategoryMeans:
     # Thin cells borrow the expert's overall variance, as their means borrow its mean.
     variance = (count * variance + SHRINKAGE * overall_variance) / (count + SHRINKAGE)
     return CategoryMeans(mean.astype(np.float32), np.sqrt(variance / (count + SHRINKAGE)).astype(np.float32))
-
-
-def fit_ridges(
-    vectors: FloatArray, figures: int, posterior: FloatArray, scores: Floats, penalties: Sequence[float]
-) -> dict[float, LinearHeads]:
-    """One ridge regression per expert on its scored prompts, for every penalty: `min Σ (y - W x - b)² + penalty |W|²`.
-
-    Args:
-        vectors: Shape (n, dim): columns of unit rows, then the prompt's figures, which are brought to a common spread.
-        figures: How many of the last columns are figures.
-        posterior: Held-out category posterior, shape (n, C).
-        scores: Shape (n, m), NaN where unscored.
-        penalties: All greater than 0.
-
-    Returns:
-        Penalty -> heads, in the units of the columns as given.
-    """
-    dim, experts = vectors.shape[1], scores.shape[1]
-    design = np.concatenate([vectors, posterior], axis=1, dtype=np.float64)
-    scale = np.ones(design.shape[1])
-    if figures:
-        spread = design[:, dim - figures : dim].std(axis=0)
-        scale[dim - figures : dim] = np.where(spread > 1e-9, FIGURE_SCALE / np.maximum(spread, 1e-9), 0.0)
-    design *= scale
-    weights = {penalty: np.zeros((experts, design.shape[1])) for penalty in penalties}
-    bias = {penalty: np.zeros(experts) for penalty in penalties}
-    seen = np.isfinite(scores)
-    # Experts scored on the same prompts share one factorisation.
-    patterns: dict[bytes, list[int]] = {}
-    for expert in range(experts):
-        patterns.setdefault(np.packbits(seen[:, expert]).tobytes(), []).append(expert)
-    for together in patterns.values():
-        rows = np.flatnonzero(seen[:, together[0]])
-        part = design[rows]
-        centre = part.mean(axis=0)
-        part -= centre
-        targets = scores[rows][:, together]
-        means = targets.mean(axis=0)
-        values, axes = np.linalg.eigh(part.T @ part)
-        rotated = axes.T @ (part.T @ (targets - means))
-        for penalty in penalties:
-            solved = axes @ (rotated / (np.maximum(values, 0.0) + penalty)[:, None])
-            weights[penalty][together] = solved.T
-            bias[penalty][together] = means - centre @ solved
-    return {
-        penalty: LinearHeads(
-            (found[:, :dim] * scale[:dim]).astype(np.float32),
-            bias[penalty].astype(np.float32),
-            found[:, dim:].astype(np.float32),
-        )
-        for penalty, found in weights.items()
-    }
-
-
-def predict_linear(heads: LinearHeads, vectors: FloatArray, posterior: FloatArray) -> FloatArray:
-    """What regression heads alone say of vectors of shape (n, dim); shape (n, m)."""
-    out = vectors @ heads.weights.T + heads.bias
-    if heads.posterior is not None:
-        out += posterior @ heads.posterior.T
-    return np.asarray(out, dtype=np.float32)
-
-
-def merge_ridges(ridges: Mapping[float, LinearHeads], shares: Floats) -> LinearHeads:
-    """The heads whose predictions are the mean of those given, one share each, with a sum of 1."""
-
-    def mean(values: Sequence[Floats]) -> FloatArray:
-        return np.asarray(np.tensordot(shares, np.stack(values), axes=1), dtype=np.float32)
-
-    heads = list(ridges.values())
-    posterior = [one.posterior for one in heads if one.posterior is not None]
-    return LinearHeads(mean([one.weights for one in heads]), mean([one.bias for one in heads]), mean(posterior))
 
 
 def choose_blend(base: Floats, views: Sequence[Floats], scores: Floats) -> Floats:

@@ -7,13 +7,17 @@ import pytest
 
 from experts.spec import ExpertSpec, PoolView
 from routers.artifacts import RouterParts
+from routers.classifiers.uncertainty import Thresholds
+from routers.embed.prompt_features import FEATURES, FormatEmbedder, prompt_features
 from routers.errors import TrainingError
+from routers.estimators.quality import BlendedQuality, BlendWeights
 from routers.training import classify, heads
 from routers.training.bags import count_tokens, inverse_document_frequency, tfidf
-from routers.training.fit import fit_router
+from routers.training.fit import fit_router, linear_heads
 from routers.training.folds import fold_of
 from routers.training.lengths import fit_lengths
 from routers.training.metrics import auroc, expected_calibration_error, routed_quality, selection_accuracy
+from routers.training.ridge import Prompts, fit_ridges
 from routers.training.softmax import fit_softmax
 from routers.types import RouteRequest
 from tests.unit.routers.tiny import EXPERTS, tiny_data, tiny_embedder
@@ -180,6 +184,28 @@ def test_the_run_time_embedder_scores_as_the_fit_did(parts: RouterParts):
     np.testing.assert_allclose(found, expected, atol=0.03)
 
 
+def test_the_run_time_heads_predict_as_the_regression_did():
+    data, embedder = tiny_data(), tiny_embedder()
+    features = classify.Features.of(embedder, data.texts)
+    labels = classify.index_labels(data.categories, None)
+    fitted = classify.fit_logits(features, np.arange(len(data)), labels.fine, 3, max_iter=20)
+    bounds = np.full(FEATURES, -3, np.float32), np.full(FEATURES, 3, np.float32)
+    figures = np.array([prompt_features(text) for text in data.texts]).clip(*bounds)
+    posterior = np.eye(3, dtype=np.float32)[labels.fine]
+    prompts = Prompts(features.vectors, figures, posterior, fitted.bags(features))
+    (ridge,) = fit_ridges(prompts, data.scores, [1.0])
+    more, heads_ = linear_heads(ridge, prompts, fitted)
+    assert more is not None
+    runtime, classifier = classify.assemble(fitted, embedder, labels, 1.0, Thresholds(1e9, -1e9), more)
+    quality = BlendedQuality(
+        EXPERTS, labels.categories, np.zeros(3, np.float32), BlendWeights(linear=1.0), linear=heads_
+    )
+    vectors = FormatEmbedder(runtime, *bounds).embed(data.texts)
+    np.testing.assert_allclose(quality.predict(vectors, posterior), ridge.predict(prompts).clip(0.0, 1.0), atol=0.01)
+    logits = fitted.logits(features, np.arange(len(data)))
+    assert (classifier.posteriors(vectors)[0].argmax(1) == logits.argmax(1)).mean() > 0.99
+
+
 def test_tfidf_by_hand():
     counts = count_tokens([[1, 1, 2], [2], [3]], 5)
     idf = inverse_document_frequency(counts)
@@ -192,44 +218,6 @@ def test_tfidf_by_hand():
 def test_folds_keep_equal_texts_together():
     folds = fold_of(["A  b", "a b", "c", "A B "], 3, seed=0)
     assert folds[0] == folds[1] == folds[3]
-
-
-def test_ridge_by_hand():
-    vectors = np.array([[1.0], [-1.0]], dtype=np.float32)
-    nowhere = np.zeros((2, 1), dtype=np.float32)
-    ridge = heads.fit_ridges(vectors, 0, nowhere, np.array([[1.0], [0.0]]), [2.0])[2.0]
-    assert ridge.weights.tolist() == [[pytest.approx(0.25)]]
-    assert ridge.bias.tolist() == [pytest.approx(0.5)]
-
-
-def test_the_ridges_are_scikit_learns():
-    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is an extra")
-    rng = np.random.default_rng(0)
-    vectors = (rng.normal(size=(80, 5)) * [1, 1, 1, 7, 50]).astype(np.float32)
-    posterior = rng.dirichlet(np.ones(3), size=80).astype(np.float32)
-    scores = rng.random((80, 2)) + 0.01 * vectors[:, [4]]
-    scores[::3, 1] = np.nan
-    for penalty, found in heads.fit_ridges(vectors, 2, posterior, scores, [0.5, 5.0]).items():
-        scaled = np.concatenate([vectors, posterior], axis=1)
-        scaled[:, 3:5] *= heads.FIGURE_SCALE / vectors[:, 3:5].std(axis=0)
-        for expert in range(2):
-            seen = np.isfinite(scores[:, expert])
-            theirs = linear_model.Ridge(penalty).fit(scaled[seen], scores[seen, expert])
-            np.testing.assert_allclose(
-                heads.predict_linear(found, vectors, posterior)[:, expert], theirs.predict(scaled), atol=1e-4
-            )
-
-
-def test_merged_ridges_predict_the_mean():
-    rng = np.random.default_rng(0)
-    vectors, posterior = rng.normal(size=(30, 4)).astype(np.float32), np.eye(3, dtype=np.float32)[np.arange(30) % 3]
-    ridges = heads.fit_ridges(vectors, 1, posterior, rng.random((30, 2)), [1.0, 10.0])
-    shares = np.array([0.25, 0.75])
-    expected = sum(
-        w * heads.predict_linear(one, vectors, posterior) for w, one in zip(shares, ridges.values(), strict=True)
-    )
-    found = heads.predict_linear(heads.merge_ridges(ridges, shares), vectors, posterior)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_blend_trusts_what_tells_experts_apart():
