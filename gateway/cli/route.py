@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,16 +16,20 @@ if TYPE_CHECKING:
     from routers.types import Decision
 
 _NO_EXPERT: Final = 2
-_WEIGHTS: Final = ("quality", "latency", "energy", "cost", "size", "recency")
 
 
 def _read_weights(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """`--weight name=value`, any number of times."""
+    if not values:
+        return {}
+    from routers.types import Weights
+
+    names = [weight.name for weight in fields(Weights)]
     weights: dict[str, float] = {}
     for value in values:
         name, equals, number = value.partition("=")
-        if not equals or name not in _WEIGHTS:
-            known = ", ".join(f"{weight}=NUMBER" for weight in _WEIGHTS)
+        if not equals or name not in names:
+            known = ", ".join(f"{weight}=NUMBER" for weight in names)
             raise click.BadParameter(f"{value!r} is not one of {known}", ctx, param)
         try:
             weights[name] = float(number)

@@ -125,6 +125,8 @@ class ExpertSettings(Node):
     """Prompts stay on your own hardware; a request for local experts only reaches no other."""
     released: date | None = None
     """ISO date of the model's release, for the recency weight."""
+    readability: Share | None = None
+    """How easily laypeople read its answers, in [0, 1], as you judge it; for the readability weight."""
     known_as: Name | None = None
     """The name under which router artefacts know this model, when it differs from `name`."""
     quality_prior: dict[str, Share] = Field(default_factory=dict)
@@ -198,6 +200,7 @@ class ExpertSettings(Node):
             generalist=self.generalist,
             local=self.local,
             released=self.released.isoformat() if self.released else None,
+            readability=self.readability,
             known_as=self.known_as,
             quality_prior=MappingProxyType(dict(self.quality_prior)),
             max_concurrency=self.max_concurrency,

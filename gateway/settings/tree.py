@@ -45,6 +45,10 @@ class WeightSettings(Node):
     """Price of the number of parameters."""
     recency: NonNegative = 0.0
     """Price of age since the model's release."""
+    verbosity: NonNegative = 0.0
+    """Price of the expected length of the answer."""
+    readability: NonNegative = 0.0
+    """Price of an answer that is hard to read, as `readability` is stated of each expert."""
 
 
 class BudgetSettings(Node):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from gateway.errors import Code, RequestRefused
@@ -22,7 +22,7 @@ _CAPS: Final[dict[str, bytes]] = {
     "max_cost_usd": b"x-pointsman-max-cost-usd",
     "min_quality": b"x-pointsman-min-quality",
 }
-_WEIGHTS: Final = ("quality", "latency", "energy", "cost", "size", "recency")
+_WEIGHTS: Final = tuple(weight.name for weight in fields(Weights))
 _WEIGHT_HEADERS: Final[dict[str, bytes]] = {name: f"x-pointsman-weight-{name}".encode() for name in _WEIGHTS}
 _HEADER_FIELDS: Final[dict[bytes, tuple[str, bool]]] = {
     **{header: (name, False) for name, header in _CAPS.items()},

@@ -1,1 +1,1 @@
-"""Stage 2: filters say who may answer, scorers what each would cost, a picker who should. Weights stand outside."""
+"""Stage 2: filters say who may answer, terms what each would cost, the ranking who should."""

@@ -1,6 +1,7 @@
 """Budgets on the wire."""
 
 import math
+from dataclasses import fields
 
 import orjson
 import pytest
@@ -43,6 +44,13 @@ def test_body_and_headers_state_the_same_things() -> None:
         Budget(),
     )
     assert body == headers == Budget(100, 2000, 0.5, 0.001, 0.4, Weights(energy=0.2))
+
+
+def test_every_weight_may_be_stated_by_header() -> None:
+    names = [weight.name for weight in fields(Weights)]
+    headers = {f"x-pointsman-weight-{name}".encode(): b"0.5" for name in names}
+    budget, _ = parse_budget(None, headers, Budget())
+    assert budget.weights == Weights(**dict.fromkeys(names, 0.5))
 
 
 def test_the_body_wins_over_a_header() -> None:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experts.spec import ExpertSpec, ExpertState, PoolView
+from experts.spec import ExpertSpec, ExpertState, PoolView, Price
 from routers.classifiers.linear import LinearClassifier
 from routers.classifiers.uncertainty import Thresholds
 from routers.estimators.quality import BlendedQuality, BlendWeights
 from routers.two_stage import TwoStageRouter
-from routers.types import Assessment, Budget, Candidate, Decision, Reason, Rule, Weights
-from tests.unit.routers.pools import assessment, budgets, request, spec, views, weights
+from routers.types import Assessment, Budget, Candidate, Decision, Prices, Reason, Rule, Weights
+from tests.unit.routers.pools import assessment, budgets, prices, request, spec, views, weights
 from tests.unit.routers.reference import amounts_of, plain_select
 
 
@@ -204,11 +204,11 @@ def test_a_huge_price_on_size_picks_the_smallest(pool, given_weights):
 
 @settings(max_examples=60, deadline=None)
 @given(views(), st.lists(st.floats(0.0, 20.0), min_size=2, max_size=6))
-def test_a_higher_price_never_buys_a_dearer_expert(pool, prices):
+def test_a_higher_price_never_buys_a_dearer_expert(pool, rising):
     view, qualities = pool
     router = make_router()
     costs = []
-    for price in sorted(prices):
+    for price in sorted(rising):
         budget = Budget(max_cost_usd=1e9, weights=Weights(cost=price))
         decision = router.select(assessment(qualities), request(budget), view)
         if decision.expert is None:
@@ -216,6 +216,40 @@ def test_a_higher_price_never_buys_a_dearer_expert(pool, prices):
         chosen = next(c for c in decision.candidates if c.spec.name == decision.expert)
         costs.append(chosen.estimates.cost_usd)
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(costs))
+
+
+@settings(max_examples=100, deadline=None)
+@given(views(), weights, prices, st.integers(0, 5), st.floats(0.0, 0.3), st.booleans())
+def test_an_expert_worse_than_another_changes_nothing(pool, given_weights, given_prices, index, worse_by, uncertain):
+    """The added one costs what the other costs and predicts less: it never answers, and the others keep their order."""
+    view, qualities = pool
+    if not view.entries:
+        return
+    better, state = view.entries[index % len(view.entries)]
+    better_quality = {**qualities, better.name: qualities.get(better.name, 0.5)}
+    worse = replace(better, name="zz", generalist=False)
+    wider = PoolView((*view.entries, (worse, state)))
+    budget = Budget(weights=given_weights, prices=given_prices)
+    router = make_router()
+    known = assessment({**better_quality, "zz": max(better_quality[better.name] - worse_by, 0.0)}, uncertain=uncertain)
+    before = router.select(known, request(budget), view)
+    after = router.select(known, request(budget), wider)
+    assert after.expert == before.expert
+    assert [name for name in after.fallbacks if name != "zz"] == list(before.fallbacks)
+
+
+def test_a_dear_expert_that_never_answers_can_make_another_look_cheaper(router):
+    """What does not hold: shares are of the largest amount, so a new largest amount moves all of them."""
+    cheap, dear = spec("cheap", price=Price(1, 1)), spec("dear", price=Price(10, 10))
+    known = assessment({"cheap": 0.5, "dear": 0.9, "absurd": 0.1})
+    asked = request(Budget(weights=Weights(cost=1.0)))
+    assert router.select(known, asked, PoolView.of(cheap, dear)).expert == "cheap"
+    absurd = spec("absurd", price=Price(1000, 1000))
+    assert router.select(known, asked, PoolView.of(cheap, dear, absurd)).expert == "dear"
+    # Prices in natural units, as average budgets use them, are immune.
+    priced = request(Budget(prices=Prices(per_usd=200.0)))
+    assert router.select(known, priced, PoolView.of(cheap, dear)).expert == "cheap"
+    assert router.select(known, priced, PoolView.of(cheap, dear, absurd)).expert == "cheap"
 
 
 def test_uncertain_prompts_go_to_the_generalist_and_the_rest_stay_fallbacks(router):
