@@ -257,6 +257,20 @@ def test_lengths_hold_their_quantile():
     assert (tokens[:, 0] <= posterior @ high[0]).mean() >= 0.95
 
 
+def test_lengths_hold_on_answers_not_seen():
+    rng = np.random.default_rng(0)
+    category = rng.integers(0, 2, size=8000)
+    tokens = rng.lognormal(np.array([3.0, 6.0])[category], 0.7)[:, None]
+    # Sure of the category three times of four, and right as often as it is sure.
+    told = np.where(rng.random(8000) < 0.75, category, 1 - category)
+    posterior = np.where(told[:, None] == np.arange(2), 0.75, 0.25).astype(np.float32)
+    _, high = fit_lengths(tokens[:4000], category[:4000], posterior[:4000])
+    predicted = posterior[4000:] @ high[0]
+    assert (tokens[4000:, 0] <= predicted).mean() == pytest.approx(0.95, abs=0.015)
+    # A bound that holds by being the longest answer of all is of no use.
+    assert predicted.min() < 0.6 * predicted.max()
+
+
 def test_metrics_by_hand():
     assert auroc(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == pytest.approx(3.5 / 4)
     assert np.isnan(auroc(np.empty(0), np.array([1.0])))
