@@ -95,7 +95,7 @@ def import_table(
             )
     except EvalError as error:
         raise click.ClickException(str(error)) from error
-    _summarise(done, out)
+    summarise(done, out)
 
 
 def _columns(given: tuple[str, ...], category: str | None) -> dict[str, str]:
@@ -108,7 +108,8 @@ def _columns(given: tuple[str, ...], category: str | None) -> dict[str, str]:
     return pairs
 
 
-def _summarise(done: Imported, out: Path) -> None:
+def summarise(done: Imported, out: Path) -> None:
+    """Say what came of an import."""
     cells = done.prompts * len(done.models)
     scored = sum(done.models.values()) * done.prompts
     click.echo(f"{done.prompts:,} prompts x {len(done.models)} models, {scored / cells:.1%} of the cells scored.")

@@ -45,7 +45,7 @@ def read(source: Source) -> Iterator[Record]:
     if unknown := sorted(set(source.columns) - set(COLUMNS)):
         raise TableError(f"no column {', '.join(unknown)} in the uniform table; it has {', '.join(COLUMNS)}")
     for path in source.files("*.csv", "*.jsonl", "*.parquet"):
-        rows = iter(_rows(path))
+        rows = iter(read_rows(path))
         first = list(itertools.islice(rows, _SAMPLE))
         if not first:
             continue
@@ -55,7 +55,12 @@ def read(source: Source) -> Iterator[Record]:
             yield from _long(row, names) if models is None else _wide(row, names, models)
 
 
-def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
+def read_rows(path: Path) -> Iterable[Mapping[str, Any]]:
+    """Rows of a CSV, JSON Lines or Parquet file, one at a time.
+
+    Raises:
+        TableError: It is none of these.
+    """
     if path.suffix == ".jsonl":
         return read_jsonl(path)
     if path.suffix == ".csv":

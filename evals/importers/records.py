@@ -26,6 +26,7 @@ class Record:
         dataset, category, split: Labels; None where the source has none.
         cost_usd: US dollars of the call.
         prompt_tokens, completion_tokens: As counted by whoever ran the model.
+        latency_ms: Of the whole call, as the caller saw it.
         answer: What the model said, or what a parser read out of it.
         contaminated: The source's authors say the prompt leaked into somebody's training data.
     """
@@ -40,6 +41,7 @@ class Record:
     cost_usd: float | None = None
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
+    latency_ms: float | None = None
     answer: str | None = None
     contaminated: bool = False
 

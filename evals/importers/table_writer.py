@@ -16,7 +16,7 @@ from evals.near_duplicates import near_duplicate_clusters
 from evals.table_io import OUTCOMES, PARTS, PROMPTS
 
 _PART_ROWS = 1_000_000
-_FIGURES = ("score", "cost_usd", "prompt_tokens", "completion_tokens")
+_FIGURES = ("score", "cost_usd", "prompt_tokens", "completion_tokens", "latency_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +152,12 @@ def _unusable(one: Record) -> str:
             "metric"
         )
     if any(value is not None and (value < 0 or math.isinf(value)) for value in _amounts(one)):
-        return "negative or infinite cost or token count"
+        return "negative or infinite cost, latency or token count"
     return ""
 
 
 def _amounts(one: Record) -> tuple[float | None, ...]:
-    return one.cost_usd, one.prompt_tokens, one.completion_tokens
+    return one.cost_usd, one.prompt_tokens, one.completion_tokens, one.latency_ms
 
 
 def _add(cells: _Cells, one: Record) -> None:
