@@ -343,6 +343,9 @@ class Explanation(Protocol):
     def barred(self) -> Mapping[str, Rule]:
         """Experts that a filter dropped, and by which rule: cheap to ask for."""
 
+    def spends(self, expert: str) -> tuple[float | None, float | None]:
+        """Expected cost in US dollars and energy in joules of an expert of the view; None where unknown. Cheap."""
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -351,6 +354,11 @@ class Told:
     candidates: tuple[Candidate, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     barred: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+
+    def spends(self, expert: str) -> tuple[float | None, float | None]:
+        """As the candidate of that name says; unknown without one."""
+        found = next((one.estimates for one in self.candidates if one.spec.name == expert), None)
+        return (None, None) if found is None else (found.cost_usd, found.energy_j)
 
 
 @dataclass(frozen=True, slots=True)

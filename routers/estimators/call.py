@@ -119,14 +119,14 @@ class CallFigures:
             quality=roster.quality_of(index, self._assessment.quality, self._assessment.classification),
             completion_tokens=float(self.completion_tokens.expected[index]),
             completion_tokens_worst=float(self.completion_tokens.worst[index]),
-            ttft_ms=_known(ttft.expected, index),
-            ttft_ms_worst=_known(ttft.worst, index),
-            latency_ms=_known(latency.expected, index),
-            latency_ms_worst=_known(latency.worst, index),
-            energy_j=_known(energy.expected, index),
-            energy_j_worst=_known(energy.worst, index),
-            cost_usd=_known(cost.expected, index),
-            cost_usd_worst=_known(cost.worst, index),
+            ttft_ms=known(ttft.expected, index),
+            ttft_ms_worst=known(ttft.worst, index),
+            latency_ms=known(latency.expected, index),
+            latency_ms_worst=known(latency.worst, index),
+            energy_j=known(energy.expected, index),
+            energy_j_worst=known(energy.worst, index),
+            cost_usd=known(cost.expected, index),
+            cost_usd_worst=known(cost.worst, index),
             energy_source=None if spec.energy is None else spec.energy.source,
             latency_source=self._latency_source(index),
         )
@@ -143,6 +143,7 @@ class CallFigures:
         return Source.MEASURED if observed else model.source
 
 
-def _known(column: Column, index: int) -> float | None:
+def known(column: Column, index: int) -> float | None:
+    """One figure of a column; None where it is NaN."""
     value = float(column[index])
     return None if math.isnan(value) else value

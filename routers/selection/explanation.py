@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from routers.estimators.call import CallFigures
+from routers.estimators.call import CallFigures, known
 from routers.estimators.roster import Column
 from routers.protocols import Filter
 from routers.types import Candidate, Classification, Rejection, Rule
@@ -80,6 +80,12 @@ class ArrayExplanation:
             self._figures.roster.names[index]: rule.rejection(self._figures, index).rule
             for index, rule in self._filtered.items()
         }
+
+    def spends(self, expert: str) -> tuple[float | None, float | None]:
+        """Expected cost in US dollars and energy in joules of an expert of the view; None where unknown."""
+        figures = self._figures
+        index = figures.roster.names.index(expert)
+        return known(figures.cost_usd.expected, index), known(figures.energy_j.expected, index)
 
     @cached_property
     def _filtered(self) -> Mapping[int, Filter]:
