@@ -25,8 +25,11 @@ RIDGE_PENALTIES = (10.0, 30.0, 100.0, 300.0)
 #: Mean quality by which an expert falls behind the best until the blend cares e times less about it.
 NEAR_THE_TOP = 0.3
 
-#: Standard errors by which the blend must lower the error to count; at so many it has no weight at all.
-EVIDENCE = 2.0
+#: Standard errors by which a view must lower the error to count; at so many it has no weight at all.
+EVIDENCE = 1.5
+
+#: Share of the blend that goes to the category view before any evidence for the others.
+CATEGORY_PRIOR = 0.3
 
 
 def overall_means(scores: Floats) -> FloatArray:
@@ -65,12 +68,16 @@ def choose_blend(base: Floats, views: Sequence[Floats], scores: Floats) -> Float
     The weights minimise the squared error of the quality relative to the other experts on the same prompt, each
     expert counting as exp(-(μ_best - μ_n) / 0.3): how hard a prompt is for all decides nothing, and neither does the
     order among experts that are never chosen. Least squares likes a noisy view more than a choice does, and on little
-    data any view: all weights are then multiplied by 1 - (2 / z)², where z is by how many standard errors the blend
-    lowers that error against the overall means (0 below 2: the overall means alone, hence the best single expert).
+    data any view. Two things hold it back:
+
+    - all weights are multiplied by e = max(0, 1 - (1.5 / z)²), where z is by how many standard errors the blend lowers
+      that error against the overall means; where e is 0 they alone are left, hence the best single expert;
+    - the first view is the categories', and category-level mapping is what holds out of distribution (Bench-CoE,
+      papers.md §2.5): 0.3 of the blend are its own, times the e of this view alone.
 
     Args:
         base: Mean quality per expert as known to each prompt's fold, shape (n, m).
-        views: Out-of-fold predictions of each view, shape (n, m).
+        views: Out-of-fold predictions of each view, the categories' first, shape (n, m).
         scores: Shape (n, m), NaN where unscored.
 
     Returns:
@@ -93,9 +100,16 @@ def choose_blend(base: Floats, views: Sequence[Floats], scores: Floats) -> Float
 
     goal = relative(scores)
     columns = np.stack([relative(view) for view in views], axis=2)
+
+    def evidence(weights: Floats) -> float:
+        gain = (goal**2).sum(axis=1) - ((goal - columns @ weights) ** 2).sum(axis=1)
+        error = float(gain.std()) / np.sqrt(len(gain))
+        lead = float(gain.mean()) / error if error > 0 else 0.0
+        return max(0.0, 1.0 - (EVIDENCE / max(lead, 1e-9)) ** 2)
+
     weights, _ = nnls(columns.reshape(-1, len(views)), goal.ravel())
     weights /= max(1.0, float(weights.sum()))
-    gain = (goal**2).sum(axis=1) - ((goal - columns @ weights) ** 2).sum(axis=1)
-    error = float(gain.std()) / np.sqrt(len(gain))
-    lead = float(gain.mean()) / error if error > 0 else 0.0
-    return np.asarray(weights * max(0.0, 1.0 - (EVIDENCE / max(lead, 1e-9)) ** 2))
+    weights *= evidence(weights)
+    category = np.eye(len(views))[0]
+    reserved = CATEGORY_PRIOR * evidence(category)
+    return np.asarray((1.0 - reserved) * weights + reserved * category)
