@@ -78,6 +78,21 @@ class TwoStageRouter:
         return self._classifier.categories
 
     @property
+    def embedder(self) -> Embedder:
+        """Text to vector."""
+        return self._embedder
+
+    @property
+    def classifier(self) -> Classifier:
+        """Vector to category posterior."""
+        return self._classifier
+
+    @property
+    def quality(self) -> QualityEstimator:
+        """Vector and posterior to predicted quality."""
+        return self._quality
+
+    @property
     def slow(self) -> bool:
         """Whether `assess` would stall an event loop."""
         return self._embedder.slow
