@@ -1,7 +1,8 @@
 """The opponents every router must meet, and none of them is a straw man.
 
 All that a baseline learns it learns on the train split; only the oracle (and the zero router, in choosing which
-experts are worth mixing) sees the scores of the evaluated prompts.
+experts are worth mixing) sees the scores of the evaluated prompts. Baselines that look at the words of a prompt are in
+`evals.research_baselines`.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ ORACLE = "oracle"
 PROMPT_LENGTH = "prompt_length"
 ZERO_ROUTER = "zero_router"
 
-#: Names a user may give in place of a router.
+#: Of all of them.
 NAMES = (RANDOM, CHEAPEST, BEST_SINGLE, CATEGORY_ORACLE, DATASET_ORACLE, ORACLE, PROMPT_LENGTH, ZERO_ROUTER)
 
-_LENGTH_BINS = 10
+#: Fewer train prompts than this say little about an expert.
+_LEAST_NEIGHBOURS = 50
 
 
 def baselines(trial: Trial) -> list[Policy]:
@@ -85,7 +87,7 @@ def best_single(trial: Trial) -> Policy:
     """Always the expert with the best mean score on the train split."""
     column = best_single_column(trial.train)
     if column is None:
-        return _undefined(trial, BEST_SINGLE)
+        return undefined(trial, BEST_SINGLE)
     return _always(trial, BEST_SINGLE, column)
 
 
@@ -114,24 +116,29 @@ def by_category(trial: Trial, name: str, train_labels: Sequence[str], test_label
         test_labels: Label of each test prompt.
     """
     if best_single_column(trial.train) is None:
-        return _undefined(trial, name)
+        return undefined(trial, name)
     return _plug_in(trial, name, np.array(train_labels), np.array(test_labels))
 
 
 def prompt_length(trial: Trial) -> Policy:
-    """The best expert for prompts of this length: ten quantile bins of characters, each mapped on the train split.
+    """The best expert for prompts of this length: per expert, its mean over the train prompts of about that length.
 
-    The cheapest possible look at the prompt, and on RouteLLM's data nearly as good as its published routers.
+    A regression in one dimension: for every prompt the tenth of the train prompts nearest in length (by rank), and for
+    at least 50 of them. The cheapest possible look at a prompt, and on RouteLLM's data nearly as good as its published
+    routers.
     """
     if best_single_column(trial.train) is None:
-        return _undefined(trial, PROMPT_LENGTH)
+        return undefined(trial, PROMPT_LENGTH)
     train = np.array([len(text) for text in trial.train.prompts])
     test = np.array([len(text) for text in trial.test.prompts])
-    edges = np.unique(np.quantile(train, np.linspace(0, 1, _LENGTH_BINS + 1)[1:-1]))
-    policy = _plug_in(trial, PROMPT_LENGTH, np.searchsorted(edges, train), np.searchsorted(edges, test))
-    if len(trial.test.experts) != 2:
-        return policy
-    return Policy(policy.name, policy.kind, policy.mix, policy.curve, deferral_score=test.astype(np.float64))
+    order = np.argsort(train, kind="stable")
+    width = min(len(train), max(_LEAST_NEIGHBOURS, len(train) // 10))
+    middle = (np.searchsorted(train[order], test, "left") + np.searchsorted(train[order], test, "right")) // 2
+    first = np.clip(middle - width // 2, 0, len(train) - width)
+    quality, cost = (
+        _window_means(values[order], first, width) for values in (trial.train.scores, trial.train.cost_usd)
+    )
+    return predicted_policy(trial, PROMPT_LENGTH, quality, cost)
 
 
 def oracle(trial: Trial) -> Policy:
@@ -176,6 +183,39 @@ def sweep(trial: Trial, quality: Floats, cost: Floats) -> Curve:
     return Curve(weights, np.stack([_pick(quality, cost / scale, weight) for weight in COST_WEIGHTS]))
 
 
+def predicted_policy(trial: Trial, name: str, quality: Floats, cost: Floats) -> Policy:
+    """The policy that believes predictions: the best expert, less what its cost is worth along the curve.
+
+    Args:
+        trial: The ground.
+        name: Of the policy.
+        quality: Predicted quality on each prompt of `Trial.test`, shape (n, m), NaN where there is none.
+        cost: Predicted cost in dollars, same shape, NaN where there is none.
+    """
+    rows = trial.priced_rows
+    strong = best_single_column(trial.train)
+    pair = len(trial.test.experts) == 2 and strong is not None
+    return Policy(
+        name,
+        Kind.BASELINE,
+        one_hot(_pick(quality, cost, 0.0), len(trial.test.experts)),
+        sweep(trial, quality[rows], cost[rows]) if trial.has_costs else None,
+        deferral_score=quality[:, strong] - quality[:, 1 - strong] if pair and strong is not None else None,
+        predicted=quality,
+    )
+
+
+def _window_means(values: Floats, first: Ints, width: int) -> Floats:
+    """Column means over rows `first` to `first + width`, where known; else those of all rows. Shape (len(first), m)."""
+    known = np.isfinite(values)
+    zero = np.zeros((1, values.shape[1]))
+    total = np.concatenate([zero, np.where(known, values, 0.0).cumsum(axis=0)])
+    count = np.concatenate([zero, known.cumsum(axis=0)])
+    found = np.tile(_means(values), (len(first), 1))
+    inside = count[first + width] - count[first]
+    return np.asarray(np.divide(total[first + width] - total[first], inside, out=found, where=inside > 0))
+
+
 def _plug_in(
     trial: Trial, name: str, train_labels: npt.NDArray[np.generic], test_labels: npt.NDArray[np.generic]
 ) -> Policy:
@@ -192,10 +232,7 @@ def _plug_in(
             cost[here] = np.where(
                 np.isfinite(local_cost := _means(trial.train.cost_usd[same])), local_cost, overall_cost
             )
-    mix = one_hot(_pick(quality, cost, 0.0), len(trial.test.experts))
-    rows = trial.priced_rows
-    curve = sweep(trial, quality[rows], cost[rows]) if trial.has_costs else None
-    return Policy(name, Kind.BASELINE, mix, curve)
+    return predicted_policy(trial, name, quality, cost)
 
 
 def _pick(quality: Floats, cost: Floats, weight: float) -> Ints:
@@ -227,6 +264,7 @@ def _always(trial: Trial, name: str, column: int) -> Policy:
     return Policy(name, Kind.BASELINE, one_hot(choices, len(trial.test.experts)), notes=(note,))
 
 
-def _undefined(trial: Trial, name: str) -> Policy:
+def undefined(trial: Trial, name: str) -> Policy:
+    """A baseline that has nothing to choose on."""
     note = "undefined: the table has no scored prompt to choose on in its train split"
     return Policy(name, Kind.BASELINE, np.zeros(trial.test.scores.shape), notes=(note,))

@@ -70,6 +70,17 @@ def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.option(
     "--bootstrap", default=1000, show_default=True, type=click.IntRange(min=0), help="Resamples behind the intervals."
 )
+@click.option(
+    "--protocol",
+    type=click.Choice(["split", "lodo", "loco", "onboarding"]),
+    default="split",
+    show_default=True,
+    help="What is learned from: the train split, or it without the data set (lodo) or category (loco) of the evaluated "
+    "prompt; or how experts do that join with a few labelled prompts (onboarding).",
+)
+@click.option(
+    "--drop-leaks", is_flag=True, help="Leave out train prompts that stand in the evaluated split too, in any wording."
+)
 @click.option("--embedder", metavar="NAME", help="Embedder of a router fitted here.")
 @click.option(
     "--beside",
@@ -101,19 +112,23 @@ def evaluate(
     folds: int,
     seed: int,
     bootstrap: int,
+    protocol: str,
+    drop_leaks: bool,
     embedder: str | None,
     beside: tuple[str, ...],
 ) -> None:
     """Does routing pay? Evaluate routers on a table of real outcomes.
 
     Every router meets the same baselines on the same prompts: random, cheapest, best single, prompt length, category
-    oracle, zero router and oracle. All that is chosen or fitted is chosen or fitted on the train split.
+    oracle, nearest neighbours, linear models, zero router and oracle. All that is chosen or fitted is chosen or fitted
+    on the train split.
 
     \b
     Example:
       pointsman eval --table data/mmlu_pro --html report.html
     """  # noqa: D301 (click's mark against rewrapping)
     from evals.errors import EvalError
+    from evals.protocols.division import Protocol
     from evals.session import EvalOptions, run_eval
     from routers.errors import RouterError
 
@@ -132,6 +147,8 @@ def evaluate(
         resamples=bootstrap,
         embedder=embedder,
         beside=beside,
+        protocol=Protocol(protocol),
+        drop_leaks=drop_leaks,
         command=_command(),
     )
     try:

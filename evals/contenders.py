@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evals import baselines
 from evals.fitting import fit_on_table
 from evals.policies import Policy, Trial
 from evals.replay import Replay, expert_specs, replay, requests
+from evals.research_baselines import KNN, LINEAR, research_baselines
+from evals.rewordings import flip_rates
+from evals.text_features import TextFeatures
 from routers.protocols import Router
 
 Step = Callable[[float], None]
+
+#: Names of baselines, which a user may give in place of a router.
+NAMES = (*baselines.NAMES, KNN, LINEAR)
 
 #: Name of the router that is fitted when none is named.
 FITTED = "fitted"
@@ -41,10 +47,10 @@ def contenders(given: Sequence[str]) -> list[Contender]:
         return [Contender(FITTED, None)]
     found: dict[str, Contender] = {}
     for one in dict.fromkeys(given):
-        if one in baselines.NAMES:
+        if one in NAMES:
             continue
         short = one if one == "default" else Path(one).resolve().name
-        name = one if short in found or short in baselines.NAMES else short
+        name = one if short in found or short in NAMES else short
         found[name] = Contender(name, load_router(one))
     return list(found.values())
 
@@ -57,6 +63,7 @@ def compete(
     generalists: Sequence[str] = (),
     embedder: str | None = None,
     seed: int = 0,
+    features: TextFeatures | None = None,
 ) -> tuple[list[Policy], list[Policy]]:
     """Let the contenders decide on a trial, and make the baselines.
 
@@ -67,6 +74,7 @@ def compete(
         generalists: Experts to mark as generalists.
         embedder: Of a router fitted here.
         seed: Of a router fitted here.
+        features: Of the trial's prompts, for the research baselines; made here when not given.
 
     Returns:
         The routers' policies, and the baselines'.
@@ -76,13 +84,14 @@ def compete(
     """
     view = expert_specs(trial, generalists)
     policies: list[Policy] = []
-    yardsticks = baselines.baselines(trial)
+    yardsticks = [*baselines.baselines(trial), *research_baselines(trial, features)]
     for one in named:
         router = one.router
         if router is None:
             router = fit_on_table(trial.train, one.name, embedder, seed, start("fitting")).router()
         done = replay(router, trial, view, one.name, start(f"routing: {one.name}"))
-        policies.append(done.policy.noting(*_remarks(done, trial)))
+        reworded = flip_rates(router, trial, view)
+        policies.append(replace(done.policy, flips=reworded).noting(*_remarks(done, trial)))
         yardsticks.append(_predicted_category(trial, router, done))
     return policies, yardsticks
 

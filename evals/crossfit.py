@@ -1,4 +1,4 @@
-"""Cross-fitting for tables without a train split: choose and fit on the other folds, evaluate on the held-out one.
+"""Cross-fitting: choose and fit on the other folds, evaluate on the held-out one.
 
 Every prompt is evaluated exactly once, by policies that never saw it nor a near-duplicate of it.
 """
@@ -47,10 +47,21 @@ def fold_trials(trial: Trial, folds: int, seed: int) -> list[Fold]:
     if len(groups) < folds:
         raise EvalError(f"{len(groups)} different prompts are too few for {folds} folds")
     of_group = np.random.default_rng(seed).permutation(len(groups)) % folds
-    of_row = of_group[member]
+    return held_out(trial, of_group[member])
+
+
+def held_out(trial: Trial, group: Ints, train_group: Ints | None = None) -> list[Fold]:
+    """One fold per group: evaluated are its prompts, learned from is everything else.
+
+    Args:
+        trial: Its evaluated prompts are divided.
+        group: Group of each of them, shape (n,).
+        train_group: Group of each prompt of the train split; then the others' train prompts are learned from, not their
+            evaluated ones.
+    """
     found = []
-    for index in range(folds):
-        here = of_row == index
+    for index in np.unique(group):
+        here = group == index
         rows = np.flatnonzero(here)
         priced = np.flatnonzero(here[trial.priced_rows])
         test = trial.test.rows(rows)
@@ -58,7 +69,7 @@ def fold_trials(trial: Trial, folds: int, seed: int) -> list[Fold]:
         found.append(
             Fold(
                 Trial(
-                    train=trial.test.rows(~here),
+                    train=trial.test.rows(~here) if train_group is None else trial.train.rows(train_group != index),
                     test=test,
                     priced=test.rows(priced_rows),
                     priced_rows=priced_rows,
@@ -82,12 +93,15 @@ def _merge(trial: Trial, folds: Sequence[Fold], parts: Sequence[Policy]) -> Poli
     mix = np.zeros(trial.test.scores.shape)
     times = np.full(len(trial.test), np.nan)
     belief = np.full(len(trial.test), np.nan)
+    predicted = np.full(trial.test.scores.shape, np.nan)
     for fold, part in zip(folds, parts, strict=True):
         mix[fold.rows] = part.mix
         if part.latency_ms is not None:
             times[fold.rows] = part.latency_ms
         if part.deferral_score is not None:
             belief[fold.rows] = part.deferral_score
+        if part.predicted is not None:
+            predicted[fold.rows] = part.predicted
     curve = None
     if first.curve is not None:
         choices = np.full((len(first.curve.weights), len(trial.priced)), -1, dtype=np.int64)
@@ -102,6 +116,10 @@ def _merge(trial: Trial, folds: Sequence[Fold], parts: Sequence[Policy]) -> Poli
         curve=curve,
         latency_ms=times if np.isfinite(times).all() else None,
         deferral_score=belief if np.isfinite(belief).all() else None,
+        predicted=predicted if np.isfinite(predicted).any() else None,
+        flips={
+            name: float(np.mean([part.flips[name] for part in parts if name in part.flips])) for name in first.flips
+        },
         artifact_hash=first.artifact_hash if len(hashes) == 1 else "",
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )

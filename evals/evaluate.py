@@ -1,46 +1,41 @@
-"""From policies on a trial to rows of the report: point values, and intervals from one paired bootstrap."""
+"""From policies on a trial to rows of the report: point values, intervals and differences from one paired bootstrap."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evals.baselines import BEST_SINGLE, ZERO_ROUTER
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.metrics.deferral import apgr, cpt, deferral_curve
+from evals.baselines import BEST_SINGLE, ORACLE, ZERO_ROUTER
+from evals.comparisons import compare, compared_pairs
+from evals.metrics.bootstrap import interval
+from evals.metrics.calibration import brier, expected_calibration_error, reliability
+from evals.metrics.deferral import calls_for_quality, cpt
 from evals.metrics.hull import aiq, cost_at_quality, non_decreasing_hull
-from evals.metrics.quality import by_label, coverage, gap_closed, mean_known
-from evals.metrics.selection import best_scores, picked_a_best, picked_the_only_best, picked_values, regrets
+from evals.metrics.operating_points import cost_save, pareto_distance, perf_gain
+from evals.metrics.quality import by_label, coverage, gain_over_single, gap_closed, gap_to_oracle, mean_known
+from evals.metrics.router_arena import arena_score, optimality
 from evals.policies import Policy, Trial
-from evals.report import CurvePoint, ExpertRow, RouterRow
+from evals.report import CalibrationBin, Comparison, CurvePoint, ExpertRow, RouterRow
+from evals.resampling import Measured, Points, Samples, bootstrap, measure, pair_of
 
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Points:
-    """A policy in the cost-quality plane: per-prompt quality and cost of each of its settings, shape (k, priced n)."""
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of a trial.
 
-    weights: Floats
-    quality: Floats
-    cost: Floats
-    best_single_share: Floats
+    Attributes:
+        rows: One per policy, in order.
+        comparisons: Of every router with every other row that sees no answers.
+    """
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Values:
-    """A policy per prompt, each of shape (n,)."""
-
-    quality: Floats
-    cost: Floats
-    best: Floats
-    only_best: Floats
-    regret: Floats
-    gain: Floats  # over best single, where both are scored
-    room: Floats  # oracle over best single, on the same prompts
+    rows: tuple[RouterRow, ...]
+    comparisons: tuple[Comparison, ...]
 
 
 def evaluate(
@@ -49,7 +44,7 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
-) -> tuple[RouterRow, ...]:
+) -> Evaluation:
     """Score policies on a trial.
 
     Args:
@@ -58,17 +53,12 @@ def evaluate(
         resamples: Bootstrap resamples; 0 for point values alone.
         seed: Of the bootstrap.
         progress: Told the share of the bootstrap that is done.
-
-    Returns:
-        One row per policy, in order.
     """
-    single = next(policy for policy in policies if policy.name == BEST_SINGLE)
-    single_quality = picked_values(trial.test.scores, single.mix)
-    values = [_values(trial, policy, single_quality) for policy in policies]
-    points = [_points(trial, policy, single) for policy in policies]
-    samples = _bootstrap(trial, policies, values, points, resamples, seed, progress)
-    zero = next((i for i, policy in enumerate(policies) if policy.name == ZERO_ROUTER), None)
-    return tuple(_row(trial, policies, values, points, samples, i, zero) for i in range(len(policies)))
+    measured = measure(trial, policies)
+    samples = bootstrap(trial, measured, compared_pairs(policies), resamples, seed, progress)
+    ground = _Ground.of(trial, measured)
+    rows = tuple(_row(ground, samples, i) for i in range(len(policies)))
+    return Evaluation(rows, compare(rows, measured, samples) if resamples else ())
 
 
 def expert_rows(trial: Trial) -> tuple[ExpertRow, ...]:
@@ -93,194 +83,92 @@ def cost_range(trial: Trial) -> tuple[float, float] | None:
     return float(means.min()), float(means.max())
 
 
-def _values(trial: Trial, policy: Policy, single_quality: Floats) -> _Values:
-    scores = trial.test.scores
-    quality = picked_values(scores, policy.mix)
-    cost = picked_values(trial.test.cost_usd, policy.mix)
-    gain = quality - single_quality
-    # A pick that is scored but has no known cost makes the mean cost unknown, not cheap.
-    chosen = policy.mix > 0
-    if (chosen & trial.test.scored & ~np.isfinite(trial.test.cost_usd)).any():
-        cost = np.full(len(scores), np.nan)
-    return _Values(
-        quality=quality,
-        cost=cost,
-        best=picked_a_best(scores, policy.mix),
-        only_best=picked_the_only_best(scores, policy.mix),
-        regret=regrets(scores, policy.mix),
-        gain=gain,
-        room=np.where(np.isfinite(gain), best_scores(scores) - single_quality, np.nan),
-    )
-
-
-def _points(trial: Trial, policy: Policy, single: Policy) -> _Points | None:
-    """The policy's settings, and always asking the cheapest single expert, which every router can do."""
-    if not trial.has_costs:
-        return None
-    scores, costs = trial.priced.scores, trial.priced.cost_usd
-    single_column = int(single.mix[0].argmax()) if single.mix.any() else -1
-    weights, quality, cost, share = [], [], [], []
-    if policy.curve is not None:
-        # Neighbouring weights often make the very same choices: one point is enough.
-        choices, first = np.unique(policy.curve.choices, axis=0, return_index=True)
-        rows = np.arange(scores.shape[0])
-        for weight, choice in zip(policy.curve.weights[first], choices, strict=True):
-            if (choice < 0).any():
-                continue
-            weights.append(weight)
-            quality.append(scores[rows, choice])
-            cost.append(costs[rows, choice])
-            share.append(float((choice == single_column).mean()) if single_column >= 0 else np.nan)
-    elif policy.chooses:
-        mix = policy.mix[trial.priced_rows]
-        found = picked_values(costs, mix)
-        if not np.isfinite(found).all() or (mix[:, ~_mask(trial)] > 0).any():
-            return None
-        weights.append(np.nan)
-        quality.append(picked_values(scores, mix))
-        cost.append(found)
-        share.append(float(mix[:, single_column].mean()) if single_column >= 0 else np.nan)
-    if not quality:
-        return None
-    anchor = int(trial.priced_experts[costs[:, trial.priced_experts].mean(axis=0).argmin()])
-    return _Points(
-        weights=np.array([*weights, np.nan]),
-        quality=np.stack([*quality, scores[:, anchor]]),
-        cost=np.stack([*cost, costs[:, anchor]]),
-        best_single_share=np.array([*share, float(anchor == single_column)]),
-    )
-
-
-def _mask(trial: Trial) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(len(trial.test.experts), dtype=np.bool_)
-    mask[trial.priced_experts] = True
-    return mask
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Samples:
-    """Bootstrap samples: `means` of shape (policies, 7, resamples), the rest of shape (policies, resamples)."""
+class _Ground:
+    """The trial, everybody on it, and those that others are held against."""
 
-    means: Floats
-    aiq: Floats
-    apgr: Floats
+    trial: Trial
+    measured: Sequence[Measured]
+    single: Measured
+    zero: int | None
+    oracle_quality: float
+    all_cost: Floats
+    all_quality: Floats
 
-
-def _bootstrap(
-    trial: Trial,
-    policies: Sequence[Policy],
-    values: Sequence[_Values],
-    points: Sequence[_Points | None],
-    resamples: int,
-    seed: int,
-    progress: Callable[[float], None],
-) -> _Samples:
-    k = len(policies)
-    means, areas, gained = (np.full(shape, np.nan) for shape in ((k, 7, resamples), (k, resamples), (k, resamples)))
-    matrices = [
-        np.stack([one.quality, one.cost, one.best, one.only_best, one.regret, one.gain, one.room]) for one in values
-    ]
-    done = 0
-    for counts in resample_counts(trial.clusters, resamples, seed):
-        here = slice(done, done + len(counts))
-        priced = counts[:, trial.priced_rows]
-        if trial.has_costs:
-            single_costs = resampled_means(trial.priced.cost_usd[:, trial.priced_experts].T, priced)
-        for i, policy in enumerate(policies):
-            means[i, :, here] = resampled_means(matrices[i], counts)
-            one = points[i]
-            if one is not None:
-                cost, quality = resampled_means(one.cost, priced), resampled_means(one.quality, priced)
-                for b in range(len(counts)):
-                    low, high = float(single_costs[:, b].min()), float(single_costs[:, b].max())
-                    areas[i, done + b] = aiq(cost[:, b], quality[:, b], low, high)
-            if policy.deferral_score is not None:
-                for b in range(len(counts)):
-                    drawn = np.repeat(np.arange(len(trial.test)), counts[b].astype(np.int64))
-                    gained[i, done + b] = _deferral(trial, policy, drawn)[0]
-        done += len(counts)
-        progress(done / resamples)
-    return _Samples(means, areas, gained)
+    @classmethod
+    def of(cls, trial: Trial, measured: Sequence[Measured]) -> _Ground:
+        named = {one.policy.name: i for i, one in enumerate(measured)}
+        # Nobody can reach the oracle: with it among them every front would be its curve.
+        planes = [_hull(one.points) for one in measured if one.points is not None and one.policy.name != ORACLE]
+        return cls(
+            trial=trial,
+            measured=measured,
+            single=measured[named[BEST_SINGLE]],
+            zero=named.get(ZERO_ROUTER),
+            oracle_quality=mean_known(measured[named[ORACLE]].value("quality")) if ORACLE in named else float("nan"),
+            all_cost=np.concatenate([cost for cost, _ in planes]) if planes else np.empty(0),
+            all_quality=np.concatenate([quality for _, quality in planes]) if planes else np.empty(0),
+        )
 
 
-def _deferral(trial: Trial, policy: Policy, rows: npt.NDArray[np.int64]) -> tuple[float, float, float]:
-    """APGR, CPT(50 %) and CPT(80 %) on the given rows; NaN for a policy without a score."""
-    from evals.baselines import best_single_column
-
-    # Without a train split this only decides which of the two is called the strong one.
-    strong = best_single_column(trial.train if len(trial.train) else trial.test)
-    if policy.deferral_score is None or strong is None or len(trial.test.experts) != 2:
-        return float("nan"), float("nan"), float("nan")
-    good, bad = trial.test.scores[rows, strong], trial.test.scores[rows, 1 - strong]
-    known = np.isfinite(good) & np.isfinite(bad)
-    if not known.any():
-        return float("nan"), float("nan"), float("nan")
-    good, bad = good[known], bad[known]
-    share, quality = deferral_curve(policy.deferral_score[rows][known], bad, good)
-    weak_mean, strong_mean = float(bad.mean()), float(good.mean())
-    return (
-        apgr(share, quality, weak_mean, strong_mean),
-        cpt(share, quality, weak_mean, strong_mean, 0.5),
-        cpt(share, quality, weak_mean, strong_mean, 0.8),
-    )
-
-
-def _row(
-    trial: Trial,
-    policies: Sequence[Policy],
-    values: Sequence[_Values],
-    points: Sequence[_Points | None],
-    samples: _Samples,
-    i: int,
-    zero: int | None,
-) -> RouterRow:
-    policy, own, plane = policies[i], values[i], points[i]
-    around = [_interval(samples.means[i, stat]) for stat in range(7)]
-    gain, room = mean_known(own.gain), mean_known(own.room)
-    gap = gap_closed(np.array(gain), np.array(0.0), np.array(room))
-    gaps = gap_closed(samples.means[i, 5], np.zeros(samples.means.shape[2]), samples.means[i, 6])
+def _row(ground: _Ground, samples: Samples, i: int) -> RouterRow:
+    trial, own = ground.trial, ground.measured[i]
+    policy, plane = own.policy, own.points
+    gain, room = mean_known(own.value("gain")), mean_known(own.value("room"))
+    resamples = samples.means.shape[2]
+    gaps = gap_closed(samples.of(i, "gain"), np.zeros(resamples), samples.of(i, "room"))
+    zero = ground.zero
     area = _area(trial, plane)
-    zero_area = _area(trial, points[zero]) if zero is not None else float("nan")
-    over_zero = samples.aiq[i] - samples.aiq[zero] if zero is not None else np.full(samples.aiq.shape[1], np.nan)
-    quality, cost = mean_known(own.quality), mean_known(own.cost)
+    zero_area = _area(trial, ground.measured[zero].points) if zero is not None else float("nan")
+    over_zero = samples.aiq[i] - samples.aiq[zero] if zero is not None else np.full(resamples, np.nan)
+    quality, cost = mean_known(own.value("quality")), mean_known(own.value("cost"))
     hull = not policy.chooses and plane is not None
     if hull and plane is not None:
-        xs, ys = non_decreasing_hull(plane.cost.mean(axis=1), plane.quality.mean(axis=1))
+        xs, ys = _hull(plane)
         quality, cost = float(ys[-1]), float(xs[-1])
-    single = next(k for k, other in enumerate(policies) if other.name == BEST_SINGLE)
-    gained, half, most = _deferral(trial, policy, np.arange(len(trial.test)))
+    single_quality = mean_known(ground.single.value("quality"))
+    best = (
+        optimality(trial.test.scores, trial.test.cost_usd, policy.mix) if trial.has_costs and policy.chooses else None
+    )
     times = policy.latency_ms
-    categories = by_label(own.quality, trial.test.categories) if policy.chooses else {}
+    categories = by_label(own.value("quality"), trial.test.categories) if policy.chooses else {}
     return RouterRow(
         name=policy.name,
         kind=policy.kind,
         quality=_or_none(quality),
-        quality_ci95=around[0],
+        quality_ci95=_interval(samples.of(i, "quality")),
         quality_macro=_or_none(mean_known(np.array(list(categories.values())))),
         quality_minus_best_single=_or_none(gain),
-        quality_minus_best_single_ci95=around[5],
+        quality_minus_best_single_ci95=_interval(samples.of(i, "gain")),
         cost_usd=_or_none(cost),
-        cost_usd_ci95=around[1],
-        regret=_or_none(mean_known(own.regret)),
-        regret_ci95=around[4],
-        selection_accuracy=_or_none(mean_known(own.best)),
-        selection_accuracy_ci95=around[2],
-        selection_accuracy_strict=_or_none(mean_known(own.only_best)),
-        selection_accuracy_strict_ci95=around[3],
-        gap_closed=_or_none(float(gap)),
+        cost_usd_ci95=_interval(samples.of(i, "cost")),
+        regret=_or_none(mean_known(own.value("regret"))),
+        regret_ci95=_interval(samples.of(i, "regret")),
+        selection_accuracy=_or_none(mean_known(own.value("best"))),
+        selection_accuracy_ci95=_interval(samples.of(i, "best")),
+        selection_accuracy_strict=_or_none(mean_known(own.value("only_best"))),
+        selection_accuracy_strict_ci95=_interval(samples.of(i, "only_best")),
+        recall_rare=_or_none(mean_known(own.value("rare"))),
+        recall_rare_ci95=_interval(samples.of(i, "rare")),
+        gain_over_single=_or_none(gain_over_single(quality, single_quality)),
+        gap_to_oracle=_or_none(gap_to_oracle(quality, ground.oracle_quality)),
+        gap_closed=_or_none(float(gap_closed(np.array(gain), np.array(0.0), np.array(room)))),
         gap_closed_ci95=_interval(gaps),
         aiq=_or_none(area),
         aiq_ci95=_interval(samples.aiq[i]),
         aiq_minus_zero_router=_or_none(area - zero_area),
         aiq_minus_zero_router_ci95=_interval(over_zero),
-        cost_share_at_95=_cost_share(plane, points[single], 0.95),
-        cost_share_at_100=_cost_share(plane, points[single], 1.0),
-        apgr=_or_none(gained),
+        **_operating_points(ground, plane),
+        arena_score=_or_none(arena_score(quality, 1000 * cost)) if trial.has_costs else None,
+        opt_sel=_or_none(best.selection) if best is not None else None,
+        opt_cost=_or_none(best.cost) if best is not None else None,
+        opt_acc=_or_none(best.accuracy) if best is not None else None,
         apgr_ci95=_interval(samples.apgr[i]),
-        cpt50=_or_none(half),
-        cpt80=_or_none(most),
-        coverage=1.0 if hull else coverage(own.quality),
-        curve=_curve(policy, plane, points[single]),
+        **_two_experts(trial, policy),
+        **_calibration(trial, policy),
+        flip_rates={name: float(rate) for name, rate in policy.flips.items() if np.isfinite(rate)},
+        coverage=1.0 if hull else coverage(own.value("quality")),
+        curve=_curve(policy, plane, ground.single.points),
         quality_by_category={label: _or_none(value) for label, value in categories.items()},
         choice_shares=_shares(trial, policy),
         latency_p50_ms=float(np.quantile(times, 0.5)) if times is not None else None,
@@ -290,23 +178,65 @@ def _row(
     )
 
 
-def _area(trial: Trial, plane: _Points | None) -> float:
+def _operating_points(ground: _Ground, plane: Points | None) -> dict[str, Any]:
+    single = ground.single.points
+    if plane is None or single is None:
+        return {}
+    # The first point of a single expert is that expert; the last of anybody's is the cheapest expert.
+    quality, cost = float(single.quality[0].mean()), float(single.cost[0].mean())
+    qualities, costs = plane.quality.mean(axis=1), plane.cost.mean(axis=1)
+    xs, ys = _hull(plane)
+    shares = {
+        f"cost_share_at_{percent}": _or_none(cost_at_quality(costs, qualities, percent / 100 * quality) / cost)
+        for percent in (90, 95, 100)
+    }
+    return {
+        **shares,
+        "perf_gain": _or_none(perf_gain(qualities, quality)),
+        "cost_save": _or_none(cost_save(costs, qualities, cost, quality)),
+        "pareto_distance": _or_none(pareto_distance(xs, ys, ground.all_cost, ground.all_quality)),
+    }
+
+
+def _two_experts(trial: Trial, policy: Policy) -> dict[str, Any]:
+    pair = pair_of(trial, policy)
+    if pair is None or not pair.rows.size:
+        return {}
+    share, quality = pair.curve
+    weak, strong = float(pair.weak.mean()), float(pair.strong.mean())
+    return {
+        "apgr": _or_none(pair.apgr),
+        "cpt50": _or_none(cpt(share, quality, weak, strong, 0.5)),
+        "cpt80": _or_none(cpt(share, quality, weak, strong, 0.8)),
+        "calls_for_95": _or_none(calls_for_quality(share, quality, 0.95 * strong)),
+    }
+
+
+def _calibration(trial: Trial, policy: Policy) -> dict[str, Any]:
+    if policy.predicted is None:
+        return {}
+    bins = reliability(policy.predicted, trial.test.scores)
+    return {
+        "brier": _or_none(brier(policy.predicted, trial.test.scores)),
+        "calibration_error": _or_none(expected_calibration_error(bins)),
+        "calibration": tuple(
+            CalibrationBin(predicted=one.predicted, observed=one.observed, count=one.count) for one in bins
+        ),
+    }
+
+
+def _hull(plane: Points) -> tuple[Floats, Floats]:
+    return non_decreasing_hull(plane.cost.mean(axis=1), plane.quality.mean(axis=1))
+
+
+def _area(trial: Trial, plane: Points | None) -> float:
     limits = cost_range(trial)
     if plane is None or limits is None:
         return float("nan")
     return aiq(plane.cost.mean(axis=1), plane.quality.mean(axis=1), *limits)
 
 
-def _cost_share(plane: _Points | None, single: _Points | None, share: float) -> float | None:
-    """Cost of `share` of the best single expert's quality, relative to its cost. The first point of `single` is it."""
-    if plane is None or single is None:
-        return None
-    target = share * float(single.quality[0].mean())
-    cost = cost_at_quality(plane.cost.mean(axis=1), plane.quality.mean(axis=1), target)
-    return _or_none(cost / float(single.cost[0].mean()))
-
-
-def _curve(policy: Policy, plane: _Points | None, single: _Points | None) -> tuple[CurvePoint, ...]:
+def _curve(policy: Policy, plane: Points | None, single: Points | None) -> tuple[CurvePoint, ...]:
     if plane is None or policy.curve is None:
         return ()
     cost, quality = plane.cost.mean(axis=1), plane.quality.mean(axis=1)

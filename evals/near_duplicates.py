@@ -33,7 +33,7 @@ def near_duplicate_clusters(texts: Sequence[str], similarity: float = 0.8) -> np
     Returns:
         Cluster number of each text, shape (n,); numbers are those of the clusters' first members.
     """
-    shingles = _without_templates([_shingles(text) for text in texts])
+    grams = _without_templates([shingles(text) for text in texts])
     parent = np.arange(len(texts), dtype=np.int64)
 
     def root(i: int) -> int:
@@ -42,33 +42,34 @@ def near_duplicate_clusters(texts: Sequence[str], similarity: float = 0.8) -> np
             i = int(parent[i])
         return i
 
-    for i, j in _candidates(shingles):
+    for i, j in _candidates(grams):
         a, b = root(i), root(j)
-        if a != b and _jaccard(shingles[i], shingles[j]) >= similarity:
+        if a != b and _jaccard(grams[i], grams[j]) >= similarity:
             parent[max(a, b)] = min(a, b)
     return np.array([root(i) for i in range(len(texts))], dtype=np.int64)
 
 
-def _shingles(text: str) -> npt.NDArray[np.uint64]:
+def shingles(text: str, size: int = _SHINGLE) -> npt.NDArray[np.uint64]:
+    """Hashes of the runs of `size` words in a text, sorted and without repetition; never empty."""
     words = np.array([zlib.crc32(word.encode()) for word in _WORD.findall(text.lower())], dtype=np.uint64)
     if not words.size:
         # Nothing but signs: the raw text is its own single shingle.
         return np.array([zlib.crc32(text.encode())], dtype=np.uint64)
-    if words.size < _SHINGLE:
-        words = np.concatenate([words, np.zeros(_SHINGLE - words.size, dtype=np.uint64)])
-    hashed = np.zeros(words.size - _SHINGLE + 1, dtype=np.uint64)
-    for k in range(_SHINGLE):
+    if words.size < size:
+        words = np.concatenate([words, np.zeros(size - words.size, dtype=np.uint64)])
+    hashed = np.zeros(words.size - size + 1, dtype=np.uint64)
+    for k in range(size):
         # Wraps around modulo 2^64 on purpose: a polynomial hash.
-        hashed = hashed * np.uint64(1_000_003) + words[k : words.size - _SHINGLE + 1 + k]
+        hashed = hashed * np.uint64(1_000_003) + words[k : words.size - size + 1 + k]
     return np.unique(hashed)
 
 
-def _without_templates(shingles: Sequence[npt.NDArray[np.uint64]]) -> list[npt.NDArray[np.uint64]]:
-    """Drop 5-grams found in more than 10 texts and more than 0.2 % of them; a text made of those alone keeps them."""
-    grams, texts_with = np.unique(np.concatenate(shingles), return_counts=True) if shingles else (np.array([]),) * 2
-    template = grams[texts_with > max(10, 0.002 * len(shingles))]
-    own = [np.setdiff1d(one, template, assume_unique=True) if template.size else one for one in shingles]
-    return [kept if kept.size else one for kept, one in zip(own, shingles, strict=True)]
+def _without_templates(grams_of: Sequence[npt.NDArray[np.uint64]]) -> list[npt.NDArray[np.uint64]]:
+    """Drop n-grams found in more than 10 texts and more than 0.2 % of them; a text made of those alone keeps them."""
+    grams, texts_with = np.unique(np.concatenate(grams_of), return_counts=True) if grams_of else (np.array([]),) * 2
+    template = grams[texts_with > max(10, 0.002 * len(grams_of))]
+    own = [np.setdiff1d(one, template, assume_unique=True) if template.size else one for one in grams_of]
+    return [kept if kept.size else one for kept, one in zip(own, grams_of, strict=True)]
 
 
 def _candidates(shingles: Sequence[npt.NDArray[np.uint64]]) -> Iterator[tuple[int, int]]:

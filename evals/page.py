@@ -7,6 +7,7 @@ from html import escape
 from evals import plots
 from evals.policies import Kind
 from evals.report import Report
+from evals.terminal import leak_remark
 
 _DASH = '<span class="none">–</span>'
 
@@ -112,7 +113,7 @@ def _notes(report: Report) -> str:
     if 0 < made.prompts_with_cost < made.prompts:
         notes.append(f"Curves and AIQ rest on {made.prompts_with_cost:,} prompts: on those all costs are known.")
     if made.leaked_prompts:
-        notes.append(f"{made.leaked_prompts:,} evaluated prompts have a near-duplicate in the train split.")
+        notes.append(f"{leak_remark(report)}.")
     notes += made.notes
     notes += [f"{row.name}: {note}" for row in report.routers for note in row.notes]
     if not notes:

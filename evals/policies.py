@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +20,10 @@ COST_WEIGHTS: tuple[float, ...] = (0.0, *np.geomspace(1e-3, 1e3, 61).tolist())
 
 
 class Kind(StrEnum):
-    """Whether a row of the results is under test or a yardstick."""
+    """Whether a row of the results is under test, somebody else's router, or a yardstick."""
 
     ROUTER = "router"
+    PUBLIC = "public"
     BASELINE = "baseline"
 
 
@@ -49,6 +52,9 @@ class Policy:
         curve: The same router at falling willingness to pay; None when it has a single setting, or costs are unknown.
         deferral_score: For a pool of two: belief that the better expert is worth it, shape (n,); None otherwise.
         latency_ms: Measured time of each decision, shape (n,); None for baselines.
+        predicted: Quality it predicts of each expert, shape (n, m), NaN where it has no fitted prediction; None for one
+            that predicts nothing.
+        flips: Kind of rewording -> share of prompts whose pick it changes.
         artifact_hash: Of the fitted parameters; empty for baselines.
         notes: What a reader must know.
     """
@@ -59,6 +65,8 @@ class Policy:
     curve: Curve | None = None
     deferral_score: Floats | None = None
     latency_ms: Floats | None = None
+    predicted: Floats | None = None
+    flips: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     artifact_hash: str = ""
     notes: tuple[str, ...] = ()
 
@@ -83,7 +91,8 @@ class Trial:
         priced_rows: Rows of `test` that make up `priced`.
         priced_experts: Columns with a known cost. Fewer than two: there are no curves.
         clusters: Cluster of near-duplicates of each test prompt, shape (n,).
-        leaked: How many test prompts have a near-duplicate in the train split.
+        leaked: Way of leaking -> how many test prompts stand in the train split that way; `any` for all of them.
+        dropped: How many train prompts were left out for it.
     """
 
     train: OutcomeTable
@@ -92,7 +101,8 @@ class Trial:
     priced_rows: Ints
     priced_experts: Ints
     clusters: Ints
-    leaked: int = field(default=0)
+    leaked: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    dropped: int = 0
 
     @property
     def has_costs(self) -> bool:
@@ -100,7 +110,13 @@ class Trial:
         return self.priced_experts.size >= 2 and len(self.priced) > 0
 
 
-def make_trial(table: OutcomeTable, split: str = "test", train_split: str = "train", sparse: bool = False) -> Trial:
+def make_trial(
+    table: OutcomeTable,
+    split: str = "test",
+    train_split: str = "train",
+    sparse: bool = False,
+    drop_leaks: bool = False,
+) -> Trial:
     """Split a table into what may be learned from and what is evaluated.
 
     Args:
@@ -108,12 +124,13 @@ def make_trial(table: OutcomeTable, split: str = "test", train_split: str = "tra
         split: Name of the evaluated split.
         train_split: Name of the split that best single, the category mapping and fitted routers may see.
         sparse: Evaluate every prompt with at least one score, instead of those on which all experts are scored.
+        drop_leaks: Leave out the train prompts that stand in the evaluated split too.
 
     Raises:
         EvalError: The evaluated split is empty, or no prompt of it is scored by every expert.
     """
     from evals.errors import EvalError
-    from evals.near_duplicates import near_duplicate_clusters
+    from evals.leaks import find_leaks
 
     train, test = table.split(train_split), table.split(split)
     if not len(test):
@@ -127,8 +144,15 @@ def make_trial(table: OutcomeTable, split: str = "test", train_split: str = "tra
             f"{table.name}: no prompt of split {split!r} is scored by all {len(table.experts)} experts; "
             "choose fewer with --models, raise --min-coverage, or evaluate a sparse table with --prompts any"
         )
-    clusters = near_duplicate_clusters((*test.prompts, *train.prompts))
-    seen = np.isin(clusters[: len(test)], clusters[len(test) :])
+    leaks = find_leaks(train.prompts, test.prompts)
+    leaked = {
+        "same text": int(leaks.same_text.sum()),
+        "twelve words in a row": int(leaks.shared_run.sum()),
+        "near-duplicate": int(leaks.near_duplicate.sum()),
+        "any": int(leaks.test.sum()),
+    }
+    if drop_leaks:
+        train = train.rows(~leaks.train)
     priced_experts = np.flatnonzero(test.priced)
     known = np.isfinite(test.cost_usd[:, priced_experts]) & np.isfinite(test.scores[:, priced_experts])
     rows = np.flatnonzero(known.all(axis=1)) if priced_experts.size else np.array([], dtype=np.int64)
@@ -138,6 +162,7 @@ def make_trial(table: OutcomeTable, split: str = "test", train_split: str = "tra
         priced=test.rows(rows),
         priced_rows=rows,
         priced_experts=priced_experts,
-        clusters=clusters[: len(test)],
-        leaked=int(seen.sum()),
+        clusters=leaks.clusters,
+        leaked=MappingProxyType(leaked),
+        dropped=int(leaks.train.sum()) if drop_leaks else 0,
     )

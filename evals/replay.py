@@ -20,7 +20,7 @@ from evals.metrics.selection import one_hot
 from evals.policies import COST_WEIGHTS, Curve, Kind, Policy, Trial
 from evals.prices import fitted_prices
 from evals.tables import OutcomeTable
-from experts.spec import ExpertSpec, PoolView
+from experts.spec import ExpertSpec, PoolView, Source
 from routers.protocols import Router
 from routers.types import Assessment, Budget, Reason, RouteRequest, Weights
 
@@ -131,6 +131,7 @@ def replay(
             curve=curve,
             deferral_score=_deferral_score(trial, assessments, pool),
             latency_ms=times,
+            predicted=predictions(assessments, [pool[expert] for expert in trial.test.experts]),
             artifact_hash=router.artifact_hash,
         ),
         assessments=tuple(assessments),
@@ -138,6 +139,21 @@ def replay(
         foreign=frozenset(fitted - set(pool.values())),
         swept=swept,
     )
+
+
+def predictions(assessments: Sequence[Assessment], names: Sequence[str]) -> Floats | None:
+    """Predicted quality of the named experts, shape (n, m); NaN where a prediction does not rest on outcomes.
+
+    Returns:
+        None when no prediction does.
+    """
+    found = np.full((len(assessments), len(names)), np.nan)
+    for row, assessment in zip(found, assessments, strict=True):
+        quality = assessment.quality
+        for j, name in enumerate(names):
+            if name in quality and (one := quality[name]).source is Source.MEASURED:
+                row[j] = one.mean
+    return found if np.isfinite(found).any() else None
 
 
 def sweep_cost(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evals.policies import Kind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Interval = Annotated[
     tuple[float, float] | None,
@@ -46,6 +46,14 @@ class CurvePoint(_Model):
     on_hull: bool = Field(description="Whether the point is a vertex of the router's non-decreasing convex hull")
 
 
+class CalibrationBin(_Model):
+    """Predictions of about the same height, over all prompts and experts."""
+
+    predicted: float = Field(description="Their mean")
+    observed: float = Field(description="Mean score of those predictions' experts on those prompts")
+    count: int = Field(description="How many predictions")
+
+
 class RouterRow(_Model):
     """A router or a baseline. Intervals come from the same paired resamples of the prompts for all rows."""
 
@@ -72,6 +80,12 @@ class RouterRow(_Model):
         default=None, description="The same over the prompts on which exactly one expert is best"
     )
     selection_accuracy_strict_ci95: Interval = None
+    recall_rare: float | None = Field(
+        default=None, description="Share of right picks on the prompts that only one or two experts get right"
+    )
+    recall_rare_ci95: Interval = None
+    gain_over_single: float | None = Field(default=None, description="Gain@B: quality / best single - 1")
+    gap_to_oracle: float | None = Field(default=None, description="Gap@O: 1 - quality / oracle")
     gap_closed: float | None = Field(description="(quality - best single) / (oracle - best single)")
     gap_closed_ci95: Interval = None
     aiq: float | None = Field(
@@ -81,14 +95,46 @@ class RouterRow(_Model):
     aiq_ci95: Interval = None
     aiq_minus_zero_router: float | None = Field(default=None, description="AIQ above mixing single experts blindly")
     aiq_minus_zero_router_ci95: Interval = None
+    cost_share_at_90: float | None = Field(
+        default=None, description="Cost of reaching 90 % of the best single expert's quality, relative to its cost"
+    )
     cost_share_at_95: float | None = Field(
         default=None, description="Cost of reaching 95 % of the best single expert's quality, relative to its cost"
     )
     cost_share_at_100: float | None = Field(default=None, description="The same for all of its quality; null if never")
+    perf_gain: float | None = Field(
+        default=None, description="PerfGain: best quality of any setting / best single - 1, on the prompts with cost"
+    )
+    cost_save: float | None = Field(
+        default=None,
+        description="CostSave: 1 - least cost of a setting no worse than best single / its cost; null if there is none",
+    )
+    pareto_distance: float | None = Field(
+        default=None,
+        description="ParetoDist: mean distance of the hull's vertices to the Pareto front of all rows but the oracle, "
+        "cost and quality scaled to [0, 1]: comparable within one report",
+    )
+    arena_score: float | None = Field(default=None, description="RouterArena's score at no price on cost")
+    opt_sel: float | None = Field(default=None, description="Opt.Sel: share of right picks that are the cheapest right")
+    opt_cost: float | None = Field(
+        default=None, description="Opt.Cost: oracle's cost over the router's, on right picks"
+    )
+    opt_acc: float | None = Field(
+        default=None, description="Opt.Acc: prompts got right over prompts anybody gets right"
+    )
     apgr: float | None = Field(default=None, description="RouteLLM's APGR; pools of two experts only")
     apgr_ci95: Interval = None
     cpt50: float | None = Field(default=None, description="Share of calls to the better expert for 50 % of the gap")
     cpt80: float | None = Field(default=None, description="Share of calls to the better expert for 80 % of the gap")
+    calls_for_95: float | None = Field(
+        default=None, description="Share of calls to the better expert for 95 % of its quality"
+    )
+    brier: float | None = Field(default=None, description="Mean squared error of predicted quality, all experts")
+    calibration_error: float | None = Field(default=None, description="ECE of predicted quality, ten equal bins")
+    calibration: tuple[CalibrationBin, ...] = ()
+    flip_rates: dict[str, float] = Field(
+        default_factory=dict, description="Rewording -> share of sampled prompts whose pick it changes"
+    )
     coverage: float = Field(description="Share of prompts whose pick is scored")
     curve: tuple[CurvePoint, ...] = Field(default=(), description="Deferral curve: quality against cost")
     quality_by_category: dict[str, float | None] = Field(default_factory=dict)
@@ -97,6 +143,33 @@ class RouterRow(_Model):
     latency_p99_ms: float | None = None
     artifact_hash: str | None = Field(default=None, description="Hash of the router's fitted parameters")
     notes: tuple[str, ...] = ()
+
+
+class Comparison(_Model):
+    """A router against another row, on the same resamples; positive is in the router's favour."""
+
+    router: str
+    against: str
+    measure: str = Field(description="`quality`, `aiq` or `apgr`")
+    difference: float
+    ci95: Interval
+    p: float = Field(description="Two-sided bootstrap p-value of no difference")
+    p_holm: float = Field(description="Corrected by Holm over all comparisons of this measure in the report")
+
+
+class LostPrompt(_Model):
+    """A prompt on which a router's pick is worse than the best expert's answer."""
+
+    router: str
+    prompt_id: str
+    excerpt: str = Field(description="The beginning of the prompt")
+    category: str
+    picked: str
+    picked_score: float
+    predicted: float | None = Field(description="Quality the router expected of its pick")
+    best: tuple[str, ...] = Field(description="Experts that did best, at most three")
+    best_score: float
+    predicted_best: float | None = Field(description="Quality it expected of the first of them")
 
 
 class Provenance(_Model):
@@ -119,7 +192,9 @@ class Provenance(_Model):
     cost_basis: str
     cost_range_usd: tuple[float, float] | None = Field(description="Range over which AIQ is taken")
     near_duplicate_clusters: int = Field(description="Clusters of near-duplicate prompts, resampled together")
-    leaked_prompts: int = Field(description="Evaluated prompts with a near-duplicate in the train split")
+    leaked_prompts: int = Field(description="Evaluated prompts that stand in the train split in any of these ways")
+    leaks: dict[str, int] = Field(description="Way of standing in the train split -> evaluated prompts that do")
+    dropped_train_prompts: int = Field(default=0, description="Train prompts left out for that, by --drop-leaks")
     bootstrap: int = Field(description="Resamples behind every interval; 0 for none")
     seed: int
     command: str
@@ -143,6 +218,8 @@ class Report(_Model):
     pool: tuple[ExpertRow, ...]
     categories: dict[str, int] = Field(description="Category -> number of evaluated prompts")
     routers: tuple[RouterRow, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    lost: tuple[LostPrompt, ...] = Field(default=(), description="Examples of where a router loses to the oracle")
 
     def row(self, name: str) -> RouterRow:
         """The row of this name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,18 +14,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from evals import baselines
-from evals.contenders import FITTED, Step, compete, contenders
-from evals.crossfit import fold_trials, merge_folds
+from evals.contenders import FITTED, Contender, Step, compete, contenders
+from evals.crossfit import merge_folds
 from evals.errors import EvalError
 from evals.evaluate import evaluate, expert_rows
 from evals.fitting import fit_on_table, save_fitted
+from evals.losses import lost_prompts
 from evals.policies import Policy, Trial, make_trial
 from evals.prices import find_prices, with_prices
+from evals.protocols.division import Division, Protocol, divide
 from evals.provenance import provenance
 from evals.public_routers.beside import public_policies
 from evals.report import Report
 from evals.tables import OutcomeTable, load_table
 from evals.terminal import print_report
+from evals.text_features import TextFeatures, pooled_features, text_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class EvalOptions:
     resamples: int = 1000
     embedder: str | None = None
     beside: tuple[str, ...] = ()
+    protocol: Protocol = Protocol.SPLIT
+    drop_leaks: bool = False
     command: str = ""
 
 
@@ -112,41 +117,17 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
     step = start("reading")
     table = _open(options)
     step(0.5)
-    trial = make_trial(table, options.split, options.train_split, options.sparse)
+    trial = make_trial(table, options.split, options.train_split, options.sparse, options.drop_leaks)
     step(1.0)
     if unknown := [name for name in options.generalists if name not in table.experts]:
         raise EvalError(f"--generalist {', '.join(unknown)}: not in the pool {', '.join(table.experts)}")
-    named = contenders(options.routers)
-
-    def on(ground: Trial) -> tuple[list[Policy], list[Policy]]:
-        routers, yardsticks = compete(
-            ground,
-            named,
-            start,
-            generalists=options.generalists,
-            embedder=options.embedder,
-            seed=options.seed,
-        )
-        if options.beside:
-            routers += public_policies(ground, options.beside, progress=start("public routers"))
-        return routers, yardsticks
-
-    notes = []
+    division = divide(trial, options.protocol, options.train_split, options.folds, options.seed)
+    notes = [division.note] if division.note else []
     if not options.routers:
-        notes.append(f"no router named: `{FITTED}` is fitted here, on prompts that are not evaluated with it")
-    if len(trial.train):
-        routers, yardsticks = on(trial)
-    else:
-        notes.append(
-            f"split {options.train_split!r} is empty: all that is chosen or fitted is cross-fitted in {options.folds} "
-            "folds of the evaluated prompts"
-        )
-        folds = fold_trials(trial, options.folds, options.seed)
-        parts = [on(fold.trial) for fold in folds]
-        routers = merge_folds(trial, folds, [part[0] for part in parts])
-        yardsticks = merge_folds(trial, folds, [part[1] for part in parts])
+        notes.insert(0, f"no router named: `{FITTED}` is fitted here, on prompts that are not evaluated with it")
+    routers, yardsticks = _meet(trial, division, contenders(options.routers), options, start)
     everyone = [*routers, *yardsticks, *(baselines.random_matched(trial, policy) for policy in routers)]
-    rows = evaluate(trial, everyone, options.resamples, options.seed, start("bootstrap"))
+    evaluation = evaluate(trial, everyone, options.resamples, options.seed, start("bootstrap"))
     return Report(
         provenance=provenance(
             table,
@@ -162,7 +143,44 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
         ),
         pool=expert_rows(trial),
         categories={name: trial.test.categories.count(name) for name in sorted(set(trial.test.categories))},
-        routers=rows,
+        routers=evaluation.rows,
+        comparisons=evaluation.comparisons,
+        lost=tuple(one for policy in routers for one in lost_prompts(trial, policy)),
+    )
+
+
+def _meet(
+    trial: Trial, division: Division, named: Sequence[Contender], options: EvalOptions, start: Callable[[str], Step]
+) -> tuple[list[Policy], list[Policy]]:
+    """Routers and baselines on a trial, fold by fold where it is divided."""
+
+    def on(ground: Trial, features: TextFeatures) -> tuple[list[Policy], list[Policy]]:
+        routers, yardsticks = compete(
+            ground,
+            named,
+            start,
+            generalists=options.generalists,
+            embedder=options.embedder,
+            seed=options.seed,
+            features=features,
+        )
+        if options.beside:
+            routers += public_policies(ground, options.beside, features, start("public routers"))
+        return routers, yardsticks
+
+    if not division.folds:
+        return on(trial, text_features(trial.train.prompts, trial.test.prompts, options.seed))
+    # Folds are cut from the same prompts: their features are made once, from the words of all and the scores of none.
+    texts = (*trial.test.prompts, *trial.train.prompts)
+    vectors = pooled_features(texts, options.seed)
+    row_of = {text: i for i, text in enumerate(texts)}
+    parts = []
+    for fold in division.folds:
+        ours, theirs = ([row_of[text] for text in part.prompts] for part in (fold.trial.train, fold.trial.test))
+        parts.append(on(fold.trial, TextFeatures(vectors[ours], vectors[theirs])))
+    return (
+        merge_folds(trial, division.folds, [part[0] for part in parts]),
+        merge_folds(trial, division.folds, [part[1] for part in parts]),
     )
 
 

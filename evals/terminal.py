@@ -45,11 +45,23 @@ def _remarks(report: Report) -> list[str]:
     if 0 < made.prompts_with_cost < made.prompts:
         remarks.append(f"curves and AIQ rest on {made.prompts_with_cost:,} prompts: on those all costs are known")
     if made.leaked_prompts:
-        remarks.append(f"{made.leaked_prompts:,} evaluated prompts have a near-duplicate in the train split")
+        remarks.append(leak_remark(report))
     remarks += made.notes
     for row in report.routers:
         remarks += [f"{row.name}: {note}" for note in row.notes if row.kind is Kind.ROUTER or "undefined" in note]
     return remarks
+
+
+def leak_remark(report: Report) -> str:
+    """How many evaluated prompts stand in the train split, and what was done about it."""
+    made = report.provenance
+    ways = ", ".join(f"{way}: {count:,}" for way, count in made.leaks.items() if count)
+    done = (
+        f"{made.dropped_train_prompts:,} train prompts were left out for it"
+        if made.dropped_train_prompts
+        else "--drop-leaks leaves them out of the train split"
+    )
+    return f"{made.leaked_prompts:,} evaluated prompts stand in the train split too ({ways}); {done}"
 
 
 def _table(report: Report, console: Console) -> Table:

@@ -56,6 +56,6 @@ def public_policies(
         except ImportError as error:
             raise EvalError(f"{name} is not installed ({error}): pip install 'pointsman[peers]'") from error
         mix = one_hot(choices, len(trial.test.experts))
-        policies.append(Policy(f"public:{name}", Kind.ROUTER, mix, notes=(_FEATURES, llmrouter.TIE_BREAK)))
+        policies.append(Policy(f"public:{name}", Kind.PUBLIC, mix, notes=(_FEATURES, llmrouter.TIE_BREAK)))
     progress(1.0)
     return policies

@@ -58,7 +58,7 @@ def test_merged_policies_are_those_of_the_folds(
 def test_baselines_are_chosen_out_of_fold(trial: Trial) -> None:
     folds = fold_trials(trial, 5, 0)
     merged = merge_folds(trial, folds, [baselines(fold.trial) for fold in folds])
-    rows = {row.name: row for row in evaluate(trial, merged, 50, 0)}
+    rows = {row.name: row for row in evaluate(trial, merged, 50, 0).rows}
     assert rows["best_single"].gap_closed == 0
     assert rows["category_oracle"].quality is not None
     assert rows["category_oracle"].quality > 0.8

@@ -26,7 +26,7 @@ CLOSE_POOL = (
 
 def _rows(ground: OutcomeTable | Trial) -> dict[str, RouterRow]:
     trial = ground if isinstance(ground, Trial) else make_trial(ground)
-    return {row.name: row for row in evaluate(trial, baselines(trial), resamples=0)}
+    return {row.name: row for row in evaluate(trial, baselines(trial), resamples=0).rows}
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def test_specs_carry_prices_that_explain_the_costs(table: OutcomeTable) -> None:
 def test_routing_pays_on_a_table_where_it_must(table: OutcomeTable, small_router: MakeRouter) -> None:
     trial = make_trial(table)
     done = replay(small_router(table), trial, expert_specs(trial), "small")
-    rows = evaluate(trial, [done.policy, best_single(trial), zero_router(trial)], 200, 0)
+    rows = evaluate(trial, [done.policy, best_single(trial), zero_router(trial)], 200, 0).rows
     router = rows[0]
     assert router.quality_minus_best_single_ci95 is not None
     assert router.quality_minus_best_single_ci95[0] > 0.1
@@ -122,7 +122,7 @@ def test_two_experts_get_a_deferral_score(table: OutcomeTable, small_router: Mak
     pair = table.pool(["coder", "lawyer"])
     trial = make_trial(pair)
     done = replay(small_router(pair), trial, expert_specs(trial), "pair")
-    rows = evaluate(trial, [done.policy, best_single(trial)], 50, 0)
+    rows = evaluate(trial, [done.policy, best_single(trial)], 50, 0).rows
     assert rows[0].apgr is not None
     assert rows[0].apgr > 0.6
     assert rows[0].apgr_ci95 is not None

@@ -29,6 +29,7 @@ def _report(table: OutcomeTable, router: TwoStageRouter) -> Report:
     trial = make_trial(table)
     done = replay(router, trial, expert_specs(trial), "mine <b>")
     policies = [done.policy, *baselines(trial), random_matched(trial, done.policy)]
+    evaluation = evaluate(trial, policies, 100, 0)
     return Report(
         provenance=provenance(
             table,
@@ -43,7 +44,8 @@ def _report(table: OutcomeTable, router: TwoStageRouter) -> Report:
         ),
         pool=expert_rows(trial),
         categories={"code": 1, "law": 2, "math": 3},
-        routers=evaluate(trial, policies, 100, 0),
+        routers=evaluation.rows,
+        comparisons=evaluation.comparisons,
     )
 
 

@@ -1,0 +1,1 @@
+"""Harder questions than a split at random: unseen data sets, unseen domains, new experts, other seeds, other tables."""
