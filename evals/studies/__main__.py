@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import time
 from functools import partial
@@ -15,7 +16,13 @@ from rich.progress import Progress, TaskID
 from evals.studies.study import Ground, Study
 
 #: Modules with a `STUDY`, in the order of the index.
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = (
+    "evals.studies.tryage",
+    "evals.studies.categories",
+    "evals.studies.coe",
+    "evals.studies.moe2",
+    "evals.studies.public_routers",
+)
 
 _PAGES = Path(__file__).parents[2] / "docs" / "results"
 
@@ -36,6 +43,9 @@ def main(names: tuple[str, ...], data: Path | None, out: Path, quick: bool) -> N
     for study in studies:
         if missing := [folder for folder in study.needs if not (root / folder).is_dir()]:
             click.echo(f"{study.name}: left out, {', '.join(missing)} is not in {root}", err=True)
+            continue
+        if missing := [name for name in study.packages if importlib.util.find_spec(name) is None]:
+            click.echo(f"{study.name}: left out, {', '.join(missing)} is not installed", err=True)
             continue
         start = time.monotonic()
         with Progress(console=Console(stderr=True), transient=True) as bars:

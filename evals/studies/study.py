@@ -35,9 +35,11 @@ class Study:
         title: Heading of the page.
         needs: Folders below `Ground.data` without which it cannot run; none for a study that ships its own data.
         run: Does the work; gives the page's body in Markdown, and writes its figures.
+        packages: Modules of an extra without which it cannot run.
     """
 
     name: str
     title: str
     needs: Sequence[str]
     run: Callable[[Ground], str]
+    packages: Sequence[str] = ()

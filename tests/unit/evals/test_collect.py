@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -144,37 +143,3 @@ def test_an_unreadable_reference_scores_nothing() -> None:
 
 def test_processes_give_every_result_once() -> None:
     assert dict(each(abs, [-1, 2, -3], Workers(processes=2))) == {0: 1, 1: 2, 2: 3}
-
-
-@pytest.mark.ray
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (extra `ray`)")
-def test_a_collection_runs_on_a_cluster_of_two_workers(serve: Serve, questions: Path, tmp_path: Path) -> None:
-    from ray.cluster_utils import Cluster
-
-    url = serve("--reply", "{prompt}")
-    # No CPU on the head: what runs, runs on the two workers.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1)
-        options = ["--expert", f"a={url}", "--expert", f"b={url}", "--scorer", "choice", "--ray", cluster.address]
-        done = collect(questions, tmp_path / "far", *options)
-        assert done.exit_code == 0, done.output
-        nodes = {node for _, node in each(_node, range(8), Workers(ray=cluster.address))}
-        assert len(nodes) == 2, "both workers took part"
-    finally:
-        cluster.shutdown()
-    assert calls(url) == 200
-    near = collect(questions, tmp_path / "near", *options[:-2])
-    assert near.exit_code == 0, near.output
-    np.testing.assert_array_equal(load_table(tmp_path / "far").scores, load_table(tmp_path / "near").scores)
-
-
-def _node(_: int) -> str:
-    import time
-
-    import ray
-
-    time.sleep(1)  # long enough that one worker cannot take them all before the other has started
-    found: str = ray.get_runtime_context().get_node_id()
-    return found

@@ -1,0 +1,63 @@
+"""`pointsman eval-grid`: many evaluations at once."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("eval-grid")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of a table. Repeatable.",
+)
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True, help="Repeatable.")
+@click.option("--router", "routers", multiple=True, metavar="ARTEFACT", help="As of `pointsman eval`.")
+@click.option("--beside", multiple=True, metavar="ROUTER", help="As of `pointsman eval`.")
+@click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(min=0), help="Resamples.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the reports.")
+@click.option("--processes", default=1, show_default=True, type=click.IntRange(min=1), help="On this machine.")
+@click.option("--ray", metavar="ADDRESS", help="Run on this Ray cluster: `auto`, `local`, or HOST:PORT.")
+def evaluate_grid(
+    tables: tuple[Path, ...],
+    seeds: tuple[int, ...],
+    routers: tuple[str, ...],
+    beside: tuple[str, ...],
+    bootstrap: int,
+    out: Path,
+    processes: int,
+    ray: str | None,
+) -> None:
+    """Evaluate every table with every seed; one JSON report of each.
+
+    \b
+    Example:
+      pointsman eval-grid --table data/a --table data/b --seed 42 --seed 999 --ray auto --out reports
+    """  # noqa: D301 (click's mark against rewrapping)
+    from evals.errors import EvalError
+    from evals.grid import run_grid
+    from evals.parallel import Workers
+    from evals.session import EvalOptions
+    from routers.errors import RouterError
+
+    folders = [table.resolve() for table in tables]
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    like = EvalOptions(table=folders[0], routers=routers, resamples=bootstrap, beside=beside, command=command)
+    try:
+        run_grid(
+            like,
+            folders,
+            seeds,
+            out,
+            Workers(processes, ray),
+            told=lambda done: click.echo(f"{done.table}, seed {done.seed}: {out / f'{done.table}-{done.seed}.json'}"),
+        )
+    except (EvalError, RouterError) as error:
+        raise click.ClickException(str(error)) from error
