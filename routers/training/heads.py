@@ -26,7 +26,7 @@ RIDGE_PENALTIES = (10.0, 30.0, 100.0, 300.0)
 NEAR_THE_TOP = 0.3
 
 #: Standard errors by which a view must lower the error to count; at so many it has no weight at all.
-EVIDENCE = 1.5
+EVIDENCE = 2.0
 
 #: Share of the blend that goes to the category view before any evidence for the others.
 CATEGORY_PRIOR = 0.3
@@ -70,7 +70,7 @@ def choose_blend(base: Floats, views: Sequence[Floats], scores: Floats) -> Float
     order among experts that are never chosen. Least squares likes a noisy view more than a choice does, and on little
     data any view. Two things hold it back:
 
-    - all weights are multiplied by e = max(0, 1 - (1.5 / z)²), where z is by how many standard errors the blend lowers
+    - all weights are multiplied by e = max(0, 1 - (2 / z)²), where z is by how many standard errors the blend lowers
       that error against the overall means; where e is 0 they alone are left, hence the best single expert;
     - the first view is the categories', and category-level mapping is what holds out of distribution (Bench-CoE,
       papers.md §2.5): 0.3 of the blend are its own, times the e of this view alone.
