@@ -36,7 +36,7 @@ class Selection:
     """An awake set.
 
     Attributes:
-        members: Columns of the quality matrix, in ascending order.
+        members: Columns of the quality matrix, in ascending order; nobody who adds nothing.
         value: F of them.
         upper_bound: No admissible set has a larger F (up to the tolerance that was asked for).
         nodes: Branches that were bounded.
@@ -110,7 +110,7 @@ def best_subset(
         for child in search.split(branch):
             push(child, _NODE_STEPS)
     upper = max(search.value, -heap[0][0]) if heap else search.value
-    return Selection(tuple(int(n) for n in np.flatnonzero(search.chosen)), search.value, upper, nodes)
+    return Selection(tuple(int(n) for n in search.needed()), search.value, upper, nodes)
 
 
 def best_subset_by_enumeration(quality: Floats, weights: Floats, limits: Limits) -> Selection:
@@ -225,6 +225,15 @@ class _Search:
         dearer = np.maximum(branch.prices - (reached - branch.reached), 0.0)
         awake = np.append(branch.awake, expert)
         return [replace(branch, awake=awake, free=others, prices=dearer, reached=reached), replace(branch, free=others)]
+
+    def needed(self) -> Members:
+        """The best set without members that add nothing to it; of two that stand in for each other the larger goes."""
+        members = np.flatnonzero(self.chosen)
+        for expert in members[np.argsort(-self._shares()[members], kind="stable")]:
+            rest = members[members != expert]
+            if self._value(rest) >= self.value - 1e-12:
+                members = rest
+        return members
 
     def _knapsacks(self, pivots: tuple[int, int]) -> tuple[Floats, Floats]:
         """Amounts (r, n) and limits (r,) of the resources, and of energy relaxed over a range of pivots."""
