@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save
 
 from routers.classifiers.knn import KnnClassifier
 from routers.classifiers.linear import LinearClassifier
+from routers.classifiers.mlp import MlpClassifier
 from routers.embed import StorableEmbedder, restore_embedder
 from routers.errors import ArtifactError, EmbedderError
 from routers.estimators.quality import BlendedQuality
@@ -57,7 +58,7 @@ class RouterParts:
 
     name: str
     embedder: StorableEmbedder
-    classifier: LinearClassifier | KnnClassifier
+    classifier: LinearClassifier | KnnClassifier | MlpClassifier
     quality: BlendedQuality
     tokens: CompletionTokens | None = None
     training: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -226,9 +227,10 @@ def _check_file(directory: Path, name: str, expected: str) -> None:
 def _unpack(manifest: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], directory: Path) -> RouterParts:
     tokenizer = (directory / TOKENIZER).read_text("utf-8") if TOKENIZER in manifest["files"] else None
     kind = manifest["classifier"]["kind"]
-    classifiers: dict[str, type[LinearClassifier] | type[KnnClassifier]] = {
+    classifiers: dict[str, type[LinearClassifier] | type[KnnClassifier] | type[MlpClassifier]] = {
         LinearClassifier.kind: LinearClassifier,
         KnnClassifier.kind: KnnClassifier,
+        MlpClassifier.kind: MlpClassifier,
     }
     if kind not in classifiers:
         raise ValueError(f"unknown classifier kind {kind!r}")

@@ -60,7 +60,7 @@ class KnnClassifier:
 
     def posteriors(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Posterior over categories, shape (n, C), and the scope score, shape (n,), of vectors of shape (n, dim)."""
-        cosines = vectors @ self._vectors.T
+        cosines = vectors[:, : self._vectors.shape[1]] @ self._vectors.T
         nearest = np.argpartition(-cosines, self._k - 1, axis=1)[:, : self._k]
         near = np.take_along_axis(cosines, nearest, axis=1)
         votes = np.exp((near - 1.0) / self._temperature)

@@ -56,7 +56,9 @@ class MlpClassifier:
         return self._output.classify(self._features(vector))
 
     def _features(self, vectors: FloatArray) -> FloatArray:
-        features: FloatArray = np.maximum(vectors @ self._hidden.T + self._hidden_bias, np.float32(0.0))
+        features: FloatArray = np.maximum(
+            vectors[..., : self._hidden.shape[1]] @ self._hidden.T + self._hidden_bias, np.float32(0.0)
+        )
         return features
 
     def spec(self) -> Mapping[str, Any]:

@@ -53,6 +53,11 @@ class Labels:
         """Category index of each prompt, -1 without a label, shape (n,)."""
         return np.where(self.fine >= 0, self.category_of[self.fine], -1)
 
+    def sum_up(self, posterior: FloatArray) -> FloatArray:
+        """Posterior over fine classes, shape (n, K), summed into categories, shape (n, C)."""
+        starts = np.flatnonzero(np.diff(self.category_of, prepend=-1))
+        return np.asarray(np.add.reduceat(posterior, starts, axis=1))
+
 
 def index_labels(categories: Sequence[str | None], fine: Sequence[str | None] | None) -> Labels:
     """Number categories and fine classes; fine classes are ordered by category, as `LinearClassifier` wants them."""

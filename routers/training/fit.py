@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ from routers.training.metrics import (
     selection_accuracy,
 )
 from routers.training.ridge import Prompts, Ridge, compress, fit_ridges, merge_ridges
+from routers.training.stage1 import HeadChoice, HeldOut, choose_head
+from routers.training.uncertain import choose_max_entropy
 from routers.types import FloatArray
 
 FOLDS = 5
@@ -73,6 +75,7 @@ def fit_router(
     embedder: StorableEmbedder | str | None = None,
     seed: int = 0,
     max_iter: int = classify.MAX_ITER,
+    head: HeadChoice = HeadChoice.LINEAR,
     progress: Progress = lambda _: None,
 ) -> RouterParts:
     """Fit a router.
@@ -83,6 +86,7 @@ def fit_router(
         embedder: A name (see `make_embedder`) or an embedder.
         seed: Of folds, clusters and samples; the same seed and data give the same bytes.
         max_iter: Iterations of the classifier's fit at most.
+        head: Of the classifier; `auto` for the one of least held-out log-loss.
         progress: Told the share that is done, in [0, 1].
 
     Returns:
@@ -104,40 +108,56 @@ def fit_router(
         raise TrainingError("the prompts are too much alike to tell categories apart")
     fold = fold_of(data.texts, FOLDS, seed)
     held, fitted = _cross_fit(data, features, labels, fold, max_iter, lambda share: progress(0.1 + 0.6 * share))
-    stage1 = _calibrate(data, labels, held)
+    linear = _linear_head(labels, held)
+    found = choose_head(head, linear.held, features.vectors, labels, fold, seed)
+    stage1 = _calibrate(data, labels, found)
     figures = np.array([prompt_features(text) for text in data.texts])
     low, high = (np.quantile(figures, q, axis=0).astype(np.float32) for q in (BEYOND_BOUNDS, 1 - BEYOND_BOUNDS))
     prompts = Prompts(features.vectors, figures.clip(low, high), stage1.posterior, fitted.bags(features))
     fit = _fit_quality(data, prompts, labels, fold)
-    more, linear = linear_heads(fit.ridge, prompts, fitted)
-    runtime, classifier = classify.assemble(fitted, chosen, labels, stage1.temperature, stage1.thresholds, more)
+    more, regressions = linear_heads(fit.ridge, prompts, fitted)
+    thresholds = _price_uncertainty(stage1, fit)
+    runtime, classifier = classify.assemble(fitted, chosen, labels, linear.temperature, thresholds, more)
     quality = BlendedQuality(
         data.experts if fit.base.size else (),
         labels.categories,
         fit.base,
         fit.weights,
         category=fit.category,
-        linear=linear,
+        linear=regressions,
     )
     progress(0.95)
     parts = RouterParts(
         name=name,
         embedder=FormatEmbedder(runtime, low, high),
-        classifier=classifier,
+        classifier=classifier if found.build is None else found.build(thresholds),
         quality=quality,
         tokens=_fit_tokens(data, labels, stage1.posterior),
         training=_describe(data, labels, seed, clustered),
-        metrics={"classifier": stage1.metrics, "routing": fit.metrics, "measured": f"out of fold, {FOLDS} folds"},
+        metrics={
+            "classifier": {
+                **stage1.metrics,
+                "uncertain_share": float((stage1.entropy > thresholds.max_entropy).mean()),
+            },
+            "routing": fit.metrics,
+            "measured": f"out of fold, {FOLDS} folds",
+        },
     )
     progress(1.0)
     return parts
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage1:
+class _Linear:
     temperature: float
+    held: HeldOut
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage1:
     thresholds: Thresholds
     posterior: FloatArray
+    entropy: npt.NDArray[np.float64]
     metrics: dict[str, Any]
 
 
@@ -169,12 +189,16 @@ def _cross_fit(
     return held, classify.fit_logits(features, everything, labels.fine, classes, data.weights, max_iter, step)
 
 
-def _calibrate(data: TrainingData, labels: classify.Labels, held: FloatArray) -> _Stage1:
+def _linear_head(labels: classify.Labels, held: FloatArray) -> _Linear:
     labelled = np.flatnonzero(labels.fine >= 0)
     temperature = classify.fit_temperature(held[labelled], labels.fine[labelled])
     fine, scope = classify.fine_posterior(held, temperature)
-    starts = np.flatnonzero(np.diff(labels.category_of, prepend=-1))
-    posterior = np.add.reduceat(fine, starts, axis=1)
+    return _Linear(temperature, HeldOut(HeadChoice.LINEAR, labels.sum_up(fine), scope))
+
+
+def _calibrate(data: TrainingData, labels: classify.Labels, head: HeldOut) -> _Stage1:
+    labelled = np.flatnonzero(labels.fine >= 0)
+    posterior, scope = head.posterior, head.scope
     entropy = -(posterior * np.log(np.maximum(posterior, 1e-30))).sum(axis=1)
     correct = posterior.argmax(axis=1)[labelled] == labels.category[labelled]
     outside = np.empty(0) if data.out_of_scope is None else scope[data.out_of_scope]
@@ -185,11 +209,22 @@ def _calibrate(data: TrainingData, labels: classify.Labels, held: FloatArray) ->
     )
     figures = {
         "accuracy": float(correct.mean()),
+        "log_loss": head.log_loss(labels.category),
         "expected_calibration_error": expected_calibration_error(posterior[labelled].max(axis=1), correct),
         "out_of_scope_auroc": auroc(scope[labelled], outside),
-        "uncertain_share": float((entropy[labelled] > thresholds.max_entropy).mean()),
     }
-    return _Stage1(temperature, thresholds, posterior, finite(figures))
+    return _Stage1(thresholds, posterior, entropy.astype(np.float64), finite(figures))
+
+
+def _price_uncertainty(stage1: _Stage1, fit: _Quality) -> Thresholds:
+    """The threshold by what the generalist is worth; by the classifier's mistakes where outcomes decide nothing.
+
+    The second costs nothing measurable on prompts like the table's, and holds for those unlike any.
+    """
+    if not len(fit.rows):
+        return stage1.thresholds
+    by_quality = choose_max_entropy(stage1.entropy[fit.rows], fit.routed, fit.single)
+    return replace(stage1.thresholds, max_entropy=by_quality) if np.isfinite(by_quality) else stage1.thresholds
 
 
 def _measured(data: TrainingData, labels: classify.Labels) -> tuple[str, ...] | None:
@@ -208,6 +243,10 @@ class _Quality:
     category: CategoryMeans | None
     ridge: Ridge | None
     metrics: dict[str, Any]
+    #: Prompts with a score, and what the router's pick and the best single expert got on them, out of fold.
+    rows: npt.NDArray[np.int64]
+    routed: npt.NDArray[np.float64]
+    single: npt.NDArray[np.float64]
 
 
 def _fit_quality(
@@ -216,7 +255,8 @@ def _fit_quality(
     """Category means and regressions on all outcomes, blended by how the same did out of fold."""
     rows = np.flatnonzero(np.isfinite(data.scores).any(axis=1))
     if not len(data.experts) or not len(rows):
-        return _Quality(np.empty(0, np.float32), BlendWeights(), None, None, {})
+        nothing = np.empty(0)
+        return _Quality(np.empty(0, np.float32), BlendWeights(), None, None, {}, rows[:0], nothing, nothing)
     membership = _membership(labels, prompts.posterior)[rows]
     scores, prompts, fold = data.scores[rows], prompts.rows(rows), fold[rows]
     base = np.zeros(scores.shape)
@@ -240,12 +280,17 @@ def _fit_quality(
     if share:
         merged = merge_ridges(fit_ridges(prompts, scores, heads.RIDGE_PENALTIES), weights[1:] / share)
     blended = base + sum(weight * (view - base) for weight, view in zip(weights, views, strict=True))
+    blended = blended.clip(0.0, 1.0)
+    at = np.arange(len(rows))
     return _Quality(
         heads.overall_means(scores),
         BlendWeights(float(weights[0]), share),
         heads.fit_category_means(scores, membership),
         merged,
-        _figures(blended.clip(0.0, 1.0), scores, weights),
+        _figures(blended, scores, weights),
+        rows,
+        routed=scores[at, blended.argmax(axis=1)],
+        single=scores[at, base.argmax(axis=1)],
     )
 
 
