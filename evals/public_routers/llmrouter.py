@@ -1,7 +1,7 @@
 """LLMRouter's kNN, SVM, MLP and matrix factorisation (UIUC, `llmrouter-lib` 0.4.0, MIT).
 
 The library's own classes read the data, make the labels and fit; only its text encoder (Longformer, to be downloaded)
-is replaced by the features given, which it reads as precomputed embeddings. Its `route_batch` would embed with
+is replaced by the features given, which it takes for its precomputed embeddings. Its `route_batch` would embed with
 Longformer and call the experts, so the fitted model is asked directly, as `route_single` does.
 
 Its label is ONE expert per prompt, the first of the best; with right-or-wrong scores most prompts tie, and the order of
@@ -69,7 +69,7 @@ def choose(kind: str, trial: Trial, features: TextFeatures, seed: int = 0) -> In
     columns = {name: j for j, name in enumerate(trial.test.experts)}
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
         torch.manual_seed(seed)
-        router = make(str(_write(Path(folder), kind, trial, features)))
+        router = _with(make, features)(str(_write(Path(folder), kind, trial, features.train.shape[1])))
         trainer = trainer_of(router)
         trainer.train()
         given = features.test.astype(np.float32)
@@ -78,6 +78,15 @@ def choose(kind: str, trial: Trial, features: TextFeatures, seed: int = 0) -> In
         else:
             names = [router.idx_to_model[i] for i in _asked(kind, trainer.model, torch.from_numpy(given))]
     return np.array([columns[name] for name in names], dtype=np.int64)
+
+
+def _with(router: Any, features: TextFeatures) -> Any:
+    """The router's class with the features where it would load embeddings from a pickled file."""
+    import torch
+
+    given = torch.from_numpy(features.train.astype(np.float32))
+    loaded = property(lambda _: given, lambda _, __: None)
+    return type(router.__name__, (router,), {"query_embedding_data": loaded})
 
 
 def _asked(kind: str, model: Any, given: Any) -> list[int]:
@@ -97,11 +106,8 @@ def _mlp_trainer() -> Callable[[Any], Any]:
     return trainer
 
 
-def _write(folder: Path, kind: str, trial: Trial, features: TextFeatures) -> Path:
-    """The train split in the library's own files; gives its configuration file (JSON is YAML)."""
-    import torch
-
-    torch.save(torch.from_numpy(features.train.astype(np.float32)), folder / "embeddings.pt")
+def _write(folder: Path, kind: str, trial: Trial, width: int) -> Path:
+    """The train split in the library's own form; gives its configuration file (JSON is YAML)."""
     means = np.nanmean(trial.train.scores, axis=0)
     best_first = np.argsort(-means, kind="stable")
     with (folder / "routing.jsonl").open("w", encoding="utf-8") as file:
@@ -113,13 +119,10 @@ def _write(folder: Path, kind: str, trial: Trial, features: TextFeatures) -> Pat
                     file.write(json.dumps({**row, "performance": float(score)}) + "\n")
     settings = dict(_SETTINGS[kind])
     if kind == "mf":
-        settings["text_dim"] = features.train.shape[1]
+        settings["text_dim"] = width
     saved = str(folder / "model.pkl")
     config = {
-        "data_path": {
-            "query_embedding_data": str(folder / "embeddings.pt"),
-            "routing_data_train": str(folder / "routing.jsonl"),
-        },
+        "data_path": {"routing_data_train": str(folder / "routing.jsonl")},
         "model_path": {"ini_model_path": "", "save_model_path": saved, "load_model_path": saved},
         "hparam": settings,
     }
