@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from evals.cli import train
 from evals.plan_cli import plan
 
 #: Accuracy of each expert on code and on prose prompts.
@@ -142,3 +143,18 @@ def test_a_pool_file_that_is_wrong_is_told(files, tmp_path, text, sentence):
     result = run((files[0], pool))
     assert result.exit_code == 1
     assert sentence in result.output
+
+
+def test_quality_may_come_from_a_router(files, tmp_path):
+    artefact = tmp_path / "router"
+    fitted = CliRunner().invoke(train, ["--table", str(files[0]), "--out", str(artefact)])
+    assert fitted.exit_code == 0, fitted.output
+    made = planned(files, tmp_path, "--router", str(artefact), "--resident-b", "14")
+    assert made["awake"] == ["coder", "writer"]
+    assert made["serving"] == {"code": "coder", "prose": "writer"}
+
+
+def test_a_router_that_does_not_know_the_pool_is_told(files):
+    result = run(files, "--router", "default")
+    assert result.exit_code == 1
+    assert "knows nothing of" in result.output
