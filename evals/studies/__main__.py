@@ -21,7 +21,9 @@ MODULES: tuple[str, ...] = (
     "evals.studies.categories",
     "evals.studies.coe",
     "evals.studies.moe2",
+    "evals.studies.gate_restriction",
     "evals.studies.public_routers",
+    "evals.studies.decision_speed",
 )
 
 _PAGES = Path(__file__).parents[2] / "docs" / "results"
