@@ -130,7 +130,9 @@ def traffic_of(
             f"{table.name} has no outcomes of {', '.join(unknown)}; known_as names an expert as the table does"
         )
     table = table.pool([spec.artifact_name for spec in pool])
-    if empty := [name for name, known in zip(table.experts, table.scored.any(axis=0), strict=True) if not known]:
+    if empty := [
+        name for name, known in zip(table.experts, table.scored.any(axis=0).tolist(), strict=True) if not known
+    ]:
         raise PlanError(f"{table.name} has no outcomes of {', '.join(empty)} in that split")
     names, category = np.unique(np.array(table.categories), return_inverse=True)
     shares = np.bincount(category) / len(table)
@@ -270,7 +272,7 @@ def _map(traffic: Traffic, caps: Caps, members: Ints) -> tuple[dict[str, str | N
         mapped = map_categories(problem)
     except MappingInfeasible as refusal:
         return serving, None, str(refusal)
-    for row, expert in zip(served, mapped.experts, strict=True):
+    for row, expert in zip(served.tolist(), mapped.experts, strict=True):
         serving[traffic.categories[row]] = traffic.experts[members[expert]]
     return serving, mapped, ""
 
