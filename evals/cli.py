@@ -169,7 +169,26 @@ def evaluate(
     show_default=True,
     help="Leave out experts scored on a smaller share of the prompts. Fitting bears holes, evaluation less so.",
 )
-@click.option("--embedder", metavar="NAME", help="Text to vector; default: the static token embedding.")
+@click.option(
+    "--embedder",
+    metavar="NAME",
+    help="Text to vector: static (default), a sentence-transformers model such as all-MiniLM-L6-v2, or fine-tuned, a "
+    "sentence encoder trained on the table's outcomes first (minutes on a GPU, longer without). The last two need the "
+    "extra 'train', here and where the router is served.",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["linear", "knn", "mlp", "auto"]),
+    default="linear",
+    show_default=True,
+    help="Classifier of the categories; auto takes the one of least held-out log-loss.",
+)
+@click.option(
+    "--propagate-labels",
+    is_flag=True,
+    help="Where only some prompts have a category, label the others as their nearest labelled neighbours are, as far "
+    "as those agree. Needs the extra 'train'.",
+)
 @click.option("--name", help="Name of the router; default: the table's.")
 @click.option("--seed", default=0, show_default=True, help="Of splits and of fitting.")
 def train(
@@ -179,6 +198,8 @@ def train(
     models: str | None,
     min_coverage: float,
     embedder: str | None,
+    head: str,
+    propagate_labels: bool,
     name: str | None,
     seed: int,
 ) -> None:
@@ -200,6 +221,8 @@ def train(
         models=_names(models),
         min_coverage=min_coverage,
         embedder=embedder,
+        head=head,
+        propagate_labels=propagate_labels,
         name=name,
         seed=seed,
         command=_command(),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evals.tables import UNLABELLED, OutcomeTable
 from routers.artifacts import RouterParts, save_router
+from routers.embed import StorableEmbedder
 
 
 def fit_on_table(
@@ -15,21 +16,29 @@ def fit_on_table(
     embedder: str | None = None,
     seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
+    *,
+    head: str = "linear",
+    propagate_labels: bool = False,
 ) -> RouterParts:
     """Fit a router on every prompt of a table (callers pass a train split).
 
     Args:
         table: What to fit on.
         name: Of the router.
-        embedder: Name of the embedder; None for the default.
+        embedder: Name of the embedder; None for the default, `fine-tuned` for one trained on the table first.
         seed: Of everything random in fitting.
         progress: Told the share that is done.
+        head: Of the classifier: `linear`, `knn`, `mlp` or `auto`.
+        propagate_labels: Label prompts without a category from their labelled neighbours first.
 
     Raises:
         RouterError: The data cannot train a router, or the embedder cannot be had.
     """
     from routers.training.data import TrainingData
+    from routers.training.fine_tune import FINE_TUNED, tune_encoder
     from routers.training.fit import fit_router
+    from routers.training.semi_supervised import label_the_rest
+    from routers.training.stage1 import HeadChoice
 
     data = TrainingData(
         texts=table.prompts,
@@ -45,7 +54,12 @@ def fit_on_table(
             "experts_left_out": dict(table.left_out),
         },
     )
-    return fit_router(data, name=name, embedder=embedder, seed=seed, progress=progress)
+    if propagate_labels:
+        data = label_the_rest(data, seed)
+    chosen: StorableEmbedder | str | None = embedder
+    if embedder == FINE_TUNED:
+        data, chosen = tune_encoder(data, table.name, seed, lambda share: progress(0.8 * share))
+    return fit_router(data, name=name, embedder=chosen, seed=seed, head=HeadChoice(head), progress=progress)
 
 
 def save_fitted(folder: Path, parts: RouterParts) -> str:

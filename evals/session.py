@@ -64,6 +64,8 @@ class TrainOptions:
     models: tuple[str, ...] | None = None
     min_coverage: float = 0.05
     embedder: str | None = None
+    head: str = "linear"
+    propagate_labels: bool = False
     name: str | None = None
     seed: int = 0
     command: str = ""
@@ -202,7 +204,15 @@ def run_train(options: TrainOptions) -> None:
             raise EvalError(f"{table.name} has no prompt in split {options.train_split!r}")
         part = part.covering(options.min_coverage)
         step(1.0)
-        fitted = fit_on_table(part, options.name or table.name, options.embedder, options.seed, start("fitting"))
+        fitted = fit_on_table(
+            part,
+            options.name or table.name,
+            options.embedder,
+            options.seed,
+            start("fitting"),
+            head=options.head,
+            propagate_labels=options.propagate_labels,
+        )
     artifact_hash = save_fitted(options.out, fitted)
     console.print(
         f"Fitted on {len(part):,} {options.train_split} prompts and {len(part.experts)} experts of {table.name}."

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,11 @@ import numpy.typing as npt
 from routers.embed.fine_tuned import FineTunedEmbedder, encoder_tokenizer, padded, tokenize, unit_mean
 from routers.embed.sentence_transformers import packaged_model
 from routers.errors import EmbedderError, TrainingError
+from routers.training.data import TrainingData
 from routers.types import FloatArray
+
+#: The name under which an embedder is asked for that does not exist yet.
+FINE_TUNED = "fine-tuned"
 
 BASE_MODEL = "all-MiniLM-L6-v2"
 
@@ -129,6 +133,28 @@ def fine_tune(
         head.bias.detach().cpu().numpy(),
         losses,
     )
+
+
+def tune_encoder(
+    data: TrainingData,
+    name: str,
+    seed: int = 0,
+    on_step: Callable[[float], None] = lambda _: None,
+    recipe: Recipe = Recipe(),
+) -> tuple[TrainingData, FineTunedEmbedder]:
+    """Fine-tune on a router's training data; the data comes back with a note of it in its provenance.
+
+    Raises:
+        TrainingError: As `fine_tune`.
+        EmbedderError: As `fine_tune`.
+    """
+    tuned = fine_tune(data.texts, data.scores, replace(recipe, seed=seed), name=name, on_step=on_step)
+    note = {
+        "recipe": asdict(replace(recipe, seed=seed)),
+        "training_losses": list(tuned.losses),
+        "note": "the encoder has seen these outcomes: figures out of fold are out of fold for the heads alone",
+    }
+    return replace(data, provenance={**data.provenance, "encoder": note}), tuned.embedder
 
 
 def _load_base(base: str) -> tuple[dict[str, Any], Any, str]:

@@ -10,19 +10,24 @@ the seeds themselves, each held out in turn, are labelled right as often as aske
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from routers.classifiers.knn import KnnClassifier
 from routers.classifiers.uncertainty import Thresholds
+from routers.embed import StorableEmbedder
 from routers.errors import TrainingError
+from routers.training.data import TrainingData
 from routers.types import FloatArray
 
 #: Neighbours asked, and the temperature of their votes (see `KnnClassifier`).
 NEIGHBOURS = 10
 TEMPERATURE = 0.1
+
+#: Sentence encoder that finds the neighbours; it comes in a package of the extra 'train'.
+ENCODER = "all-MiniLM-L6-v2"
 
 #: Share of held-out seeds that must be labelled right for the rest to be labelled at that entropy.
 PRECISION = 0.9
@@ -104,6 +109,44 @@ def propagate(
         added=added,
         unsure=len(rest) - added,
     )
+
+
+def label_the_rest(data: TrainingData, seed: int = 0, encoder: StorableEmbedder | None = None) -> TrainingData:
+    """A router's training data with labels propagated; unchanged where no prompt lacks one, or none has one.
+
+    Neighbours are found with a sentence encoder, whatever the router itself will embed with: what it knows of meaning
+    is what the labels gain (measured in `docs/results/categories.md`). Out-of-scope prompts stay without a label.
+
+    Args:
+        data: With labels for some of the prompts.
+        seed: As in `propagate`.
+        encoder: Finds the neighbours; None for all-MiniLM-L6-v2.
+
+    Raises:
+        TrainingError: Fewer than two labels are in use.
+        EmbedderError: The sentence encoder cannot be had.
+    """
+    outside = np.zeros(len(data), dtype=bool) if data.out_of_scope is None else data.out_of_scope
+    inside = np.flatnonzero(~outside).tolist()
+    known = [data.categories[row] for row in inside]
+    if all(known) or not any(known):
+        return data
+    if encoder is None:
+        from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+
+        encoder = SentenceTransformersEmbedder(ENCODER)
+    found = propagate(encoder.embed([data.texts[row] for row in inside]), known, seed=seed)
+    categories = list(data.categories)
+    for row, label in zip(inside, found.labels, strict=True):
+        categories[row] = label
+    note = {
+        "seeds": found.seeds,
+        "added": found.added,
+        "unsure": found.unsure,
+        "max_entropy": found.max_entropy,
+        "held_out_precision": None if np.isnan(found.precision) else found.precision,
+    }
+    return replace(data, categories=categories, provenance={**data.provenance, "propagated_labels": note})
 
 
 def _votes(

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from routers.errors import TrainingError
-from routers.training.semi_supervised import propagate
+from routers.training.data import TrainingData
+from routers.training.fit import make_embedder
+from routers.training.semi_supervised import label_the_rest, propagate
 
 
 def blobs(n: int = 300, spread: float = 0.25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -94,3 +96,42 @@ def test_the_same_seed_gives_the_same_labels():
     vectors, truth = blobs(spread=0.5)
     seeds = seeded(truth, 0.1)
     assert propagate(vectors, seeds).labels == propagate(vectors, seeds).labels
+
+
+TOPICS = {
+    "weather": "will it rain snow storm sunny cloudy windy tomorrow forecast umbrella",
+    "kitchen": "bake fry boil roast oven flour butter recipe dinner soup",
+    "money": "bank account balance transfer loan interest credit card payment bill",
+}
+
+
+def requests(n: int = 150, share: float = 0.2) -> tuple[TrainingData, list[str | None]]:
+    """Requests on three topics, most of them without their label, and two that belong nowhere."""
+    rng = np.random.default_rng(0)
+    truth: list[str | None] = [list(TOPICS)[at] for at in rng.integers(0, 3, n)]
+    texts = [" ".join(rng.choice(TOPICS[str(topic)].split(), 5)) for topic in truth]
+    labels = [topic if rng.random() < share else None for topic in truth]
+    outside = np.array([False] * n + [True] * 2)
+    data = TrainingData(
+        [*texts, "zebra violin", "qwerty"], [*labels, None, None], (), np.zeros((n + 2, 0)), out_of_scope=outside
+    )
+    return data, [*truth, None, None]
+
+
+def test_training_data_gets_its_labels_and_a_note_of_them():
+    data, truth = requests()
+    found = label_the_rest(data, encoder=make_embedder(None))
+    added = [
+        row for row, (now, given) in enumerate(zip(found.categories, data.categories, strict=True)) if now != given
+    ]
+    note = found.provenance["propagated_labels"]
+    assert len(added) == note["added"] > 60
+    assert np.mean([found.categories[row] == truth[row] for row in added]) > 0.9
+    assert found.categories[-2:] == [None, None]
+
+
+def test_data_without_holes_or_without_labels_comes_back_as_it_was():
+    data, truth = requests()
+    for categories in (truth, [None] * len(data)):
+        whole = TrainingData(data.texts, categories, (), data.scores, out_of_scope=data.out_of_scope)
+        assert label_the_rest(whole, encoder=make_embedder(None)) is whole
