@@ -42,6 +42,7 @@ def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> No
     "in the table's folder or in a folder `prices` beside it.",
 )
 @click.option("--models", metavar="A,B,C", help="Only these experts.")
+@click.option("--datasets", metavar="A,B", help="Only prompts of these data sets.")
 @click.option(
     "--min-coverage",
     type=click.FloatRange(0, 1),
@@ -106,6 +107,7 @@ def evaluate(
     html_file: Path | None,
     prices: str | None,
     models: str | None,
+    datasets: str | None,
     min_coverage: float,
     prompts: str,
     generalists: tuple[str, ...],
@@ -139,6 +141,7 @@ def evaluate(
         train_split=train_split,
         prices=prices,
         models=_names(models),
+        datasets=_names(datasets),
         min_coverage=min_coverage,
         sparse=prompts == "any",
         generalists=generalists,

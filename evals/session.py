@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -41,6 +42,7 @@ class EvalOptions:
     train_split: str = "train"
     prices: str | None = None
     models: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
     min_coverage: float = 0.95
     sparse: bool = False
     generalists: tuple[str, ...] = ()
@@ -226,6 +228,12 @@ def run_train(options: TrainOptions) -> None:
 
 def _open(options: EvalOptions) -> OutcomeTable:
     table = load_table(options.table)
+    if options.datasets is not None:
+        if unknown := sorted(set(options.datasets) - set(table.datasets)):
+            raise EvalError(
+                f"{table.name} has no data set {', '.join(unknown)}; {', '.join(sorted(set(table.datasets)))}"
+            )
+        table = table.rows(np.array([name in options.datasets for name in table.datasets]))
     if options.models is not None:
         table = table.pool(options.models)
     if options.prices == "none":
