@@ -21,6 +21,7 @@ from gateway.expert_factory import build_expert
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline, Policy
 from gateway.runtime import Runtime
+from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
@@ -110,9 +111,19 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         pool=pool,
         router=router,
         cache=_decision_cache(settings, store),
+        sessions=Sessions(
+            entries=settings.conversations.local_entries,
+            ttl_s=int(settings.conversations.ttl_s),
+            store=store,
+        ),
         ledger=ledger,
         telemetry=telemetry,
-        policy=Policy(settings.budgets.budget(), settings.router.flags, settings.server.max_attempts),
+        policy=Policy(
+            settings.budgets.budget(),
+            settings.router.flags,
+            settings.server.max_attempts,
+            settings.conversations.stay_bonus if settings.conversations.enabled else None,
+        ),
         clock=time.monotonic,
     )
     runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,12 +18,14 @@ from gateway.ids import new_decision_id
 from gateway.ledger import Ledger
 from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
+from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
-from gateway.wire.budget import parse_budget
+from gateway.wire.budget import parse_budget, parse_session
 from gateway.wire.flags import take_flags
 from gateway.wire.request import AUTO, Inbound, expert_body, strip_routing
+from routers.conversation import Turn, recall
 from routers.protocols import Router
-from routers.types import Assessment, Budget, Decision, Reason, RouteRequest
+from routers.types import Assessment, Budget, Decision, Reason, RouteRequest, Stay
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +45,13 @@ class Policy:
         budget: Of callers who state none.
         flags: Whether goals may be written into the prompt.
         max_attempts: Experts tried for one request.
+        stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
     """
 
     budget: Budget
     flags: bool
     max_attempts: int
+    stay_bonus: float | None = None
 
 
 class Pipeline:
@@ -59,6 +63,7 @@ class Pipeline:
         pool: ExpertPool,
         router: Router,
         cache: DecisionCache | None,
+        sessions: Sessions,
         ledger: Ledger,
         telemetry: Telemetry,
         policy: Policy,
@@ -67,6 +72,7 @@ class Pipeline:
         self._pool = pool
         self._router = router
         self._cache = cache
+        self._sessions = sessions
         self._ledger = ledger
         self._telemetry = telemetry
         self._policy = policy
@@ -80,7 +86,9 @@ class Pipeline:
             RequestRefused: A budget or flag is malformed, or the named model does not exist.
         """
         received_s = self._clock()
-        budget, experts = parse_budget(strip_routing(inbound), headers, self._policy.budget)
+        routing = strip_routing(inbound)
+        budget, experts = parse_budget(routing, headers, self._policy.budget)
+        session = self._session(parse_session(routing, headers), tenant)
         if self._policy.flags:
             budget = take_flags(inbound, budget)
         request = RouteRequest(
@@ -92,13 +100,15 @@ class Pipeline:
             budget=budget,
             allowed=self._allowed(experts),
             turns=inbound.turns,
+            stay=None if session is None else await self._stay(session),
         )
         if inbound.model == AUTO:
-            decision, hit = await self._decide(request, tenant)
+            earlier = () if self._policy.stay_bonus is None else inbound.earlier
+            decision, hit = await self._decide(request, tenant, earlier)
         else:
             decision, hit = await self._named(request, tenant, inbound.model)
         self._telemetry.decided(decision, hit)
-        return Routed(inbound, tenant, decision, hit, received_s)
+        return Routed(inbound, tenant, decision, hit, received_s, session)
 
     async def answer(self, routed: Routed, forward: Headers) -> Answer:
         """Dispatch to the chosen expert, then to its fallbacks, until one answers.
@@ -169,22 +179,42 @@ class Pipeline:
                 reason=Code.EXPERT_MISCONFIGURED.value,
                 decision_id=routed.decision.id,
             )
+        if routed.session is not None and reply.status < 400:
+            self._sessions.remember(routed.session, name)
         return Answer(self._recorder, routed, attempt, reply, body, overhead_s)
 
-    async def _decide(self, request: RouteRequest, tenant: str) -> tuple[Decision, Hit]:
+    def _session(self, stated: str | None, tenant: str) -> str | None:
+        if stated is None or self._policy.stay_bonus is None:
+            return None
+        return self._sessions.key(tenant, stated)
+
+    async def _stay(self, session: str) -> Stay | None:
+        expert = await self._sessions.previous(session)
+        return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
+
+    async def _decide(self, request: RouteRequest, tenant: str, earlier: Sequence[str] = ()) -> tuple[Decision, Hit]:
+        """Decide on the prompt, read together with the user turns before it."""
+        assessment, hit = await self._assessed(request, tenant)
+        if earlier:
+            before = [Turn(text, (await self._assessed(replace(request, text=text), tenant))[0]) for text in earlier]
+            assessment = recall([*before, Turn(request.text, assessment)])
+        return self._router.select(assessment, request, self._pool.snapshot()), hit
+
+    async def _assessed(self, request: RouteRequest, tenant: str) -> tuple[Assessment, Hit]:
+        """The assessment of a text, from the cache where it is there."""
         cache = self._cache
         if cache is None:
-            assessment, hit = await self._assess(request), Hit.BYPASS
-        else:
-            key = cache.key(tenant, self._router.artifact_hash, request.text)
-            found, hit = cache.get_local(key), Hit.LOCAL
-            if found is None:
-                found, hit = await cache.get_shared(key), Hit.REDIS
-            if found is None:
-                found, hit = await self._assess(request), Hit.MISS
-                cache.put(key, found)
-            assessment = found
-        return self._router.select(assessment, request, self._pool.snapshot()), hit
+            return await self._assess(request), Hit.BYPASS
+        key = cache.key(tenant, self._router.artifact_hash, request.text)
+        found = cache.get_local(key)
+        if found is not None:
+            return found, Hit.LOCAL
+        found = await cache.get_shared(key)
+        if found is not None:
+            return found, Hit.REDIS
+        made = await self._assess(request)
+        cache.put(key, made)
+        return made, Hit.MISS
 
     async def _assess(self, request: RouteRequest) -> Assessment:
         """On the event loop where it takes a fraction of a millisecond, in a thread where it does not."""

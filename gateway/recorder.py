@@ -28,6 +28,7 @@ class Routed:
         decision: Who answers.
         hit: How the decision cache fared.
         received_s: When the request's last byte was in (monotonic).
+        session: Key of the caller's session, None without one.
     """
 
     inbound: Inbound
@@ -35,6 +36,7 @@ class Routed:
     decision: Decision
     hit: Hit
     received_s: float
+    session: str | None = None
 
 
 @dataclass(slots=True)

@@ -124,7 +124,7 @@ class TwoStageRouter:
         if chain:
             passing = np.logical_and.reduce([rule.passes(figures) for rule in chain])
             admissible = admissible[passing]
-        terms = utility_terms(request.budget, figures, admissible)
+        terms = utility_terms(request, figures, admissible)
         utility = np.sum(list(terms.values()), axis=0) if len(terms) > 1 else terms["quality"]
         order = by_utility(figures, admissible, utility)
         reason = (Reason.INFEASIBLE, Reason.ONLY_CANDIDATE)[len(order)] if len(order) < 2 else Reason.BEST_UTILITY

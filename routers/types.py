@@ -90,6 +90,19 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """Who answered the previous turn, and what staying with it is worth: its prefix cache is warm, its style known.
+
+    Attributes:
+        expert: Its name.
+        bonus: Added to its utility, in units of quality.
+    """
+
+    expert: str
+    bonus: float
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRequest:
     """One request as the decision sees it.
 
@@ -102,7 +115,7 @@ class RouteRequest:
         budget: Caps and weights.
         allowed: Names of the experts this caller may use; None for all.
         turns: Number of messages so far.
-        session: Opaque key of the conversation, already bound to its tenant; None without one.
+        stay: Who answered this session's previous turn; None without a session.
     """
 
     id: str
@@ -113,7 +126,7 @@ class RouteRequest:
     budget: Budget = Budget()
     allowed: frozenset[str] | None = None
     turns: int = 1
-    session: str | None = None
+    stay: Stay | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,20 @@ class CacheSettings(Node):
     """The decision cache."""
 
 
+class ConversationSettings(Node):
+    """What earlier turns say about the present one."""
+
+    enabled: bool = True
+    """Read the last few user turns together, so that `and in C?` goes where the question before it went, and remember
+    who answered the sessions that callers name (`x-pointsman-session`, or `routing.session`)."""
+    stay_bonus: NonNegative = 0.02
+    """What staying with the expert of the session's previous turn is worth, in units of predicted quality."""
+    local_entries: int = Field(default=10_000, ge=0)
+    """Sessions each process remembers itself."""
+    ttl_s: Positive = 1_800.0
+    """Seconds a session without a request is remembered."""
+
+
 class RedisSettings(Node):
     """Where shared state lives. Without Redis, requests go on and every process remembers for itself."""
 
@@ -234,6 +248,8 @@ class Settings(Node):
     """Budgets of callers who state none."""
     cache: CacheSettings = CacheSettings()
     """Caches."""
+    conversations: ConversationSettings = ConversationSettings()
+    """Conversations."""
     redis: RedisSettings = RedisSettings()
     """Shared state."""
     ledger: LedgerSettings = LedgerSettings()

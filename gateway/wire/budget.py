@@ -28,7 +28,9 @@ _HEADER_FIELDS: Final[dict[bytes, tuple[str, bool]]] = {
     **{header: (name, False) for name, header in _CAPS.items()},
     **{header: (name, True) for name, header in _WEIGHT_HEADERS.items()},
 }
-_KNOWN: Final = frozenset(_CAPS) | {"weights", "local_only", "experts"}
+_KNOWN: Final = frozenset(_CAPS) | {"weights", "local_only", "experts", "session"}
+_SESSION_HEADER: Final = b"x-pointsman-session"
+_MAX_SESSION_LENGTH: Final = 256
 
 
 def _refuse(field: str, message: str) -> RequestRefused:
@@ -108,6 +110,23 @@ def parse_budget(
     merged: Weights = replace(default.weights, **weights) if weights else default.weights
     changes: dict[str, Any] = {**caps, "weights": merged, "local_only": local_only}
     return replace(default, **changes), experts
+
+
+def parse_session(routing: object, headers: Mapping[bytes, bytes]) -> str | None:
+    """The caller's name for its conversation: `routing.session`, else the header `x-pointsman-session`.
+
+    Raises:
+        RequestRefused: It is no text of 1 to 256 characters.
+    """
+    field, stated = "routing.session", routing.get("session") if isinstance(routing, dict) else None
+    if stated is None:
+        raw = headers.get(_SESSION_HEADER)
+        if raw is None:
+            return None
+        field, stated = _SESSION_HEADER.decode(), raw.decode("latin-1")
+    if not isinstance(stated, str) or not 0 < len(stated) <= _MAX_SESSION_LENGTH:
+        raise _refuse(field, f"must be a text of 1 to {_MAX_SESSION_LENGTH} characters")
+    return stated
 
 
 def _from_object(

@@ -22,6 +22,9 @@ AUTO: Final = "auto"
 _BYTES_PER_TOKEN: Final = 3.6
 _TOKENS_PER_MESSAGE: Final = 4
 
+#: Earlier user turns that are read for what they say about the present one; older ones have next to no say left.
+_EARLIER_TURNS: Final = 3
+
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 
 
@@ -40,6 +43,7 @@ class Inbound:
         max_completion_tokens: The caller's limit, None when not stated.
         required: Capabilities without which no expert can answer.
         turns: Number of messages.
+        earlier: The user turns before it, oldest first, three at most.
         rewritten: The payload no longer equals the body, so that the body must be written anew.
     """
 
@@ -53,6 +57,7 @@ class Inbound:
     max_completion_tokens: int | None
     required: frozenset[Capability]
     turns: int
+    earlier: tuple[str, ...] = ()
     rewritten: bool = False
 
 
@@ -89,8 +94,9 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     required = {Capability.CHAT if endpoint is Endpoint.CHAT else Capability.COMPLETIONS}
     if stream:
         required.add(Capability.STREAMING)
+    earlier: tuple[str, ...] = ()
     if endpoint is Endpoint.CHAT:
-        text, prompt_bytes, turns = _read_messages(payload, required)
+        text, earlier, prompt_bytes, turns = _read_messages(payload, required)
     else:
         text, prompt_bytes = _read_prompt(payload)
         turns = 1
@@ -112,6 +118,7 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         max_completion_tokens=_max_tokens(payload),
         required=frozenset(required),
         turns=turns,
+        earlier=earlier,
     )
 
 
@@ -142,6 +149,7 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
                 inbound.rewritten |= _rewrite_content(message, rewrite)
     if inbound.rewritten:
         inbound.text = rewrite(inbound.text)
+        inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
 
 
 def _rewrite_content(message: dict[str, Any], rewrite: Callable[[str], str]) -> bool:
@@ -186,15 +194,15 @@ def _max_tokens(payload: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _read_messages(payload: Mapping[str, Any], required: set[Capability]) -> tuple[str, int, int]:
-    """The latest user turn's text, the bytes of all text, and the number of messages."""
+def _read_messages(payload: Mapping[str, Any], required: set[Capability]) -> tuple[str, tuple[str, ...], int, int]:
+    """The latest user turn's text, those of the turns before, the bytes of all text, and the number of messages."""
     messages = payload.get("messages")
     if messages is None:
         raise RequestRefused(Code.MISSING_FIELD, "messages: missing.", param="messages")
     if not isinstance(messages, list) or not messages:
         raise RequestRefused(Code.INVALID_VALUE, "messages: must be a non-empty list.", param="messages")
     total = 0
-    latest = ""
+    said: list[str] = []
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if not isinstance(message, dict):
@@ -205,8 +213,8 @@ def _read_messages(payload: Mapping[str, Any], required: set[Capability]) -> tup
         text = _content_text(message.get("content"), where, required)
         total += len(text)
         if role == "user":
-            latest = text
-    return latest, total, len(messages)
+            said.append(text)
+    return said[-1] if said else "", tuple(said[-1 - _EARLIER_TURNS : -1]), total, len(messages)
 
 
 def _content_text(content: object, where: str, required: set[Capability]) -> str:

@@ -1,6 +1,6 @@
 """The utility: predicted quality minus priced constraints C_j (Tryage's objective, papers.md §1.1, T3).
 
-    U_n(x) = λ_quality q̂_n(x) - Σ_j λ_j C_j(n) - (μ_usd cost + μ_j energy + μ_ms ttft)
+    U_n(x) = λ_quality q̂_n(x) - Σ_j λ_j C_j(n) - (μ_usd cost + μ_j energy + μ_ms ttft) + [n answered last] bonus
 
 The caller's constraints C_j lie in [0, 1] over the admissible candidates. An amount (milliseconds, joules, dollars,
 parameters, answer tokens) is divided by the largest among them: 1 is the dearest, half its amount is 0.5. Dividing,
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from routers.estimators.call import CallFigures
 from routers.estimators.roster import Column
-from routers.types import Budget, Prices, Weights
+from routers.types import Prices, RouteRequest, Weights
 
 #: Positions of the admissible experts in the pool.
 Positions = npt.NDArray[np.intp]
@@ -81,18 +81,18 @@ _NO_WEIGHTS = Weights()
 _NO_PRICES = Prices()
 
 
-def utility_terms(budget: Budget, figures: CallFigures, admissible: Positions) -> dict[str, Column]:
+def utility_terms(request: RouteRequest, figures: CallFigures, admissible: Positions) -> dict[str, Column]:
     """The terms of the utility of the admissible experts: quality positive, what is priced negative.
 
     Args:
-        budget: Weights and prices; a term without a price is left out.
+        request: Its weights, prices and session; a term without a price is left out.
         figures: Of the request, over the pool.
         admissible: Positions in the pool, k of them.
 
     Returns:
         Name of the term -> shape (k,).
     """
-    weights, prices = budget.weights, budget.prices
+    weights, prices = request.budget.weights, request.budget.prices
     terms = {"quality": weights.quality * figures.quality[admissible]}
     if weights != _NO_WEIGHTS:
         for name, (weight_of, column, constraint) in _CONSTRAINTS.items():
@@ -102,6 +102,9 @@ def utility_terms(budget: Budget, figures: CallFigures, admissible: Positions) -
         for name, (price_of, column) in _PRICES.items():
             if price := price_of(prices):
                 terms[name] = -price * at_worst(column(figures)[admissible])
+    stay = request.stay
+    if stay is not None and stay.expert in figures.roster.names:
+        terms["stay"] = stay.bonus * (admissible == figures.roster.names.index(stay.expert))
     return terms
 
 

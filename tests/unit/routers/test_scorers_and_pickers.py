@@ -8,13 +8,14 @@ import pytest
 from experts.spec import EnergyModel, ExpertState, LatencyModel, Price
 from routers.selection.pickers import by_utility
 from routers.selection.scorers import utility_terms
-from routers.types import Budget, Prices, Weights
+from routers.types import Budget, Prices, RouteRequest, Stay, Weights
 from tests.unit.routers.pools import assessment, figures_of, spec
 
 
-def terms_of(budget, *specs, **qualities):
+def terms_of(budget, *specs, stay=None, **qualities):
     figures = figures_of(*((one, ExpertState()) for one in specs), given=assessment(qualities))
-    return {name: term.tolist() for name, term in utility_terms(budget, figures, figures.roster.positions).items()}
+    request = RouteRequest("r", "", 1, budget=budget, stay=stay)
+    return {name: term.tolist() for name, term in utility_terms(request, figures, figures.roster.positions).items()}
 
 
 def constraint(name, *specs):
@@ -48,7 +49,8 @@ def test_verbosity_is_the_expected_length_of_the_answer():
         (spec("b"), ExpertState()),
         given=assessment({}, a=(50.0, 400.0), b=(200.0, 300.0)),
     )
-    terms = utility_terms(Budget(weights=Weights(verbosity=2.0)), figures, figures.roster.positions)
+    request = RouteRequest("r", "", 1, budget=Budget(weights=Weights(verbosity=2.0)))
+    terms = utility_terms(request, figures, figures.roster.positions)
     assert terms["verbosity"].tolist() == [-0.5, -2.0]
 
 
@@ -104,3 +106,9 @@ def test_a_utility_without_ties_needs_no_other_key():
     assert by_utility(figures, figures.roster.positions, np.array([0.1, 0.2])).tolist() == [1, 0]
     assert "cost_usd" not in vars(figures)
     assert not math.isnan(figures.quality.sum())
+
+
+def test_staying_is_worth_its_bonus_and_only_for_an_expert_of_the_pool():
+    pool = (spec("a"), spec("b"))
+    assert terms_of(Budget(), *pool, stay=Stay("b", 0.05))["stay"] == [0.0, 0.05]
+    assert "stay" not in terms_of(Budget(), *pool, stay=Stay("gone", 0.05))

@@ -1,0 +1,62 @@
+"""Two replicas and a real Redis: a session stays with its expert, on either replica, and nobody else's does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import redis
+
+from gateway.redis_server import EmbeddedRedis
+from tests.e2e.running import Running, eventually, fake, running
+
+ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path)
+    assert await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.stop)
+
+
+def tree(server: EmbeddedRedis) -> dict[str, Any]:
+    return {
+        # Two experts of whom nothing is known: without a session the first by name answers.
+        "pool": {"experts": [fake("first"), fake("second")]},
+        "redis": {"url": server.url},
+        "cache": {"decisions": {"redis_timeout_ms": 1000}},
+        "auth": {"keys": [{"name": "a", "key_env": "KEY_A"}, {"name": "b", "key_env": "KEY_B"}]},
+    }
+
+
+async def ask(gateway: Running, key: str, session: str, **routing: Any) -> str:
+    body = {"model": "auto", "messages": [{"role": "user", "content": "a question"}], "routing": routing}
+    headers = {"authorization": f"Bearer {ENV[key]}", "x-pointsman-session": session}
+    async with (
+        aiohttp.ClientSession(gateway.url, headers=headers) as http,
+        http.post("/v1/chat/completions", json=body) as reply,
+    ):
+        assert reply.status == 200, await reply.text()
+        return reply.headers["x-pointsman-expert"]
+
+
+async def test_a_session_stays_with_its_expert_and_no_other_session_or_tenant_does(server: EmbeddedRedis) -> None:
+    client = redis.Redis.from_url(server.url)
+    async with running(tree(server), ENV) as one, running(tree(server), ENV) as other:
+        assert await ask(one, "KEY_A", "chat") == "first"
+        assert await ask(one, "KEY_A", "chat", experts=["second"]) == "second"
+        assert await ask(one, "KEY_A", "chat") == "second", "the previous turn's expert has the bonus"
+        await eventually(lambda: b"second" in [client.get(key) for key in client.keys("pointsman:session:*")])
+        assert await ask(other, "KEY_A", "chat") == "second", "the other replica knows"
+        assert await ask(one, "KEY_A", "another chat") == "first"
+        assert await ask(one, "KEY_B", "chat") == "first", "another tenant's session of the same name"
+        assert not any(b"chat" in key for key in client.keys("*")), "no name of a session in Redis"
+        await asyncio.to_thread(server.stop)
+        assert await ask(one, "KEY_A", "chat") == "second", "without Redis each replica remembers for itself"
+    client.close()
