@@ -10,6 +10,12 @@ from routers.types import Prices
 #: How often prices move. Spendings in between are put together: a price need not move with every request.
 STEP_S = 0.1
 
+#: How long after its decision an estimate is put right, as a share of the window.
+_SETTLED_AFTER = 1 / 20
+
+#: Requests decided within so many seconds are put right together.
+_COHORT_S = 1.0
+
 _NOTHING = Spending()
 
 
@@ -33,6 +39,7 @@ class PriceKeeper:
         self._updated_s = now_s
         self._pending = _NOTHING
         self._unreported = _NOTHING
+        self._unsettled: dict[int, Spending] = {}
         self._total: Spending | None = None
         self._prices = Prices()
 
@@ -47,14 +54,28 @@ class PriceKeeper:
         return averages(self._state, self.budget)
 
     def spent(self, spending: Spending) -> None:
-        """Count what a request of this replica is foreseen to spend, or turned out to."""
+        """Count what a request of this replica is foreseen to spend, or what became known of it at once."""
         self._pending += spending
         self._unreported += spending
+
+    def settled(self, correction: Spending, decided_s: float) -> None:
+        """Put an estimate right.
+
+        Corrections wait until all of their cohort are likely to be known. Short answers end first: taken as they come,
+        the corrections of a rush would say at first that everything is cheap, and only later that it was not.
+
+        Args:
+            correction: What was spent, less what was foreseen.
+            decided_s: When it was decided, by the clock that `prices` is told.
+        """
+        cohort = int(decided_s / _COHORT_S)
+        self._unsettled[cohort] = self._unsettled.get(cohort, _NOTHING) + correction
 
     def prices(self, now_s: float) -> Prices:
         """The prices to decide with now."""
         elapsed_s = now_s - self._updated_s
         if elapsed_s >= STEP_S:
+            self._settle(now_s)
             self._state = updated(self._state, self.budget, self._pending, elapsed_s, self._gains)
             self._pending = _NOTHING
             self._updated_s = now_s
@@ -86,3 +107,8 @@ class PriceKeeper:
     def forgotten(self) -> None:
         """The shared total started anew (its memory was lost): the next one heard is where counting begins."""
         self._total = None
+
+    def _settle(self, now_s: float) -> None:
+        due = int((now_s - self.budget.window_s * _SETTLED_AFTER) / _COHORT_S)
+        for cohort in [cohort for cohort in self._unsettled if cohort < due]:
+            self.spent(self._unsettled.pop(cohort))

@@ -8,12 +8,13 @@ all together (Lagrangian duality; Boyd & Vandenberghe, Convex Optimization, §5.
 The level x of a price follows mirror descent on the dual, online: after a stretch in which n requests spent s where the
 budget is b each,
 
-    x += k/N · (s/b - n  +  n · d/N),      price = scale · (exp(x) - 1) / b,      0 <= x <= x_max
+    x += k/N · (s/b - n  +  n · d),      price = scale · (exp(x) - 1) / b,      0 <= x <= x_max
 
-N is the number of requests in a window, k the gain per window. The steps telescope: over any stretch in which x stays
-within its bounds, what was spent beyond the budget is the change of x over k windows, so a level that settles holds the
-average exactly. That is the integral action; the bounds are its anti-windup. d is the deviation that the sliding window
-still holds, Σ (s/b - n) with forgetting: what was overspent is paid back, and what was saved may be spent.
+N is the number of requests that a window holds at the present rate, k the gain per window. The steps telescope: over
+any stretch in which x stays within its bounds, what was spent beyond the budget is the change of x over k windows, so a
+level that settles holds the average exactly. That is the integral action; the bounds are its anti-windup. d is the mean
+of s/b - 1 over the sliding window, with forgetting: what was overspent is paid back. What was saved is spent only to a
+small part: after a stretch in which the budget did not bind, spending it would break the average of the next window.
 The level is logarithmic in the price where the price matters, and exactly 0 where the budget does not bind; b and
 `scale` make the same gains serve dollars, joules and shares.
 
@@ -31,12 +32,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from routers.types import Prices
 
 #: Share of the answers that may come later than a bound on the 95th percentile.
 LATE_SHARE = 0.05
+
+#: The part of the sliding window that tells how dense the traffic is now.
+_RECENT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +142,17 @@ class Gains:
         scale: Price of the whole budget, in quality, from which on the price moves by factors; below it, by steps.
         max_level: Bound on the level x. At 10, a request that costs the whole budget pays 22,000 times `scale`: then
             quality is beside the point.
-        max_debt: Bound on the deviation that is paid back, as a share of the budget.
+        max_debt: Bound on what is paid back, as a share of the budget.
+        max_saved: Bound on what is spent of what was saved, as a share of the budget.
     """
 
-    per_window: float = 30.0
+    per_window: float = 45.0
     late_per_window: float = 6.0
-    most_per_request: float = 0.02
+    most_per_request: float = 0.03
     scale: float = 0.02
     max_level: float = 10.0
     max_debt: float = 0.5
+    max_saved: float = 0.01
 
 
 _GAINS = Gains()
@@ -159,12 +165,14 @@ class PriceState:
     Attributes:
         levels: x of each price.
         counted: Requests in the window, with forgetting.
+        recent: Requests in a tenth of the window, with forgetting: how dense the traffic is now.
         excess: Σ (s/b - n) in the window, with forgetting.
         age_s: How long it has been watching.
     """
 
     levels: tuple[float, float, float] = (0.0, 0.0, 0.0)
     counted: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    recent: tuple[float, float, float] = (0.0, 0.0, 0.0)
     excess: tuple[float, float, float] = (0.0, 0.0, 0.0)
     age_s: float = 0.0
 
@@ -184,30 +192,27 @@ def updated(
     """
     # A window that forgets exponentially remembers on average as old requests as one of twice its length that is cut.
     memory_s = budget.window_s / 2
-    keep = math.exp(-elapsed_s / memory_s)
     age_s = state.age_s + elapsed_s
-    # At first the window has not seen all the traffic it will hold.
-    filled = -math.expm1(-max(age_s, 1e-9) / memory_s)
+    keep, keep_recent = math.exp(-elapsed_s / memory_s), math.exp(-elapsed_s / (memory_s * _RECENT))
+    # At first the sliding windows have not seen all the traffic they will hold.
+    full, full_recent = _filled(age_s, memory_s), _filled(age_s, memory_s * _RECENT)
     per_window = (gains.per_window, gains.per_window, gains.late_per_window)
-    levels, counted, excess = [], [], []
+    levels, counted, recent, excess = [], [], [], []
     for i, (count, amount) in enumerate(_each(spending)):
         limit = budget.limits[i]
-        if limit is None:
-            levels.append(0.0)
-            counted.append(0.0)
-            excess.append(0.0)
-            continue
-        over = amount / limit - count
+        over = 0.0 if limit is None else amount / limit - count
         many = max(state.counted[i] * keep + count, 0.0)
+        now = max(state.recent[i] * keep_recent + count, 0.0)
+        window = max(many / full, 1.0)
         debt = state.excess[i] * keep + over
-        expected = max(many / filled, 1.0)
-        deviation = min(max(debt / expected, -gains.max_debt), gains.max_debt)
-        step = min(per_window[i] / expected, gains.most_per_request) * (over + count * deviation)
+        gain = min(per_window[i] / max(now / full_recent / _RECENT, 1.0), gains.most_per_request)
+        step = gain * (over + count * min(max(debt / window, -gains.max_saved), gains.max_debt))
         # No single report moves a price by more than an e-fold: it may hold a whole outage's worth of another replica.
         levels.append(min(max(state.levels[i] + min(max(step, -1.0), 1.0), 0.0), gains.max_level))
         counted.append(many)
+        recent.append(now)
         excess.append(debt)
-    return PriceState(_three(levels), _three(counted), _three(excess), age_s)
+    return PriceState(_three(levels), _three(counted), _three(recent), _three(excess), age_s)
 
 
 def prices(state: PriceState, budget: AverageBudget, gains: Gains = _GAINS) -> Prices:
@@ -244,7 +249,7 @@ def in_step(state: PriceState, levels: Sequence[tuple[float, float, float]]) -> 
     if not levels:
         return state
     mean = _three([sum(column) / len(levels) for column in zip(*levels, strict=True)])
-    return PriceState(mean, state.counted, state.excess, state.age_s)
+    return replace(state, levels=mean)
 
 
 def _each(spending: Spending) -> tuple[tuple[float, float], ...]:
@@ -253,6 +258,11 @@ def _each(spending: Spending) -> tuple[tuple[float, float], ...]:
         (spending.metered, spending.energy_j),
         (spending.timed, spending.late),
     )
+
+
+def _filled(age_s: float, memory_s: float) -> float:
+    """How much of a window that forgets is filled after some time."""
+    return -math.expm1(-max(age_s, 1e-6) / memory_s)
 
 
 def _ratio(amount: float, count: float) -> float:
