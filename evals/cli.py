@@ -73,11 +73,19 @@ def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> No
 )
 @click.option(
     "--protocol",
-    type=click.Choice(["split", "lodo", "loco", "onboarding"]),
+    type=click.Choice(["split", "resplit", "lodo", "loco", "onboarding"]),
     default="split",
     show_default=True,
-    help="What is learned from: the train split, or it without the data set (lodo) or category (loco) of the evaluated "
-    "prompt; or how experts do that join with a few labelled prompts (onboarding).",
+    help="What is learned from: the train split; train and test divided anew by --seed (resplit); the train split "
+    "without the data set (lodo) or category (loco) of the evaluated prompt. Or: how do experts that join with a few "
+    "labelled prompts (onboarding)?",
+)
+@click.option(
+    "--newcomer",
+    "newcomers",
+    multiple=True,
+    metavar="NAME",
+    help="Expert that joins in --protocol onboarding; default: the best single one. Repeatable.",
 )
 @click.option(
     "--drop-leaks", is_flag=True, help="Leave out train prompts that stand in the evaluated split too, in any wording."
@@ -115,6 +123,7 @@ def evaluate(
     seed: int,
     bootstrap: int,
     protocol: str,
+    newcomers: tuple[str, ...],
     drop_leaks: bool,
     embedder: str | None,
     beside: tuple[str, ...],
@@ -131,9 +140,11 @@ def evaluate(
     """  # noqa: D301 (click's mark against rewrapping)
     from evals.errors import EvalError
     from evals.protocols.division import Protocol
-    from evals.session import EvalOptions, run_eval
+    from evals.session import EvalOptions, run_eval, run_onboarding
     from routers.errors import RouterError
 
+    if html_file is not None and protocol == Protocol.ONBOARDING:
+        raise click.UsageError("--html draws no page of --protocol onboarding; --json writes its rows")
     options = EvalOptions(
         table=table,
         routers=routers,
@@ -151,11 +162,15 @@ def evaluate(
         embedder=embedder,
         beside=beside,
         protocol=Protocol(protocol),
+        newcomers=newcomers,
         drop_leaks=drop_leaks,
         command=_command(),
     )
     try:
-        run_eval(options, json_file, html_file)
+        if options.protocol is Protocol.ONBOARDING:
+            run_onboarding(options, json_file)
+        else:
+            run_eval(options, json_file, html_file)
     except (EvalError, RouterError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -24,6 +24,9 @@ from evals.losses import lost_prompts
 from evals.policies import Policy, Trial, make_trial
 from evals.prices import find_prices, with_prices
 from evals.protocols.division import Division, Protocol, divide
+from evals.protocols.onboarding import OnboardingRow
+from evals.protocols.onboarding_session import onboard_all, onboarding_json, print_onboarding
+from evals.protocols.resplit import resplit
 from evals.provenance import provenance
 from evals.public_routers.beside import public_policies
 from evals.report import Report
@@ -52,6 +55,7 @@ class EvalOptions:
     embedder: str | None = None
     beside: tuple[str, ...] = ()
     protocol: Protocol = Protocol.SPLIT
+    newcomers: tuple[str, ...] = ()
     drop_leaks: bool = False
     command: str = ""
 
@@ -107,6 +111,26 @@ def run_eval(options: EvalOptions, json_file: Path | None = None, html_file: Pat
     return report
 
 
+def run_onboarding(options: EvalOptions, json_file: Path | None = None) -> list[OnboardingRow]:
+    """Let experts join a pool, print how they do, write the file.
+
+    Raises:
+        EvalError: The table or the options do not allow it.
+        RouterError: A router cannot be fitted.
+    """
+    to_stdout = str(json_file) == "-"
+    with _progress() as start:
+        trial = make_trial(_open(options), options.split, options.train_split, options.sparse, options.drop_leaks)
+        rows = onboard_all(trial, options.newcomers, options.resamples, options.seed, start)
+    print_onboarding(rows, Console(stderr=to_stdout))
+    told = onboarding_json(rows, options.command)
+    if to_stdout:
+        sys.stdout.write(told)
+    elif json_file is not None:
+        json_file.write_text(told, encoding="utf-8")
+    return rows
+
+
 def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
     """Evaluate without printing or writing.
 
@@ -120,6 +144,8 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
     """
     step = start("reading")
     table = _open(options)
+    if options.protocol is Protocol.RESPLIT:
+        table = resplit(table, (options.train_split, options.split), options.seed)
     step(0.5)
     trial = make_trial(table, options.split, options.train_split, options.sparse, options.drop_leaks)
     step(1.0)

@@ -19,7 +19,8 @@ class Protocol(StrEnum):
     SPLIT = "split"
     LODO = "lodo"
     LOCO = "loco"
-    ONBOARDING = "onboarding"  # evals.protocols.onboarding
+    RESPLIT = "resplit"
+    ONBOARDING = "onboarding"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +41,7 @@ def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed:
 
     - `split`: as the table says; without a train split in folds at random, near-duplicates together.
     - `lodo`: leave one data set out. What is learned for a data set's prompts is learned on the others.
+    - `resplit`: the train and test prompts divided anew beforehand (`evals.protocols.resplit`), then as `split`.
     - `loco`: leave one category out, the same with the labels of the prompts (domains, in most tables).
 
     Raises:
@@ -47,6 +49,9 @@ def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed:
     """
     if protocol in (Protocol.LODO, Protocol.LOCO):
         return _leave_one_out(trial, protocol)
+    if protocol is Protocol.RESPLIT:
+        note = f"train and test prompts were divided anew with seed {seed}: 70 to 30 per cent, near-duplicates together"
+        return Division((), note)
     if len(trial.train):
         return Division((), "")
     note = (

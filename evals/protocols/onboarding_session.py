@@ -1,0 +1,70 @@
+"""`pointsman eval --protocol onboarding`: the rows as a table, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from evals.baselines import best_single_column
+from evals.errors import EvalError
+from evals.policies import Trial
+from evals.protocols.onboarding import OnboardingRow, onboard
+
+
+def onboard_all(
+    trial: Trial,
+    newcomers: Sequence[str],
+    resamples: int,
+    seed: int,
+    start: Callable[[str], Callable[[float], None]],
+) -> list[OnboardingRow]:
+    """Let the named experts join one after the other, each the pool of all others; the best single one by default.
+
+    Raises:
+        EvalError: The table does not allow it, or an expert is unknown.
+        RouterError: A router cannot be fitted.
+    """
+    if unknown := [name for name in newcomers if name not in trial.test.experts]:
+        raise EvalError(f"--newcomer {', '.join(unknown)}: not in the pool {', '.join(trial.test.experts)}")
+    best = best_single_column(trial.train)
+    if best is None:
+        raise EvalError("onboarding needs a train split with scores")
+    chosen = newcomers or (trial.test.experts[best],)
+    return [
+        row
+        for name in chosen
+        for row in onboard(trial, name, resamples=resamples, seed=seed, progress=start(f"joining: {name}"))
+    ]
+
+
+def print_onboarding(rows: Sequence[OnboardingRow], console: Console) -> None:
+    """One line per way and number of labelled prompts."""
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("newcomer", no_wrap=True)
+    table.add_column("let in", no_wrap=True)
+    for title in ("labelled", "quality", "Δ without it", "asked", "is best", "Brier"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        low, high = row.minus_without_ci95
+        table.add_row(
+            row.newcomer,
+            row.way,
+            f"{row.labelled:,}",
+            f"{row.quality:.4f}",
+            f"{row.minus_without:+.4f} [{low:+.3f}, {high:+.3f}]",
+            f"{row.asked:.1%}",
+            f"{row.best:.1%}",
+            "–" if row.brier != row.brier else f"{row.brier:.4f}",
+        )
+    console.print(table)
+
+
+def onboarding_json(rows: Sequence[OnboardingRow], command: str) -> str:
+    """The rows as JSON, unknown figures as null."""
+    told = [{name: None if value != value else value for name, value in asdict(row).items()} for row in rows]
+    return json.dumps({"command": command, "rows": told}, indent=2) + "\n"
