@@ -11,7 +11,7 @@ from evals.terminal import leak_remark
 
 _DASH = '<span class="none">–</span>'
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --panel: #f6f7f9; --ink: #1b1f24; --faint: #8b95a1; --line: #d9dee4;
   --good: #0a7d4b; --bad: #b3261e; --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73; --series-3: #cc79a7;
   --series-4: #b8860b; --series-5: #56b4e9; --series-6: #7a5195; --series-7: #6b7280;
@@ -79,7 +79,7 @@ def render_page(report: Report) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 

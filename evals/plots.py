@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Placeholder -> CSS variable. Colours of series: Okabe & Ito's palette, told apart by colour-blind readers.
-_INK = "#010101"
-_FAINT = "#020202"
+INK = "#010101"
+FAINT = "#020202"
 _PAPER = "#030303"
-_SERIES = tuple(f"#0405{i:02x}" for i in range(8))
+SERIES = tuple(f"#0405{i:02x}" for i in range(8))
 _VARIABLES = {
-    _INK: "var(--ink)",
-    _FAINT: "var(--faint)",
+    INK: "var(--ink)",
+    FAINT: "var(--faint)",
     _PAPER: "var(--paper)",
-    **{colour: f"var(--series-{i})" for i, colour in enumerate(_SERIES)},
+    **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)},
 }
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
@@ -45,7 +45,7 @@ def cost_quality(report: Report) -> str | None:
             [1000 * cost for _, cost, _ in known],
             [quality for *_, quality in known],
             s=16,
-            c=_FAINT,
+            c=FAINT,
             zorder=2,
             label="single experts",
         )
@@ -59,12 +59,12 @@ def cost_quality(report: Report) -> str | None:
                     xytext=(-4, -11),
                     textcoords="offset points",
                     size=7,
-                    color=_INK,
+                    color=INK,
                     ha="right" if name in best else "left",
                     alpha=0.8,
                 )
         for i, row in enumerate(row for row in _with_curves(report)):
-            colour = _SERIES[i % len(_SERIES)]
+            colour = SERIES[i % len(SERIES)]
             hull = [point for point in row.curve if point.on_hull]
             ax.plot(
                 [1000 * point.cost_usd for point in hull],
@@ -82,7 +82,7 @@ def cost_quality(report: Report) -> str | None:
         ax.set_ylabel("mean quality")
         _legend(ax)
 
-    return _svg("plane", draw, width=8.6, height=4.6)
+    return figure_svg("plane", draw, width=8.6, height=4.6)
 
 
 def deferral(report: Report) -> str | None:
@@ -108,21 +108,21 @@ def deferral(report: Report) -> str | None:
             ax.plot(
                 [*xs, max(100.0, xs[-1])],
                 [*ys, ys[-1]],
-                color=_SERIES[i % len(_SERIES)],
+                color=SERIES[i % len(SERIES)],
                 lw=2.2 if row.kind is Kind.ROUTER else 1.3,
                 ls="-" if row.kind is Kind.ROUTER else (0, (4, 2)),
                 label=row.name,
             )
-        ax.axhline(100, color=_FAINT, lw=0.8)
-        ax.axhline(95, color=_FAINT, lw=0.8, ls=":")
-        ax.axvline(100, color=_FAINT, lw=0.8)
+        ax.axhline(100, color=FAINT, lw=0.8)
+        ax.axhline(95, color=FAINT, lw=0.8, ls=":")
+        ax.axvline(100, color=FAINT, lw=0.8)
         ax.set_xlim(0, 105)
         ax.set_ylim(100 * max(lowest, 0.8) - 1, None)
         ax.set_xlabel("cost, % of always asking the best single expert")
         ax.set_ylabel("quality, % of the best single expert")
         _legend(ax, loc="lower right")
 
-    return _svg("deferral", draw, width=8.6, height=4.2)
+    return figure_svg("deferral", draw, width=8.6, height=4.2)
 
 
 def quality_bars(report: Report) -> str:
@@ -136,8 +136,8 @@ def quality_bars(report: Report) -> str:
             quality = row.quality or 0.0
             router = row.kind is Kind.ROUTER
             low, high = row.quality_ci95 or (quality, quality)
-            ax.barh(y, quality, color=_SERIES[0] if router else _FAINT, height=0.66, alpha=1.0 if router else 0.55)
-            ax.plot([low, high], [y, y], color=_INK, lw=1.4)
+            ax.barh(y, quality, color=SERIES[0] if router else FAINT, height=0.66, alpha=1.0 if router else 0.55)
+            ax.plot([low, high], [y, y], color=INK, lw=1.4)
             ax.annotate(
                 f"{quality:.3f}",
                 (high, y),
@@ -145,16 +145,16 @@ def quality_bars(report: Report) -> str:
                 textcoords="offset points",
                 va="center",
                 size=8,
-                color=_INK,
+                color=INK,
             )
         if single is not None:
-            ax.axvline(single, color=_INK, lw=0.9, ls=":")
+            ax.axvline(single, color=INK, lw=0.9, ls=":")
         ax.set_yticks(range(len(rows)), [row.name for row in rows])
         ax.set_xlim(0, min(1.12, max((row.quality_ci95 or (0, row.quality or 0))[1] for row in rows) * 1.1))
         ax.set_xlabel("mean quality with 95 % interval; the dotted line is the best single expert")
         ax.grid(axis="y", visible=False)
 
-    return _svg("bars", draw, width=8.6, height=0.9 + 0.32 * len(rows))
+    return figure_svg("bars", draw, width=8.6, height=0.9 + 0.32 * len(rows))
 
 
 def choice_shares(report: Report, most: int = 7) -> str | None:
@@ -179,11 +179,11 @@ def choice_shares(report: Report, most: int = 7) -> str | None:
             left = 0.0
             for i, name in enumerate(shown):
                 share = 100 * row.choice_shares.get(name, 0.0)
-                ax.barh(y, share, left=left, color=_SERIES[i], height=0.66, label=name if y == 0 else None)
+                ax.barh(y, share, left=left, color=SERIES[i], height=0.66, label=name if y == 0 else None)
                 left += share
             if left < 99.9:
                 label = None if others_named else "others"
-                ax.barh(y, 100 - left, left=left, color=_FAINT, alpha=0.4, height=0.66, label=label)
+                ax.barh(y, 100 - left, left=left, color=FAINT, alpha=0.4, height=0.66, label=label)
                 others_named = True
         ax.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
         ax.set_xlim(0, 100)
@@ -191,10 +191,10 @@ def choice_shares(report: Report, most: int = 7) -> str | None:
         ax.grid(axis="y", visible=False)
         handles, labels = ax.get_legend_handles_labels()
         ax.legend(
-            handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=8, labelcolor=_INK
+            handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=8, labelcolor=INK
         )
 
-    return _svg("shares", draw, width=8.6, height=1.1 + 0.34 * max(len(rows), 4))
+    return figure_svg("shares", draw, width=8.6, height=1.1 + 0.34 * max(len(rows), 4))
 
 
 def _with_curves(report: Report) -> list[RouterRow]:
@@ -214,11 +214,19 @@ def _log_dollars(ax: Axes) -> None:
 
 
 def _legend(ax: Axes, loc: str = "best") -> None:
-    style: Any = {"loc": loc, "frameon": False, "fontsize": 8, "labelcolor": _INK}
+    style: Any = {"loc": loc, "frameon": False, "fontsize": 8, "labelcolor": INK}
     ax.legend(**style)
 
 
-def _svg(salt: str, draw: Callable[[Axes], None], width: float, height: float) -> str:
+def figure_svg(salt: str, draw: Callable[[Axes], None], width: float, height: float) -> str:
+    """One figure as SVG in the page's colours.
+
+    Args:
+        salt: Keeps the ids of the figures of one page apart.
+        draw: Draws on the axes, in `INK`, `FAINT` and the colours of `SERIES`.
+        width: In inches.
+        height: In inches.
+    """
     import matplotlib as mpl
 
     style: Any = {
@@ -227,14 +235,14 @@ def _svg(salt: str, draw: Callable[[Axes], None], width: float, height: float) -
         "svg.hashsalt": salt,
         "font.family": "sans-serif",
         "font.size": 9,
-        "text.color": _INK,
-        "axes.edgecolor": _FAINT,
-        "axes.labelcolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
+        "text.color": INK,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "grid.color": _FAINT,
+        "grid.color": FAINT,
         "grid.alpha": 0.25,
         "axes.spines.top": False,
         "axes.spines.right": False,
