@@ -1,4 +1,4 @@
-"""The pool of `pointsman plan`: a YAML file of experts, a gateway's configuration among others.
+"""The pool of `pointsman plan` and `pointsman simulate`: a YAML file of experts, a gateway's configuration for one.
 
     experts:                        # or, as in the gateway's configuration, pool: {experts: [...]}
       - name: llama-8b
@@ -7,8 +7,13 @@
         params_active_b: 8.0                      # the same as the total when not stated
         latency: {base_ms: 40, prefill_ms_per_token: 0.1, tpot_ms: 8, p95_factor: 1.2}
         energy: {base_j: 0, j_per_prompt_token: 0, j_per_completion_token: 0.26}
+        # Read by the simulator:
+        price: {input_usd_per_mtok: 0.2, output_usd_per_mtok: 0.2}
+        context_window_tokens: 131072
+        max_concurrency: 64
+        generalist: false
 
-Other keys are left alone, so that one file serves the gateway and the planner.
+Other keys are left alone, so that one file serves the gateway, the planner and the simulator.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evals.errors import EvalError
-from experts.spec import EnergyModel, ExpertSpec, LatencyModel, Source
+from experts.spec import EnergyModel, ExpertSpec, LatencyModel, Price, Source
 
 
 class PlanError(EvalError):
@@ -40,6 +45,11 @@ class _Energy(BaseModel):
     j_per_completion_token: float = Field(0.0, ge=0)
 
 
+class _Price(BaseModel):
+    input_usd_per_mtok: float = Field(ge=0)
+    output_usd_per_mtok: float = Field(ge=0)
+
+
 class _Expert(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -49,6 +59,10 @@ class _Expert(BaseModel):
     params_active_b: float | None = Field(None, gt=0)
     latency: _Latency | None = None
     energy: _Energy | None = None
+    price: _Price | None = None
+    context_window_tokens: int | None = Field(None, gt=0)
+    max_concurrency: int = Field(64, gt=0)
+    generalist: bool = False
 
     def spec(self) -> ExpertSpec:
         return ExpertSpec(
@@ -60,6 +74,10 @@ class _Expert(BaseModel):
             params_active_b=self.params_active_b or self.params_total_b,
             latency=None if self.latency is None else LatencyModel(**self.latency.model_dump(), source=Source.STATED),
             energy=None if self.energy is None else EnergyModel(**self.energy.model_dump(), source=Source.STATED),
+            price=None if self.price is None else Price(**self.price.model_dump()),
+            context_window_tokens=self.context_window_tokens,
+            max_concurrency=self.max_concurrency,
+            generalist=self.generalist,
         )
 
 

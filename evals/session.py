@@ -92,7 +92,7 @@ def run_eval(options: EvalOptions, json_file: Path | None = None, html_file: Pat
             raise EvalError(f"{path}: no such folder to write into")
     if html_file is not None and importlib.util.find_spec("matplotlib") is None:
         raise EvalError("--html needs matplotlib: pip install 'pointsman[evals]'")
-    with _progress() as start:
+    with progress_bars() as start:
         report = build_report(options, start)
         page = None
         if html_file is not None:
@@ -119,7 +119,7 @@ def run_onboarding(options: EvalOptions, json_file: Path | None = None) -> list[
         RouterError: A router cannot be fitted.
     """
     to_stdout = str(json_file) == "-"
-    with _progress() as start:
+    with progress_bars() as start:
         trial = make_trial(_open(options), options.split, options.train_split, options.sparse, options.drop_leaks)
         rows = onboard_all(trial, options.newcomers, options.resamples, options.seed, start)
     print_onboarding(rows, Console(stderr=to_stdout))
@@ -222,7 +222,7 @@ def run_train(options: TrainOptions) -> None:
         RouterError: The router cannot be fitted.
     """
     console = Console()
-    with _progress() as start:
+    with progress_bars() as start:
         step = start("reading")
         table = load_table(options.table)
         if options.models is not None:
@@ -289,7 +289,7 @@ def _with_found_prices(table: OutcomeTable, found: Path) -> OutcomeTable:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], Step]]:
+def progress_bars() -> Iterator[Callable[[str], Step]]:
     """Progress bars on standard error; gives a function that starts the bar of a stage."""
     columns = (TextColumn("{task.description:>24}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:

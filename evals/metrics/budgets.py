@@ -53,3 +53,23 @@ def average_excess(spent: Floats, allowed: float) -> float:
     """Relative excess of the mean over what was allowed on average: 0.02 is two per cent above, negative below it."""
     known = spent[np.isfinite(spent)]
     return float(known.mean()) / allowed - 1 if known.size and allowed > 0 else float("nan")
+
+
+def sliding_means(at_s: Floats, spent: Floats, window_s: float, ends_s: Floats) -> Floats:
+    """Mean of what was spent in the windows (end - window, end].
+
+    Args:
+        at_s: When each request came, rising, shape (n,).
+        spent: Shape (n,), NaN where unknown (or refused).
+        window_s: Length of a window.
+        ends_s: Where windows end, shape (k,).
+
+    Returns:
+        Shape (k,); NaN for a window without a known amount.
+    """
+    known = np.isfinite(spent)
+    total = np.concatenate(([0.0], np.cumsum(np.where(known, spent, 0.0))))
+    count = np.concatenate(([0], np.cumsum(known)))
+    last, first = (np.searchsorted(at_s, moments, side="right") for moments in (ends_s, ends_s - window_s))
+    many = count[last] - count[first]
+    return np.asarray(np.divide(total[last] - total[first], many, out=np.full(len(ends_s), np.nan), where=many > 0))

@@ -101,11 +101,9 @@ class _Simulation:
         self._now_s = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._scheduled = 0
-        self._machines = [Machines(deployed, seed + i) for i, deployed in enumerate(world.pool)]
-        specs = tuple(deployed.spec for deployed in world.pool)
-        self._column = {spec.name: j for j, spec in enumerate(specs)}
-        self._specs = specs
-        self._replicas = [Replica(specs, self._pricing(), self._clock) for _ in range(setup.replicas)]
+        self._machines = [Machines(spec, seed + i) for i, spec in enumerate(world.pool)]
+        self._column = {spec.name: j for j, spec in enumerate(world.pool)}
+        self._replicas = [Replica(world.pool, self._pricing(), self._clock) for _ in range(setup.replicas)]
         self._shared = SharedCounters()
         self._dealt = np.random.default_rng(seed).integers(0, setup.replicas, len(traffic.arrivals)).tolist()
         n = len(traffic.arrivals)
@@ -172,7 +170,7 @@ class _Simulation:
 
     def _answer(self, i: int, replica: Replica, name: str, row: int, prompt_tokens: int, foreseen: Spending) -> None:
         column = self._column[name]
-        spec, machines = self._specs[column], self._machines[column]
+        spec, machines = self._world.pool[column], self._machines[column]
         tokens = float(self._world.answer_tokens[row, column])
         decided_s = self._now_s
         replica.pricing.spent(foreseen)

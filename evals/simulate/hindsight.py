@@ -69,7 +69,7 @@ def open_ledger(
         from_s: Leave out what arrives before.
         progress: Told the share that is done.
     """
-    specs = [deployed.spec for deployed in world.pool]
+    specs = world.pool
     view = PoolView.of(*specs)
     kept = np.flatnonzero(traffic.arrivals.at_s >= from_s)
     rows, tokens = traffic.rows[kept], traffic.arrivals.prompt_tokens[kept]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from evals.simulate.pool_file import Deployed
-from experts.spec import LatencyModel
+from experts.spec import ExpertSpec, LatencyModel
+
+#: Answers that one machine writes together.
+BATCH = 64
 
 #: Spread of the time of one call around the model's (standard deviation of its logarithm).
 _SPREAD = 0.2
@@ -33,15 +36,15 @@ class Machines:
     load. Answers are written in a batch that slows as it fills.
 
     Args:
-        deployed: The expert.
+        spec: The expert; its `max_concurrency` is what all its machines write together.
         seed: Of the spread of its times.
     """
 
-    def __init__(self, deployed: Deployed, seed: int) -> None:
-        model = deployed.spec.latency
+    def __init__(self, spec: ExpertSpec, seed: int) -> None:
+        model = spec.latency
         self._model = LatencyModel(0.0, 0.0, 0.0) if model is None else model
-        self._most = deployed.spec.max_concurrency
-        self._free_s = [0.0] * deployed.machines
+        self._most = spec.max_concurrency
+        self._free_s = [0.0] * math.ceil(spec.max_concurrency / BATCH)
         self._rng = np.random.default_rng(seed)
         self._writing = 0
 

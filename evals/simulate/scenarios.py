@@ -155,3 +155,63 @@ def traffic(arrivals: Arrivals, categories: Sequence[str], scenario: Scenario, s
 def _seconds(table: pl.DataFrame) -> Floats:
     stamps = table["timestamp"].dt.epoch("us").to_numpy()
     return np.asarray((stamps - stamps[0]) / 1e6, dtype=np.float64)
+
+
+def parse_span(given: str) -> Span:
+    """`FROM-UNTIL` in seconds.
+
+    Raises:
+        EvalError: It is not.
+    """
+    first, _, last = given.partition("-")
+    try:
+        span = Span(float(first), float(last))
+    except ValueError as error:
+        raise EvalError(f"{given!r}: say FROM-UNTIL in seconds, such as 1800-1980") from error
+    if not 0 <= span.from_s < span.until_s:
+        raise EvalError(f"{given!r}: the end comes before the beginning")
+    return span
+
+
+def parse_drift(given: str) -> Drift:
+    """`S:CATEGORY[,CATEGORY]`.
+
+    Raises:
+        EvalError: It is not.
+    """
+    moment, _, names = given.partition(":")
+    categories = tuple(name.strip() for name in names.split(",") if name.strip())
+    try:
+        return Drift(float(moment), _some(categories))
+    except ValueError as error:
+        raise EvalError(f"{given!r}: say S:CATEGORY[,CATEGORY], such as 1800:math,physics") from error
+
+
+def parse_outage(given: str) -> Outage:
+    """`EXPERT:FROM-UNTIL`.
+
+    Raises:
+        EvalError: It is not.
+    """
+    expert, _, span = given.rpartition(":")
+    if not expert:
+        raise EvalError(f"{given!r}: say EXPERT:FROM-UNTIL")
+    return Outage(expert, parse_span(span))
+
+
+def parse_burst(given: str) -> Burst:
+    """`FACTOR:FROM-UNTIL`.
+
+    Raises:
+        EvalError: It is not.
+    """
+    factor, _, span = given.partition(":")
+    if not factor.isdecimal() or int(factor) < 1:
+        raise EvalError(f"{given!r}: say FACTOR:FROM-UNTIL, such as 10:1800-1980")
+    return Burst(parse_span(span), int(factor))
+
+
+def _some(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("no category")
+    return names

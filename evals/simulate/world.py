@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from evals.errors import EvalError
 from evals.replay import requests
-from evals.simulate.pool_file import Deployed, of_names
 from evals.tables import OutcomeTable
+from experts.spec import ExpertSpec
 from routers.protocols import Router
 from routers.types import Assessment
 
@@ -33,7 +33,7 @@ class World:
         table: Name of the outcome table.
     """
 
-    pool: tuple[Deployed, ...]
+    pool: tuple[ExpertSpec, ...]
     router: Router
     prompts: tuple[str, ...]
     categories: tuple[str, ...]
@@ -45,7 +45,7 @@ class World:
 
 def make_world(
     table: OutcomeTable,
-    pool: tuple[Deployed, ...],
+    pool: tuple[ExpertSpec, ...],
     router: Router,
     progress: Callable[[float], None] = lambda _: None,
 ) -> World:
@@ -60,10 +60,10 @@ def make_world(
     Raises:
         EvalError: Fewer than two experts are known, no prompt is scored by all, or an answer's length is unknown.
     """
-    pool = of_names(pool, table.experts)
+    pool = tuple(spec for spec in pool if spec.artifact_name in table.experts)
     if len(pool) < 2:
         raise EvalError(f"{table.name} knows fewer than two experts of the pool; it has {', '.join(table.experts)}")
-    table = table.pool([expert.spec.name for expert in pool]).common()
+    table = table.pool([spec.artifact_name for spec in pool]).common()
     if not len(table):
         raise EvalError(f"{table.name}: no prompt is scored by every expert of the pool")
     if np.isnan(table.completion_tokens).any():
