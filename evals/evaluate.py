@@ -19,8 +19,8 @@ from evals.metrics.operating_points import cost_save, pareto_distance, perf_gain
 from evals.metrics.quality import by_label, coverage, gain_over_single, gap_closed, gap_to_oracle, mean_known
 from evals.metrics.router_arena import arena_score, optimality
 from evals.policies import Policy, Trial
-from evals.report import CalibrationBin, Comparison, CurvePoint, ExpertRow, RouterRow
-from evals.resampling import Measured, Points, Samples, bootstrap, measure, pair_of
+from evals.report import BandPoint, CalibrationBin, Comparison, CurvePoint, ExpertRow, RouterRow
+from evals.resampling import BAND_SHARES, Measured, Points, Samples, bootstrap, measure, pair_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -169,6 +169,7 @@ def _row(ground: _Ground, samples: Samples, i: int) -> RouterRow:
         flip_rates={name: float(rate) for name, rate in policy.flips.items() if np.isfinite(rate)},
         coverage=1.0 if hull else coverage(own.value("quality")),
         curve=_curve(policy, plane, ground.single.points),
+        band=_band(samples.bands.get(i)),
         quality_by_category={label: _or_none(value) for label, value in categories.items()},
         choice_shares=_shares(trial, policy),
         latency_p50_ms=float(np.quantile(times, 0.5)) if times is not None else None,
@@ -208,6 +209,7 @@ def _two_experts(trial: Trial, policy: Policy) -> dict[str, Any]:
         "apgr": _or_none(pair.apgr),
         "cpt50": _or_none(cpt(share, quality, weak, strong, 0.5)),
         "cpt80": _or_none(cpt(share, quality, weak, strong, 0.8)),
+        "pair_curve": tuple(zip(share.tolist(), quality.tolist(), strict=True)),
         "calls_for_95": _or_none(calls_for_quality(share, quality, 0.95 * strong)),
     }
 
@@ -253,6 +255,15 @@ def _curve(policy: Policy, plane: Points | None, single: Points | None) -> tuple
             on_hull=(float(cost[i]), float(quality[i])) in vertices,
         )
         for i in order
+    )
+
+
+def _band(samples: Floats | None) -> tuple[BandPoint, ...]:
+    if samples is None:
+        return ()
+    around = ((share, interval(drawn)) for share, drawn in zip(BAND_SHARES, samples, strict=True))
+    return tuple(
+        BandPoint(cost_share=float(share), low=low, high=high) for share, (low, high) in around if np.isfinite(low)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from evals import plots
+from evals.page_sections import comparisons, losses, measures
 from evals.policies import Kind
 from evals.report import Report
 from evals.terminal import leak_remark
@@ -39,6 +40,12 @@ figure svg { display: block; width: 100%; height: auto; } svg text { font-family
 .notes ul { margin: 0; padding-left: 18px; } td.heat { min-width: 62px; text-align: center; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 18px; font-size: 13.5px; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; } code { font-size: 12.5px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); gap: 12px; }
+.card { background: var(--panel); border-radius: 10px; padding: 12px 14px; font-size: 13.5px; overflow-wrap: anywhere; }
+.card blockquote { margin: 0 0 8px; padding-left: 10px; border-left: 3px solid var(--line); }
+.card .tag { color: var(--faint); font-size: 12px; } .card p { margin: 2px 0; }
+@media (max-width: 640px) { body { padding: 20px 12px 40px; } h1 { font-size: 22px; } figure { padding: 8px 4px; }
+  figure { overflow-x: auto; } figure svg { min-width: 560px; } }
 details { margin-top: 10px; } summary { cursor: pointer; }
 """
 
@@ -65,13 +72,27 @@ def render_page(report: Report) -> str:
         _figure(
             "Deferral curve",
             "What a share of the best single expert's cost buys. Where a line crosses 100 %, routing gives its quality "
-            "for less; the dotted line is 95 % of it.",
+            "for less; the dotted line is 95 % of it. The band around a router is its 95 % interval.",
             plots.deferral(report),
         ),
         _figure(
+            "Two experts",
+            "Mean quality as more prompts go to the better expert, by RouteLLM's thresholds. The dotted line is what "
+            "tossing a coin gives.",
+            plots.two_experts(report),
+        ),
+        comparisons(report),
+        _figure(
             "Who is asked", "Share of prompts that each expert gets, at no price on cost.", plots.choice_shares(report)
         ),
+        _figure(
+            "Calibration",
+            "Is predicted quality what it says? On the dotted line it is; below it the prediction promises too much.",
+            plots.calibration(report),
+        ),
         _categories(report),
+        losses(report),
+        measures(report),
         _pool(report),
         _provenance(report),
     ]

@@ -29,7 +29,8 @@ _VARIABLES = {
     _PAPER: "var(--paper)",
     **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)},
 }
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+#: Baselines whose predictions are worth a look beside a router's.
+_PREDICTORS = ("knn100", "linear")
 
 
 def cost_quality(report: Report) -> str | None:
@@ -105,6 +106,15 @@ def deferral(report: Report) -> str | None:
             # After its best setting a router gains nothing by spending more: the hull is padded flat.
             xs = [100 * (point.cost_share or 0.0) for point in hull]
             ys = [100 * point.quality / base for point in hull]
+            if row.band:
+                ax.fill_between(
+                    [100 * point.cost_share for point in row.band],
+                    [100 * point.low for point in row.band],
+                    [100 * point.high for point in row.band],
+                    color=SERIES[i % len(SERIES)],
+                    alpha=0.16,
+                    lw=0,
+                )
             ax.plot(
                 [*xs, max(100.0, xs[-1])],
                 [*ys, ys[-1]],
@@ -123,6 +133,57 @@ def deferral(report: Report) -> str | None:
         _legend(ax, loc="lower right")
 
     return figure_svg("deferral", draw, width=8.6, height=4.2)
+
+
+def two_experts(report: Report) -> str | None:
+    """Mean quality against the share of calls to the better of two experts; None for other pools."""
+    rows = [row for row in report.routers if row.pair_curve and not row.name.startswith("category_predicted")]
+    if not rows:
+        return None
+
+    def draw(ax: Axes) -> None:
+        ends = sorted(row.quality for row in report.pool if row.quality is not None)
+        ax.plot([0, 100], ends, color=FAINT, lw=1, ls=":", label="random")
+        for i, row in enumerate(sorted(rows, key=lambda row: row.kind is Kind.BASELINE)):
+            ax.plot(
+                [100 * share for share, _ in row.pair_curve],
+                [quality for _, quality in row.pair_curve],
+                color=SERIES[i % len(SERIES)],
+                lw=2.2 if row.kind is Kind.ROUTER else 1.2,
+                ls="-" if row.kind is Kind.ROUTER else (0, (4, 2)),
+                label=row.name if row.apgr is None else f"{row.name} (APGR {row.apgr:.3f})",
+            )
+        ax.set_xlim(0, 100)
+        ax.set_xlabel("calls to the better expert, %")
+        ax.set_ylabel("mean quality")
+        _legend(ax, loc="lower right")
+
+    return figure_svg("pair", draw, width=8.6, height=4.2)
+
+
+def calibration(report: Report) -> str | None:
+    """Predicted against observed quality of the routers and of the research baselines; None where nobody predicts."""
+    rows = [row for row in report.routers if row.calibration and (row.kind is Kind.ROUTER or row.name in _PREDICTORS)]
+    if not rows:
+        return None
+
+    def draw(ax: Axes) -> None:
+        ax.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
+        most = max(one.count for row in rows for one in row.calibration)
+        for i, row in enumerate(sorted(rows, key=lambda row: row.kind is Kind.BASELINE)):
+            colour = SERIES[i % len(SERIES)]
+            xs, ys = [one.predicted for one in row.calibration], [one.observed for one in row.calibration]
+            error = "" if row.calibration_error is None else f" (ECE {row.calibration_error:.3f})"
+            ax.plot(xs, ys, color=colour, lw=1.8 if row.kind is Kind.ROUTER else 1.1, label=f"{row.name}{error}")
+            sizes = [8 + 70 * one.count / most for one in row.calibration]
+            ax.scatter(xs, ys, s=sizes, color=colour, alpha=0.8, lw=0)
+        ax.set_xlim(-0.02, 1.02)
+        ax.set_ylim(-0.02, 1.02)
+        ax.set_xlabel("predicted quality, all experts; the dot's area is the number of predictions")
+        ax.set_ylabel("observed quality")
+        _legend(ax, loc="upper left")
+
+    return figure_svg("calibration", draw, width=8.6, height=4.4)
 
 
 def quality_bars(report: Report) -> str:

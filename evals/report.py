@@ -46,6 +46,14 @@ class CurvePoint(_Model):
     on_hull: bool = Field(description="Whether the point is a vertex of the router's non-decreasing convex hull")
 
 
+class BandPoint(_Model):
+    """How sure a deferral curve is at one cost."""
+
+    cost_share: float = Field(description="Cost relative to always asking the best single expert")
+    low: float = Field(description="Lower end of the 95 % interval of quality relative to that expert's")
+    high: float
+
+
 class CalibrationBin(_Model):
     """Predictions of about the same height, over all prompts and experts."""
 
@@ -129,6 +137,9 @@ class RouterRow(_Model):
     calls_for_95: float | None = Field(
         default=None, description="Share of calls to the better expert for 95 % of its quality"
     )
+    pair_curve: tuple[tuple[float, float], ...] = Field(
+        default=(), description="Share of calls to the better of two experts, and mean quality there"
+    )
     brier: float | None = Field(default=None, description="Mean squared error of predicted quality, all experts")
     calibration_error: float | None = Field(default=None, description="ECE of predicted quality, ten equal bins")
     calibration: tuple[CalibrationBin, ...] = ()
@@ -137,6 +148,7 @@ class RouterRow(_Model):
     )
     coverage: float = Field(description="Share of prompts whose pick is scored")
     curve: tuple[CurvePoint, ...] = Field(default=(), description="Deferral curve: quality against cost")
+    band: tuple[BandPoint, ...] = Field(default=(), description="Interval around the hull of the curve")
     quality_by_category: dict[str, float | None] = Field(default_factory=dict)
     choice_shares: dict[str, float] = Field(default_factory=dict, description="Expert -> share of prompts it gets")
     latency_p50_ms: float | None = Field(default=None, description="Measured time of one decision on this machine")

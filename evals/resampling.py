@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from evals.baselines import BEST_SINGLE, best_single_column
 from evals.metrics.bootstrap import resample_counts, resampled_means
 from evals.metrics.deferral import apgr, deferral_curve
-from evals.metrics.hull import aiq
+from evals.metrics.hull import aiq, non_decreasing_hull
 from evals.metrics.selection import (
     best_scores,
     picked_a_best,
@@ -20,13 +20,17 @@ from evals.metrics.selection import (
     regrets,
     right_where_few_are,
 )
-from evals.policies import Policy, Trial
+from evals.policies import Kind, Policy, Trial
 
 Floats = npt.NDArray[np.float64]
 
 #: Per-prompt values of a policy, in the order of their rows. `gain` is quality over best single, `room` the oracle's
 #: quality over best single, both where all of it is scored.
 STATISTICS = ("quality", "cost", "best", "only_best", "regret", "gain", "room", "rare")
+
+
+#: Where the band around a deferral curve is drawn, as shares of the best single expert's cost.
+BAND_SHARES = np.concatenate([[0.005, 0.01, 0.02, 0.03], np.arange(0.05, 1.0001, 0.05)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +75,8 @@ class Samples:
         apgr: Shape (policies, resamples).
         differences: Mean paired difference in quality of each of `pairs`, shape (pairs, resamples).
         pairs: Positions of the two policies of each difference.
+        bands: Position of a router with a curve -> its quality relative to the best single expert's at `BAND_SHARES`
+            of that expert's cost, shape (shares, resamples); NaN where it has no setting that cheap.
     """
 
     means: Floats
@@ -78,6 +84,7 @@ class Samples:
     apgr: Floats
     differences: Floats
     pairs: tuple[tuple[int, int], ...]
+    bands: Mapping[int, Floats]
 
     def of(self, policy: int, statistic: str) -> Floats:
         """Samples of one mean, shape (resamples,)."""
@@ -115,6 +122,8 @@ def bootstrap(
     differences = np.full((len(pairs), resamples), np.nan)
     apart = np.array([measured[i].value("quality") - measured[j].value("quality") for i, j in pairs])
     ranked = [pair_of(trial, one.policy) for one in measured]
+    bands = {i: np.full((len(BAND_SHARES), resamples), np.nan) for i in _with_bands(trial, measured)}
+    single = next(one.points for one in measured if one.policy.name == BEST_SINGLE)
     done = 0
     for counts in resample_counts(trial.clusters, resamples, seed):
         here = slice(done, done + len(counts))
@@ -130,13 +139,27 @@ def bootstrap(
                 for b in range(len(counts)):
                     low, high = float(single_costs[:, b].min()), float(single_costs[:, b].max())
                     areas[i, done + b] = aiq(cost[:, b], quality[:, b], low, high)
+                if i in bands and single is not None:
+                    base_cost, base_quality = (
+                        resampled_means(side[:1], priced)[0] for side in (single.cost, single.quality)
+                    )
+                    for b in range(len(counts)):
+                        xs, ys = non_decreasing_hull(cost[:, b], quality[:, b])
+                        at = np.interp(BAND_SHARES * base_cost[b], xs, ys, left=np.nan)
+                        bands[i][:, done + b] = at / base_quality[b]
             pair = ranked[i]
             if pair is not None:
                 for b in range(len(counts)):
                     gained[i, done + b] = pair.drawn(counts[b]).apgr
         done += len(counts)
         progress(done / resamples)
-    return Samples(means, areas, gained, differences, tuple(pairs))
+    return Samples(means, areas, gained, differences, tuple(pairs), bands)
+
+
+def _with_bands(trial: Trial, measured: Sequence[Measured]) -> list[int]:
+    """Positions of the routers whose deferral curve can be drawn."""
+    curves = [i for i, one in enumerate(measured) if one.policy.kind is Kind.ROUTER and one.policy.curve is not None]
+    return curves if trial.has_costs else []
 
 
 @dataclass(frozen=True, slots=True, eq=False)

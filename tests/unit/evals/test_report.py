@@ -13,11 +13,12 @@ from rich.console import Console
 
 from evals.baselines import baselines, random_matched
 from evals.evaluate import evaluate, expert_rows
+from evals.losses import lost_prompts
 from evals.page import render_page
 from evals.policies import make_trial
 from evals.provenance import git_state, provenance
 from evals.replay import expert_specs, replay
-from evals.report import Report, RouterRow
+from evals.report import LostPrompt, Report, RouterRow
 from evals.tables import OutcomeTable
 from evals.terminal import print_report
 from routers.two_stage import TwoStageRouter
@@ -96,7 +97,7 @@ def test_the_page_is_the_same_for_the_same_report(report: Report) -> None:
 def test_without_costs_the_page_has_no_cost_figures(table: OutcomeTable, small_router: MakeRouter) -> None:
     bare = replace(table, cost_usd=np.full(table.scores.shape, np.nan))
     page = render_page(_report(bare, small_router(bare)))
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3, "quality, who is asked, calibration"
     assert "AIQ</th>" not in page
 
 
@@ -121,3 +122,53 @@ def test_git_state_is_only_believed_for_this_very_project(tmp_path: Path) -> Non
 def test_provenance_names_the_table_and_no_path(report: Report, tmp_path: Path) -> None:
     assert report.provenance.table == "small"
     assert str(tmp_path) not in report.model_dump_json()
+
+
+def test_the_page_shows_where_a_router_loses_and_escapes_the_prompts(report: Report) -> None:
+    prompt = LostPrompt(
+        router="mine <b>",
+        prompt_id="p<1>",
+        excerpt="<script>alert(1)</script> & more",
+        category="code",
+        picked="lawyer",
+        picked_score=0.0,
+        predicted=None,
+        best=("coder", "reckoner"),
+        best_score=1.0,
+        predicted_best=0.25,
+    )
+    page = render_page(report.model_copy(update={"lost": (prompt,)}))
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
+    assert "coder, reckoner</span> scored 1, expected 0.25 of the first" in page
+    assert "lawyer</span> scored 0</p>" in page
+
+
+def test_lost_prompts_are_the_costly_and_avoidable_ones(table: OutcomeTable, small_router: MakeRouter) -> None:
+    trial = make_trial(table)
+    policy = replay(small_router(table), trial, expert_specs(trial), "mine").policy
+    lost = lost_prompts(trial, policy, most=8)
+    assert len(lost) == 8
+    column = {name: j for j, name in enumerate(trial.test.experts)}
+    for one in lost:
+        i = trial.test.prompt_ids.index(one.prompt_id)
+        assert policy.mix[i, column[one.picked]] == 1
+        assert one.picked_score == trial.test.scores[i, column[one.picked]] < one.best_score
+        assert all(trial.test.scores[i, column[name]] == one.best_score for name in one.best)
+    assert [len(one.best) for one in lost] == sorted((len(one.best) for one in lost), reverse=True)
+    long = replace(trial, test=replace(trial.test, prompts=tuple("word " * 500 for _ in trial.test.prompts)))
+    assert all(len(one.excerpt) <= 280 and one.excerpt.endswith("…") for one in lost_prompts(long, policy))
+
+
+def test_the_band_holds_the_curve(report: Report) -> None:
+    row, single = report.row("mine <b>"), report.row("best_single")
+    assert row.band
+    assert single.quality is not None
+    hull = [point for point in row.curve if point.on_hull and point.cost_share is not None]
+    inside = 0
+    for point in row.band:
+        shares = [one.cost_share or 0.0 for one in hull]
+        value = np.interp(point.cost_share, shares, [one.quality / single.quality for one in hull])
+        inside += point.low - 0.02 <= value <= point.high + 0.02
+    assert inside >= 0.9 * len(row.band)
+    assert not report.row("random").band
