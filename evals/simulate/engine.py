@@ -2,7 +2,7 @@
 
 What decides is what decides in the gateway: `Router.select` on a snapshot of an `ExpertPool` (its load, moving averages
 and circuits), with the prices of a `PriceKeeper`, one pool and one keeper per replica. Simulated are the clock, the
-machines behind the experts, and the shared counters of the replicas.
+machines behind the experts, and what the replicas share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.simulate.machines import Machines
-from evals.simulate.replicas import FixedPrices, Pricing, Replica, SharedCounters
+from evals.simulate.replicas import FixedPrices, Notices, Pricing, Replica
 from evals.simulate.scenarios import Scenario, Traffic
 from evals.simulate.world import World
 from routers.selection.price_keeper import PriceKeeper
@@ -36,8 +36,8 @@ class Setup:
         budget: What a request may spend on average.
         fixed: Prices that never move, instead of a keeper; None for prices that hold the budget.
         replicas: Gateway processes; arrivals are dealt to them at random.
-        sync_s: How often each tells the shared counters what it spent.
-        delay_s: How long it takes to hear back.
+        sync_s: How often each tells the others what it spent.
+        delay_s: How long it takes to hear of the others.
         gains: How prices move.
     """
 
@@ -103,8 +103,10 @@ class _Simulation:
         self._scheduled = 0
         self._machines = [Machines(spec, seed + i) for i, spec in enumerate(world.pool)]
         self._column = {spec.name: j for j, spec in enumerate(world.pool)}
-        self._replicas = [Replica(world.pool, self._pricing(), self._clock) for _ in range(setup.replicas)]
-        self._shared = SharedCounters()
+        self._replicas = [
+            Replica(str(index), world.pool, self._pricing(), self._clock) for index in range(setup.replicas)
+        ]
+        self._notices = Notices()
         self._dealt = np.random.default_rng(seed).integers(0, setup.replicas, len(traffic.arrivals)).tolist()
         n = len(traffic.arrivals)
         self._expert = np.full(n, -1, dtype=np.int64)
@@ -201,7 +203,7 @@ class _Simulation:
         def sync() -> None:
             silence = self._scenario.silence
             if silence is None or not silence.from_s <= self._now_s < silence.until_s:
-                heard = replica.report_to(self._shared)
+                heard = replica.report_to(self._notices)
                 self._at(self._now_s + self._setup.delay_s, heard)
             if self._now_s + seconds <= end_s:
                 self._at(self._now_s + seconds, sync)

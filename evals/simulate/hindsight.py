@@ -8,7 +8,7 @@ prices found tells whether that mattered.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,14 @@ class Ledger:
         """Who would be chosen, shape (n,)."""
         utility = self.quality - prices.per_usd * self.cost_usd - prices.per_j * self.energy_j
         return np.asarray(utility.argmax(axis=1), dtype=np.int64)
+
+    def scores(self, prices: Prices) -> Floats:
+        """What would come of it, shape (n,)."""
+        return np.asarray(self.score[np.arange(len(self.score)), self.picks(prices)])
+
+    def rows(self, keep: npt.NDArray[np.bool_]) -> Ledger:
+        """Some of the requests."""
+        return Ledger(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def means(self, prices: Prices) -> tuple[float, float, float]:
         """Mean score, cost and energy."""

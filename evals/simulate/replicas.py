@@ -1,4 +1,4 @@
-"""Gateway processes in the simulation, and the counters they share."""
+"""Gateway processes in the simulation, and what they tell each other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Protocol
 from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, ExpertReply
 from experts.spec import ExpertSpec
-from routers.selection.price_keeper import PriceKeeper
+from routers.selection.price_keeper import PriceKeeper, Report
 from routers.selection.prices import Spending
 from routers.types import Prices
-
-Levels = tuple[float, float, float]
 
 
 class Pricing(Protocol):
@@ -49,41 +47,45 @@ class FixedPrices:
         """Nothing changes."""
 
 
-class SharedCounters:
-    """The running total of all replicas, and where the prices of each stand: what Redis holds for the gateway."""
+class Notices:
+    """The latest report of every replica: what Redis holds for the gateway."""
 
     def __init__(self) -> None:
-        self._total = Spending()
-        self._levels: dict[int, Levels] = {}
+        self._reports: dict[str, Report] = {}
 
-    def add(self, who: int, spending: Spending, levels: Levels) -> tuple[Spending, Sequence[Levels]]:
-        """Add to the total; gives the sum over all and everybody's levels."""
-        self._total += spending
-        self._levels[who] = levels
-        return self._total, tuple(self._levels.values())
+    def post(self, who: str, report: Report) -> dict[str, Report]:
+        """Leave a report; gives those of the others."""
+        self._reports[who] = report
+        return {name: other for name, other in self._reports.items() if name != who}
 
 
 class Replica:
     """One gateway process: the pool as it sees it, and its prices.
 
     Args:
+        name: Unique among the replicas.
         specs: The experts.
         pricing: Where its prices come from.
         clock: The simulated clock, in seconds.
     """
 
-    def __init__(self, specs: Sequence[ExpertSpec], pricing: Pricing, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, specs: Sequence[ExpertSpec], pricing: Pricing, clock: Callable[[], float]) -> None:
         self.pool = ExpertPool([_Silent(spec) for spec in specs], clock)
         self.pricing = pricing
+        self._name = name
+        self._clock = clock
 
-    def report_to(self, shared: SharedCounters) -> Callable[[], None]:
-        """Add to the shared counters; gives what happens when the answer is back."""
+    def report_to(self, notices: Notices) -> Callable[[], None]:
+        """Leave a report; gives what happens when those of the others are here."""
         keeper = self.pricing
         if not isinstance(keeper, PriceKeeper):
             return lambda: None
-        report = keeper.unreported()
-        total, levels = shared.add(id(self), report, keeper.state.levels)
-        return lambda: keeper.heard(total, report, levels)
+        others = notices.post(self._name, keeper.report())
+
+        def heard() -> None:
+            keeper.heard(others, self._clock())
+
+        return heard
 
 
 class _Silent:

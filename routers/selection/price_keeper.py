@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from routers.selection.prices import AverageBudget, Gains, PriceState, Spending, averages, in_step, prices, updated
+from routers.selection.prices import (
+    AverageBudget,
+    Gains,
+    Levels,
+    PriceState,
+    Spending,
+    averages,
+    in_step,
+    prices,
+    updated,
+)
 from routers.types import Prices
 
 #: How often prices move. Spendings in between are put together: a price need not move with every request.
@@ -13,18 +24,42 @@ STEP_S = 0.1
 #: How long after its decision an estimate is put right, as a share of the window.
 _SETTLED_AFTER = 1 / 20
 
+#: How long after its last report another replica counts as lost, as a share of the window.
+_LOST_AFTER = 1 / 20
+
 #: Requests decided within so many seconds are put right together.
 _COHORT_S = 1.0
 
 _NOTHING = Spending()
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a replica tells the others: the latest replaces all before, so reports may get lost or come twice.
+
+    Attributes:
+        total: All it has spent since it started.
+        levels: Where its prices stand.
+    """
+
+    total: Spending
+    levels: Levels
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What was last heard of another replica, and when."""
+
+    report: Report
+    at_s: float
+
+
 class PriceKeeper:
     """Keeps the prices of one budget. Holds no clock: every call that depends on time takes it.
 
-    Replicas share one running total: each adds what it spent since it last did (`unreported`), and reads back the sum
-    over all (`heard`). Totals only ever grow by what is added, so nothing has to be merged, a report may come late,
-    and a replica that hears nothing goes on with its own traffic.
+    Replicas tell each other what they have spent in all; each moves its prices by what all of them spent. One that
+    hears nothing goes on with its own traffic, and what was spent out of earshot is not made up for afterwards: each
+    held the average on its own meanwhile.
 
     Args:
         budget: What is allowed.
@@ -38,9 +73,9 @@ class PriceKeeper:
         self._state = PriceState()
         self._updated_s = now_s
         self._pending = _NOTHING
-        self._unreported = _NOTHING
+        self._total = _NOTHING
+        self._peers: dict[str, _Heard] = {}
         self._unsettled: dict[int, Spending] = {}
-        self._total: Spending | None = None
         self._prices = Prices()
 
     @property
@@ -56,7 +91,7 @@ class PriceKeeper:
     def spent(self, spending: Spending) -> None:
         """Count what a request of this replica is foreseen to spend, or what became known of it at once."""
         self._pending += spending
-        self._unreported += spending
+        self._total += spending
 
     def settled(self, correction: Spending, decided_s: float) -> None:
         """Put an estimate right.
@@ -82,31 +117,38 @@ class PriceKeeper:
             self._prices = prices(self._state, self.budget, self._gains)
         return self._prices
 
-    def unreported(self) -> Spending:
-        """What to add to the shared total; counts as reported from here on."""
-        report, self._unreported = self._unreported, _NOTHING
-        return report
+    def report(self) -> Report:
+        """What the others should know."""
+        return Report(self._total, self._state.levels)
 
-    def not_reported(self, report: Spending) -> None:
-        """The report did not get through: it goes with the next."""
-        self._unreported += report
-
-    def heard(self, total: Spending, report: Spending, levels: Sequence[tuple[float, float, float]]) -> None:
-        """Take in the shared total.
+    def heard(self, peers: Mapping[str, Report], now_s: float) -> frozenset[str]:
+        """Take in what the other replicas report.
 
         Args:
-            total: The sum over all replicas, `report` included.
-            report: What this replica added to it just now.
-            levels: Of the prices of all replicas that were heard of lately, this one included.
-        """
-        if self._total is not None:
-            self._pending += total - self._total - report
-        self._total = total
-        self._state = in_step(self._state, levels)
+            peers: The latest report of every other replica, by a name of its own.
+            now_s: Present time.
 
-    def forgotten(self) -> None:
-        """The shared total started anew (its memory was lost): the next one heard is where counting begins."""
-        self._total = None
+        Returns:
+            Those of whom nothing new was heard for a whole window: they are gone.
+        """
+        lost_s = self.budget.window_s * _LOST_AFTER
+        alone = not self._peers
+        for name, report in peers.items():
+            known = self._peers.get(name)
+            if known is not None and known.report == report:
+                continue
+            if known is not None and now_s - known.at_s <= lost_s:
+                self._pending += report.total - known.report.total
+            self._peers[name] = _Heard(report, now_s)
+        near = [heard.report.levels for heard in self._peers.values() if now_s - heard.at_s <= lost_s]
+        if near:
+            # Who meets others for the first time takes over their prices.
+            fresh = alone and self._total == _NOTHING
+            self._state = in_step(self._state, near if fresh else [*near, self._state.levels])
+        gone = frozenset(name for name, heard in self._peers.items() if now_s - heard.at_s > self.budget.window_s)
+        for name in gone:
+            del self._peers[name]
+        return gone
 
     def _settle(self, now_s: float) -> None:
         due = int((now_s - self.budget.window_s * _SETTLED_AFTER) / _COHORT_S)

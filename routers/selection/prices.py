@@ -43,6 +43,10 @@ LATE_SHARE = 0.05
 _RECENT = 0.1
 
 
+#: Where the prices of cost, energy and late answers stand.
+Levels = tuple[float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class AverageBudget:
     """What the operator allows a request on average; None for no budget.
@@ -170,7 +174,7 @@ class PriceState:
         age_s: How long it has been watching.
     """
 
-    levels: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    levels: Levels = (0.0, 0.0, 0.0)
     counted: tuple[float, float, float] = (0.0, 0.0, 0.0)
     recent: tuple[float, float, float] = (0.0, 0.0, 0.0)
     excess: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -236,18 +240,15 @@ def averages(state: PriceState, budget: AverageBudget) -> tuple[float, float, fl
     )
 
 
-def in_step(state: PriceState, levels: Sequence[tuple[float, float, float]]) -> PriceState:
+def in_step(state: PriceState, levels: Sequence[Levels]) -> PriceState:
     """The state with the mean of all replicas' levels.
 
-    Replicas that see the same traffic move alike; after they were apart, this brings them together, and a replica that
-    has just started takes over the prices it finds.
+    Replicas that see the same traffic move alike; after they were apart, this brings them together.
 
     Args:
         state: Of this replica.
-        levels: Of every replica that takes part, this one with its own if it should count; unchanged when empty.
+        levels: Of every replica that takes part, at least one; this one's among them if they should count.
     """
-    if not levels:
-        return state
     mean = _three([sum(column) / len(levels) for column in zip(*levels, strict=True)])
     return replace(state, levels=mean)
 
