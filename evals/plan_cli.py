@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import click
-import numpy as np
-import numpy.typing as npt
-
-from evals.errors import EvalError
-from evals.plan import Caps, Traffic, make_plan, traffic_of
-from evals.plan_pool import PlanError, read_pool
-from evals.tables import OutcomeTable, load_table
-from experts.spec import ExpertSpec
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -76,21 +68,27 @@ def plan(
     Example:
       pointsman plan --table data/mmlu_pro --pool pool.yaml --resident-b 120 --max-energy-j 500 --html plan.html
     """  # noqa: D301 (click's mark against rewrapping)
+    # Here, so that `pointsman --help` imports nothing of this.
     from rich.console import Console
 
+    from evals.errors import EvalError
+    from evals.plan import Caps, make_plan, traffic_of
+    from evals.plan_options import latency_caps, predictions
+    from evals.plan_pool import read_pool
     from evals.plan_report import page, print_plan, to_json
+    from evals.tables import load_table
     from routers.errors import RouterError
 
     try:
         pool = read_pool(pool_file)
         table = load_table(folder).split(split)
-        traffic = traffic_of(table, pool, None if router is None else _predictions(router, pool))
+        traffic = traffic_of(table, pool, None if router is None else predictions(router, pool))
         caps = Caps(
-            latency_ms=_latency_caps(max_latency_ms, traffic),
-            energy_j=np.inf if max_energy_j is None else max_energy_j,
+            latency_ms=latency_caps(max_latency_ms, traffic),
+            energy_j=inf if max_energy_j is None else max_energy_j,
             k=k,
-            resident_b=np.inf if resident_b is None else resident_b,
-            active_b=np.inf if active_b is None else active_b,
+            resident_b=inf if resident_b is None else resident_b,
+            active_b=inf if active_b is None else active_b,
         )
         end = time.monotonic() + seconds
         made = make_plan(traffic, caps, should_stop=lambda: time.monotonic() > end)
@@ -105,41 +103,3 @@ def plan(
     if html_file is not None:
         html_file.write_text(page(made, traffic, heading), "utf-8")
         click.echo(f"wrote {html_file}")
-
-
-def _latency_caps(given: tuple[str, ...], traffic: Traffic) -> npt.NDArray[np.float64]:
-    """Cap per category; a category's own cap goes before that for all."""
-    caps = np.full(len(traffic.categories), np.inf)
-    # Python sorts stably: caps without a category come first.
-    for item in sorted(given, key=lambda item: "=" in item):
-        name, _, amount = item.rpartition("=")
-        try:
-            cap = float(amount)
-        except ValueError:
-            raise PlanError(f"--max-latency-ms {item}: {amount!r} is not a number of milliseconds") from None
-        if not cap > 0:
-            raise PlanError(f"--max-latency-ms {item}: must be positive")
-        if not name:
-            caps[:] = cap
-        elif name in traffic.categories:
-            caps[traffic.categories.index(name)] = cap
-        else:
-            raise PlanError(f"--max-latency-ms {item}: the categories are {', '.join(traffic.categories)}")
-    return caps
-
-
-def _predictions(artefact: str, pool: tuple[ExpertSpec, ...]) -> Callable[[OutcomeTable], npt.NDArray[np.float64]]:
-    """What a router predicts of each expert on each prompt."""
-    from evals.replay import requests
-    from routers.artifacts import load_router
-
-    loaded = load_router(artefact)
-
-    def predict(table: OutcomeTable) -> npt.NDArray[np.float64]:
-        assessed = [loaded.assess(request).quality for request in requests(table)]
-        if missing := [spec.artifact_name for spec in pool if spec.artifact_name not in assessed[0].experts]:
-            raise PlanError(f"the router {artefact} knows nothing of {', '.join(missing)}")
-        columns = [assessed[0].experts.index(spec.artifact_name) for spec in pool]
-        return np.array([quality.mean[columns] for quality in assessed], dtype=np.float64)
-
-    return predict
