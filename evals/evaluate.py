@@ -158,7 +158,7 @@ def _row(ground: _Ground, samples: Samples, i: int) -> RouterRow:
         aiq_ci95=_interval(samples.aiq[i]),
         aiq_minus_zero_router=_or_none(area - zero_area),
         aiq_minus_zero_router_ci95=_interval(over_zero),
-        **_operating_points(ground, plane),
+        **_operating_points(ground, own),
         arena_score=_or_none(arena_score(quality, 1000 * cost)) if trial.has_costs else None,
         opt_sel=_or_none(best.selection) if best is not None else None,
         opt_cost=_or_none(best.cost) if best is not None else None,
@@ -179,8 +179,8 @@ def _row(ground: _Ground, samples: Samples, i: int) -> RouterRow:
     )
 
 
-def _operating_points(ground: _Ground, plane: Points | None) -> dict[str, Any]:
-    single = ground.single.points
+def _operating_points(ground: _Ground, own: Measured) -> dict[str, Any]:
+    single, plane = ground.single.points, own.points
     if plane is None or single is None:
         return {}
     # The first point of a single expert is that expert; the last of anybody's is the cheapest expert.
@@ -195,7 +195,9 @@ def _operating_points(ground: _Ground, plane: Points | None) -> dict[str, Any]:
         **shares,
         "perf_gain": _or_none(perf_gain(qualities, quality)),
         "cost_save": _or_none(cost_save(costs, qualities, cost, quality)),
-        "pareto_distance": _or_none(pareto_distance(xs, ys, ground.all_cost, ground.all_quality)),
+        "pareto_distance": None
+        if own.policy.name == ORACLE
+        else _or_none(pareto_distance(xs, ys, ground.all_cost, ground.all_quality)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from evals import plots
-from evals.page_sections import comparisons, losses, measures
+from evals.page_sections import comparisons, losses, measures, standing
 from evals.policies import Kind
 from evals.report import Report
 from evals.terminal import leak_remark
@@ -29,7 +29,7 @@ p { margin: 6px 0 12px; max-width: 78ch; } .sub { color: var(--faint); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13.5px;
   font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 8px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; vertical-align: bottom; white-space: normal; max-width: 9em; overflow-wrap: anywhere; }
+th { font-weight: 600; vertical-align: bottom; white-space: normal; max-width: 9em; overflow-wrap: break-word; }
 th:first-child, td:first-child { text-align: left; }
 tr.router td { background: var(--panel); font-weight: 600; }
 .ci { color: var(--faint); font-weight: 400; font-size: 12px; }
@@ -120,7 +120,7 @@ def _headline(report: Report) -> str:
             sentence += f", and closes {row.gap_closed:.1%} of the gap to the oracle"
         if row.cost_share_at_95 is not None:
             sentence += f". It reaches 95 % of that expert's quality at {row.cost_share_at_95:.1%} of its cost"
-        sentences.append(f"<p>{sentence}.</p>")
+        sentences.append(f"<p>{sentence}.{standing(report, row.name)}</p>")
     return "".join(sentences)
 
 
@@ -150,7 +150,7 @@ def _results(report: Report) -> str:
     head = ["router", "quality", "Δ best single", "gap closed"]
     head += ["$ per 1k", "AIQ", "Δ zero router", "$ at 95 %"] if made.cost_range_usd else []
     head += ["APGR", "CPT 50", "CPT 80"] if pair else []
-    head += ["picked best", "only best", "regret"]
+    head += ["picked best"]
     head += ["coverage"] if made.prompts_mode == "any" else []
     head += ["p50 / p99 ms"] if timed else []
     lines = []
@@ -172,8 +172,6 @@ def _results(report: Report) -> str:
             cells += [_value(row.apgr, row.apgr_ci95), _percent(row.cpt50, None), _percent(row.cpt80, None)]
         cells += [
             _percent(row.selection_accuracy, row.selection_accuracy_ci95),
-            _percent(row.selection_accuracy_strict, row.selection_accuracy_strict_ci95),
-            _value(row.regret, row.regret_ci95),
         ]
         if made.prompts_mode == "any":
             cells.append(_percent(row.coverage, None))
@@ -205,7 +203,8 @@ def _categories(report: Report) -> str:
             tone = "up" if gain > 0 else "down"
             cells.append(f'<td class="heat" style="background: rgba(var(--{tone}), {depth:.2f})">{value:.3f}</td>')
         lines.append(f"<tr><td>{escape(name)}</td><td>{report.categories[name]:,}</td>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{escape(row.name)}</th>" for row in rows)
+    # Long names may break where their words end.
+    head = "".join(f"<th>{escape(row.name).replace('_', '_<wbr>').replace('[', '<wbr>[')}</th>" for row in rows)
     more = len(report.categories) - len(names)
     rest = f" The {more} smallest of {len(report.categories)} categories are in the JSON alone." if more > 0 else ""
     shade = " Green is better than the best single expert on that category, red worse." if single else ""

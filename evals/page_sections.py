@@ -39,6 +39,19 @@ def comparisons(report: Report) -> str:
     )
 
 
+def standing(report: Report, router: str) -> str:
+    """A sentence on how many opponents a router is surely above and below; empty without comparisons."""
+    measure = "apgr" if any(one.measure == "apgr" for one in report.comparisons) else "quality"
+    mine = [one for one in report.comparisons if one.router == router and one.measure == measure]
+    if not mine:
+        return ""
+    above, below = (sum(_sure(one) and (one.difference > 0) is up for one in mine) for up in (True, False))
+    return (
+        f" Of {len(mine)} opponents that see no answers it is surely above {above} and surely below "
+        f"{below or 'none'} in {_MEASURES[measure]} (Holm, 5 %)."
+    )
+
+
 def losses(report: Report) -> str:
     """Example prompts on which a router's pick did worse than somebody else's answer."""
     parts = []
@@ -58,6 +71,8 @@ def measures(report: Report) -> str:
     columns: list[tuple[str, Callable[[RouterRow], str]]] = [
         ("Gain@B", lambda row: _percent(row.gain_over_single)),
         ("Gap@O", lambda row: _percent(row.gap_to_oracle)),
+        ("only best", lambda row: _percent(row.selection_accuracy_strict)),
+        ("regret", lambda row: _plain(row.regret)),
         ("right where few are", lambda row: _percent(row.recall_rare)),
         ("Brier", lambda row: _plain(row.brier)),
         ("ECE", lambda row: _plain(row.calibration_error)),
@@ -108,10 +123,13 @@ def _line(name: str, cells: Sequence[str], kind: str = "") -> str:
 def _compared(one: Comparison | None) -> str:
     if one is None:
         return f"<td>{_DASH}</td><td>{_DASH}</td>"
-    sure = one.p_holm < 0.05
-    tone = ("good" if one.difference > 0 else "bad") if sure else ""
+    tone = ("good" if one.difference > 0 else "bad") if _sure(one) else ""
     around = f'<br><span class="ci">{one.ci95[0]:+.3f} … {one.ci95[1]:+.3f}</span>' if one.ci95 is not None else ""
     return f'<td><span class="{tone}">{one.difference:+.4f}</span>{around}</td><td>{one.p_holm:.3f}</td>'
+
+
+def _sure(one: Comparison) -> bool:
+    return one.p_holm < 0.05
 
 
 def _lost(one: LostPrompt) -> str:

@@ -17,11 +17,14 @@ from evals.studies.study import Ground, Study
 
 #: Modules with a `STUDY`, in the order of the index.
 MODULES: tuple[str, ...] = (
+    "evals.studies.router_quality",
+    "evals.studies.generalisation",
     "evals.studies.tryage",
     "evals.studies.categories",
     "evals.studies.coe",
     "evals.studies.moe2",
     "evals.studies.gate_restriction",
+    "evals.studies.average_budgets",
     "evals.studies.public_routers",
     "evals.studies.decision_speed",
 )
@@ -55,6 +58,7 @@ def main(names: tuple[str, ...], data: Path | None, out: Path, quick: bool) -> N
             body = study.run(Ground(root, figures, quick, partial(_tell, bars, bar)))
         (out / f"{study.name}.md").write_text(_page(study, body, quick), "utf-8")
         click.echo(f"{study.name}: {time.monotonic() - start:.0f} s -> {out / study.name}.md")
+    (out / "README.md").write_text(_index(out), "utf-8")
 
 
 def _tell(bars: Progress, bar: TaskID, share: float) -> None:
@@ -68,6 +72,13 @@ def _studies() -> list[Study]:
 def _page(study: Study, body: str, quick: bool) -> str:
     warning = "\n> A quick run with few seeds and resamples: for checking, not for quoting.\n" if quick else ""
     return f"# {study.title}\n\n*Written by `make report`; do not edit.*\n{warning}\n{body.strip()}\n"
+
+
+def _index(out: Path) -> str:
+    """Links to the pages that are there, whichever run wrote them."""
+    there = [study for study in _studies() if (out / f"{study.name}.md").is_file()]
+    links = "\n".join(f"- [{study.title}]({study.name}.md)" for study in there)
+    return f"# Results\n\n*Written by `make report`; do not edit.*\n\n{links}\n"
 
 
 if __name__ == "__main__":
