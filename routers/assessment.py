@@ -42,12 +42,14 @@ class Quality:
     Attributes:
         mean: Expected quality.
         std: Its uncertainty (of the prediction, not of the outcome); NaN when unknown.
-        source: `measured` when fitted on outcomes, `stated` from a prior, `estimated` from sizes alone.
+        source: `measured` when fitted on outcomes, `stated` from a prior or a card, `estimated` from sizes alone.
+        learned: By how much judged answers have moved `mean` since.
     """
 
     mean: float
     std: float
     source: Source
+    learned: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

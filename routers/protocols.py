@@ -7,6 +7,7 @@ from typing import Protocol
 
 from experts.spec import PoolView
 from routers.estimators.call import CallFigures
+from routers.estimators.online import Corrections
 from routers.estimators.roster import Mask
 from routers.types import (
     Assessment,
@@ -87,8 +88,10 @@ class Router(Protocol):
     def assess(self, request: RouteRequest) -> Assessment:
         """Everything that depends on the prompt alone. Pure."""
 
-    def select(self, assessment: Assessment, request: RouteRequest, view: PoolView) -> Decision:
-        """Everything that depends on budgets, load and health. Pure."""
+    def select(
+        self, assessment: Assessment, request: RouteRequest, view: PoolView, learned: Corrections | None = None
+    ) -> Decision:
+        """Everything that depends on budgets, load, health and what was learned since. Pure."""
 
     def decide(self, request: RouteRequest, view: PoolView) -> Decision:
         """`select(assess(request), request, view)`. Pure and deterministic."""

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from experts.spec import PoolView
+from routers.classifiers.cards import CardReader
 from routers.estimators.call import CallFigures
 from routers.estimators.live import Live
+from routers.estimators.online import Corrections
 from routers.estimators.roster import Roster
 from routers.estimators.tokens import CompletionTokens
 from routers.protocols import Classifier, Embedder, QualityEstimator
@@ -60,6 +62,7 @@ class TwoStageRouter:
         self._quality = quality
         self._tokens = tokens
         self._uncertain_to_generalist = uncertain_to_generalist
+        self._cards = CardReader(embedder, classifier)
         self._last_read: _Read | None = None
 
     @property
@@ -108,17 +111,20 @@ class TwoStageRouter:
             self._artifact_hash,
         )
 
-    def select(self, assessment: Assessment, request: RouteRequest, view: PoolView) -> Decision:
+    def select(
+        self, assessment: Assessment, request: RouteRequest, view: PoolView, learned: Corrections | None = None
+    ) -> Decision:
         """Decide on an assessed prompt under a budget and a pool snapshot. Pure.
 
-        Every expert that is not chosen has one rejection. An uncertain prompt goes to the admissible generalists first;
-        the others stay its fallbacks. That rule stands back when no generalist is admissible, and when the caller's
-        prices together outweigh quality: then answer quality is not what decides.
+        Every expert that is not chosen has one rejection. An uncertain prompt goes first to the admissible generalists,
+        and to experts whose card claims its domain; the others stay its fallbacks. That rule stands back when no
+        generalist is admissible, and when the caller's prices together outweigh quality: then answer quality is not
+        what decides.
         """
         if not view.entries:
             return self._decision(request, assessment, (), Reason.INFEASIBLE, Told())
         roster, live = self._read(view, assessment)
-        figures = CallFigures(roster, live, assessment, request.prompt_tokens, request.max_completion_tokens)
+        figures = CallFigures(roster, live, assessment, request.prompt_tokens, request.max_completion_tokens, learned)
         chain = filters_for(request, figures)
         admissible = roster.positions
         if chain:
@@ -130,9 +136,12 @@ class TwoStageRouter:
         reason = (Reason.INFEASIBLE, Reason.ONLY_CANDIDATE)[len(order)] if len(order) < 2 else Reason.BEST_UTILITY
         passed_over: frozenset[int] = frozenset()
         if self._uncertain_to_generalist and assessment.classification.uncertain:
-            general = roster.generalist[admissible[order]]
+            ranked = admissible[order]
+            general = roster.generalist[ranked]
+            if general.any():
+                general = general | roster.claimed(assessment.classification)[ranked]
             if general.any() and not prices_decide(request.budget.weights):
-                passed_over = frozenset(admissible[order[~general]].tolist())
+                passed_over = frozenset(ranked[~general].tolist())
                 order = np.concatenate([order[general], order[~general]])
                 reason = Reason.UNCERTAIN
         ranked = admissible[order]
@@ -163,7 +172,7 @@ class TwoStageRouter:
         if kept is not None and kept.roster.specs == specs and kept.roster.knows(assessment):
             roster = kept.roster
         else:
-            roster = Roster(specs, assessment)
+            roster = Roster(specs, assessment, self._cards.claims)
         live = Live(roster, states)
         self._last_read = _Read(view, roster, live)
         return roster, live

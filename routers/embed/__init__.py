@@ -28,6 +28,16 @@ class StorableEmbedder(Embedder, Protocol):
         """The tokenizer's file, None when it has none of its own."""
 
 
+def plain_embedder(embedder: Embedder) -> Embedder:
+    """The embedder without what a fit appended to its unit vectors (prompt figures, lexical scores)."""
+    from routers.embed.lexical import LexicalEmbedder
+    from routers.embed.prompt_features import FormatEmbedder
+
+    if isinstance(embedder, FormatEmbedder):
+        embedder = embedder.inner
+    return embedder.static if isinstance(embedder, LexicalEmbedder) else embedder
+
+
 def restore_embedder(
     spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], tokenizer_json: str | None
 ) -> StorableEmbedder:

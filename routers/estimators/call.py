@@ -28,6 +28,7 @@ import numpy as np
 
 from experts.spec import Source
 from routers.estimators.live import Live
+from routers.estimators.online import Corrections
 from routers.estimators.roster import Column, Roster
 from routers.types import Assessment, Candidate, Estimates
 
@@ -49,21 +50,29 @@ class CallFigures:
         assessment: What stage 1 made of the prompt.
         prompt_tokens: Input tokens.
         limit_tokens: The caller's own limit of the answer, None when not stated.
+        learned: What judged answers have taught since the artefact was fitted; None for nothing.
     """
 
     def __init__(
-        self, roster: Roster, live: Live, assessment: Assessment, prompt_tokens: int, limit_tokens: int | None
+        self,
+        roster: Roster,
+        live: Live,
+        assessment: Assessment,
+        prompt_tokens: int,
+        limit_tokens: int | None,
+        learned: Corrections | None = None,
     ) -> None:
         self.roster = roster
         self.live = live
         self.prompt_tokens = prompt_tokens
         self.limit_tokens = limit_tokens
         self._assessment = assessment
+        self._learned = learned
 
     @cached_property
     def quality(self) -> Column:
         """Predicted quality; known for every expert, from its size if from nothing else."""
-        return self.roster.quality(self._assessment.quality, self._assessment.classification)
+        return self.roster.quality(self._assessment.quality, self._assessment.classification, self._learned)
 
     @cached_property
     def completion_tokens(self) -> Estimate:
@@ -116,7 +125,7 @@ class CallFigures:
         spec = roster.specs[index]
         ttft, latency, energy, cost = self.ttft_ms, self.latency_ms, self.energy_j, self.cost_usd
         return Estimates(
-            quality=roster.quality_of(index, self._assessment.quality, self._assessment.classification),
+            quality=roster.quality_of(index, self._assessment.quality, self._assessment.classification, self._learned),
             completion_tokens=float(self.completion_tokens.expected[index]),
             completion_tokens_worst=float(self.completion_tokens.worst[index]),
             ttft_ms=known(ttft.expected, index),

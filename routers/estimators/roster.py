@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from experts.spec import Capability, ExpertSpec
+from experts.spec import Capability, ExpertSpec, Source
+from routers.estimators.cards import CARD_STD, CONFIDENT, Claims
+from routers.estimators.online import Corrections
 from routers.estimators.prior import ANY_CATEGORY, quality_prior
 from routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
 from routers.types import AnswerLengths, Assessment, Classification, Qualities, Quality
@@ -20,6 +23,8 @@ Mask = npt.NDArray[np.bool_]
 #: p95 over typical where only observations exist, the same as `LatencyModel`'s default.
 OBSERVED_P95_FACTOR = 1.5
 
+ReadCard = Callable[[str], Mapping[str, float] | None]
+
 _NOWHERE = Classification({}, "", 0.0)
 
 
@@ -29,9 +34,12 @@ class Roster:
     Args:
         specs: The experts.
         assessment: Any of the router's: which experts the artefact knows, and for which it knows answer lengths.
+        read_card: Card -> claims on categories (`CardReader.claims`); None leaves cards unread.
     """
 
-    def __init__(self, specs: tuple[ExpertSpec, ...], assessment: Assessment) -> None:
+    def __init__(
+        self, specs: tuple[ExpertSpec, ...], assessment: Assessment, read_card: ReadCard | None = None
+    ) -> None:
         self.specs = specs
         self.names = tuple(spec.name for spec in specs)
         self.positions = np.arange(len(specs))
@@ -69,6 +77,7 @@ class Roster:
         self._varying = tuple(index for index in unknown if set(specs[index].quality_prior) - {ANY_CATEGORY})
         self._prior = np.full(len(specs), np.nan)
         self._prior[unknown] = [quality_prior(specs[index], _NOWHERE).mean for index in unknown]
+        self._claims = None if read_card is None else self._read(read_card, unknown)
         self._unknown_lengths = tuple(np.full(len(specs), tokens) for tokens in UNKNOWN_COMPLETION_TOKENS)
         self._capable: dict[frozenset[Capability], Mask] = {}
 
@@ -87,20 +96,73 @@ class Roster:
             self._capable[required] = mask
         return mask
 
-    def quality(self, predicted: Qualities, classification: Classification) -> Column:
-        """Predicted quality of every expert: the artefact's, else the operator's, else from its size."""
+    def quality(
+        self, predicted: Qualities, classification: Classification, learned: Corrections | None = None
+    ) -> Column:
+        """Predicted quality of every expert: the artefact's, else the operator's, else from its card or its size.
+
+        What judged answers have taught since moves it, whatever it comes from.
+        """
+        quality = self._unlearned(predicted, classification)
+        if learned is None:
+            return quality
+        return learned.corrected(self.names, quality, self._std(predicted), classification)
+
+    def _unlearned(self, predicted: Qualities, classification: Classification) -> Column:
         if self._quality.all_known:
             return np.asarray(predicted.mean.take(self._quality.at), dtype=np.float64)
         quality = self._prior.copy()
         quality[self._quality.rows] = predicted.mean.take(self._quality.columns)
         for index in self._varying:
             quality[index] = quality_prior(self.specs[index], classification).mean
+        if self._claims is not None:
+            quality[self._claims.rows] = self._claims.quality(classification, quality)
         return quality
 
-    def quality_of(self, index: int, predicted: Qualities, classification: Classification) -> Quality:
+    def quality_of(
+        self, index: int, predicted: Qualities, classification: Classification, learned: Corrections | None = None
+    ) -> Quality:
         """As `quality`, for one expert, with its uncertainty and source."""
-        found = predicted.get(self.specs[index].artifact_name)
-        return quality_prior(self.specs[index], classification) if found is None else found
+        mean = float(self._unlearned(predicted, classification)[index])
+        std = float(self._std(predicted)[index])
+        if index in self._quality.rows:
+            source = predicted.sources[self._quality.at[index]]
+        elif self._carded[index]:
+            source = Source.STATED if self.claimed(classification)[index] else Source.ESTIMATED
+        else:
+            source = quality_prior(self.specs[index], classification).source
+        if learned is None:
+            return Quality(mean, std, source)
+        return learned.corrected_one(self.names[index], Quality(mean, std, source), classification)
+
+    def claimed(self, classification: Classification) -> Mask:
+        """Whose card claims the prompt's domain, shape (n,)."""
+        claimed = np.zeros(len(self.specs), dtype=np.bool_)
+        if self._claims is not None and not classification.out_of_scope:
+            claimed[self._claims.rows] = self._claims.match(classification) >= CONFIDENT
+        return claimed
+
+    def _std(self, predicted: Qualities) -> Column:
+        """Uncertainty of the quality without what was learned since, NaN where unknown, shape (n,)."""
+        std = np.where(self._carded, CARD_STD, np.nan)
+        std[self._quality.rows] = predicted.std.take(self._quality.columns)
+        return std
+
+    @cached_property
+    def _carded(self) -> Mask:
+        carded = np.zeros(len(self.specs), dtype=np.bool_)
+        if self._claims is not None:
+            carded[self._claims.rows] = True
+        return carded
+
+    def _read(self, read_card: ReadCard, unknown: list[int]) -> Claims | None:
+        """The claims of experts of whom neither an artefact nor the operator states a quality."""
+        silent = [index for index in unknown if not self.specs[index].quality_prior]
+        found = {index: claims for index in silent if (claims := read_card(self.specs[index].card)) is not None}
+        if not found:
+            return None
+        rows = np.array(list(found), dtype=np.intp)
+        return Claims(rows, list(found.values()), self._prior[rows], len(self.specs))
 
     def lengths(self, predicted: AnswerLengths) -> tuple[Column, Column]:
         """Expected answer length and its 95 % quantile in tokens, before any limit."""
