@@ -15,6 +15,7 @@ from evals.metrics.bootstrap import interval
 from evals.metrics.calibration import brier, expected_calibration_error, reliability
 from evals.metrics.deferral import calls_for_quality, cpt
 from evals.metrics.hull import aiq, cost_at_quality, non_decreasing_hull
+from evals.metrics.hypervolume import hypervolume, r2_indicator
 from evals.metrics.operating_points import cost_save, pareto_distance, perf_gain
 from evals.metrics.quality import by_label, coverage, gain_over_single, gap_closed, gap_to_oracle, mean_known
 from evals.metrics.router_arena import arena_score, optimality
@@ -23,6 +24,9 @@ from evals.report import BandPoint, CalibrationBin, Comparison, CurvePoint, Expe
 from evals.resampling import BAND_SHARES, Measured, Points, Samples, bootstrap, measure, pair_of
 
 Floats = npt.NDArray[np.float64]
+
+#: Weights of quality and of cheapness, from all of one to all of the other.
+_WISHES = np.stack([np.linspace(0, 1, 11), np.linspace(1, 0, 11)], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +198,22 @@ def _operating_points(ground: _Ground, own: Measured) -> dict[str, Any]:
     return {
         **shares,
         "perf_gain": _or_none(perf_gain(qualities, quality)),
+        **_front(ground.trial, costs, qualities),
         "cost_save": _or_none(cost_save(costs, qualities, cost, quality)),
         "pareto_distance": None
         if own.policy.name == ORACLE
         else _or_none(pareto_distance(xs, ys, ground.all_cost, ground.all_quality)),
+    }
+
+
+def _front(trial: Trial, costs: Floats, qualities: Floats) -> dict[str, Any]:
+    limits = cost_range(trial)
+    if limits is None or not limits[1] > 0:
+        return {}
+    points = np.stack([qualities, 1 - costs / limits[1]], axis=1)
+    return {
+        "hypervolume": _or_none(hypervolume(points, np.zeros(2))),
+        "r2": _or_none(r2_indicator(points, _WISHES, np.ones(2))),
     }
 
 

@@ -84,6 +84,8 @@ def measures(report: Report) -> str:
             ("PerfGain", lambda row: _percent(row.perf_gain)),
             ("CostSave", lambda row: _percent(row.cost_save)),
             ("ParetoDist", lambda row: _plain(row.pareto_distance)),
+            ("hyper&shy;volume", lambda row: _plain(row.hypervolume)),
+            ("R2", lambda row: _plain(row.r2)),
             ("Arena score", lambda row: _plain(row.arena_score)),
             ("Opt.Sel", lambda row: _percent(row.opt_sel)),
             ("Opt.Cost", lambda row: _percent(row.opt_cost)),

@@ -122,6 +122,15 @@ class RouterRow(_Model):
         description="ParetoDist: mean distance of the hull's vertices to the Pareto front of all rows but the oracle, "
         "cost and quality scaled to [0, 1]: comparable within one report",
     )
+    hypervolume: float | None = Field(
+        default=None,
+        description="Area that the settings dominate in the plane of quality and cheapness, 1 - cost over the dearest "
+        "single expert's mean cost, above (0, 0)",
+    )
+    r2: float | None = Field(
+        default=None,
+        description="R2 of the settings in the same plane over eleven wishes, utopia (1, 1); less is better",
+    )
     arena_score: float | None = Field(default=None, description="RouterArena's score at no price on cost")
     opt_sel: float | None = Field(default=None, description="Opt.Sel: share of right picks that are the cheapest right")
     opt_cost: float | None = Field(

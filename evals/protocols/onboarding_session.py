@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -43,28 +45,34 @@ def onboard_all(
 
 
 def print_onboarding(rows: Sequence[OnboardingRow], console: Console) -> None:
-    """One line per way and number of labelled prompts."""
-    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("newcomer", no_wrap=True)
-    table.add_column("let in", no_wrap=True)
-    for title in ("labelled", "quality", "Δ without it", "asked", "is best", "Brier"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        low, high = row.minus_without_ci95
-        table.add_row(
-            row.newcomer,
-            row.way,
-            f"{row.labelled:,}",
-            f"{row.quality:.4f}",
-            f"{row.minus_without:+.4f} [{low:+.3f}, {high:+.3f}]",
-            f"{row.asked:.1%}",
-            f"{row.best:.1%}",
-            "–" if row.brier != row.brier else f"{row.brier:.4f}",
-        )
-    console.print(table)
+    """A table per newcomer, one line per way and number of labelled prompts."""
+    for newcomer in dict.fromkeys(row.newcomer for row in rows):
+        mine = [row for row in rows if row.newcomer == newcomer]
+        console.print(f"[bold]{newcomer}[/bold] joins; it is among the best on {mine[0].best:.1%} of the prompts")
+        table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("let in", no_wrap=True)
+        for title in ("labelled", "quality", "Δ without it", "asked", "Brier"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for row in mine:
+            low, high = row.minus_without_ci95
+            table.add_row(
+                row.way,
+                f"{row.labelled:,}",
+                f"{row.quality:.4f}",
+                f"{row.minus_without:+.4f} [{low:+.3f}, {high:+.3f}]",
+                f"{row.asked:.1%}",
+                f"{row.brier:.4f}" if math.isfinite(row.brier) else "–",
+            )
+        console.print(table)
 
 
 def onboarding_json(rows: Sequence[OnboardingRow], command: str) -> str:
     """The rows as JSON, unknown figures as null."""
-    told = [{name: None if value != value else value for name, value in asdict(row).items()} for row in rows]
-    return json.dumps({"command": command, "rows": told}, indent=2) + "\n"
+    told = [{name: _known(value) for name, value in asdict(row).items()} for row in rows]
+    return json.dumps({"command": command, "rows": told}, indent=2, allow_nan=False) + "\n"
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return value if all(math.isfinite(one) for one in value) else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value

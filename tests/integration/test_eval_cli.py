@@ -138,7 +138,7 @@ def test_the_report_fits_its_schema(report: dict[str, Any]) -> None:
 
 def test_the_page_is_self_contained(report: dict[str, Any]) -> None:
     page = report["html"]
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     assert "<script" not in page
     for outside in ("src=", "@import", "url(http", 'href="http', "<link"):
         assert outside not in page
@@ -174,6 +174,33 @@ def test_without_a_train_split_everything_is_cross_fitted(root: Path, table: Pat
     assert any("cross-fitted in 3 folds" in note for note in found["provenance"]["notes"])
     assert rows["fitted"]["quality_minus_best_single_ci95"][0] > 0.2
     assert rows["fitted"]["coverage"] == 1
+
+
+def test_a_category_can_be_left_out(root: Path, table: Path, artefact: Path, tmp_path: Path) -> None:
+    out = tmp_path / "loco.json"
+    done = _pointsman(
+        root, "eval", "--table", table, "--router", artefact, "--protocol", "loco", "--json", out, "--bootstrap", 0
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(out.read_text())
+    assert any("leave one category out" in note for note in told["provenance"]["notes"])
+    rows = {row["name"]: row for row in told["routers"]}
+    assert rows["category_oracle"]["quality"] == rows["best_single"]["quality"]
+
+
+def test_an_expert_joins(root: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "joined.json"
+    options = ("--protocol", "onboarding", "--newcomer", "expert-code", "--bootstrap", 100, "--json", out)
+    done = _pointsman(root, "eval", "--table", table, *options)
+    assert done.returncode == 0, done.stderr
+    assert "known in full" in done.stdout
+    rows = {(row["way"], row["labelled"]): row for row in json.loads(out.read_text())["rows"]}
+    assert rows["without", 0]["asked"] == 0
+    assert rows["without", 0]["brier"] is None
+    assert rows["refitted", 200]["quality"] > rows["without", 0]["quality"] + 0.05
+    refused = _pointsman(root, "eval", "--table", table, *options, "--html", tmp_path / "page.html")
+    assert refused.returncode == 2
+    assert "--html draws no page of --protocol onboarding" in refused.stderr
 
 
 def test_the_same_command_gives_the_same_figures(root: Path, table: Path, artefact: Path) -> None:

@@ -197,3 +197,18 @@ def test_same_seed_same_figures(table: OutcomeTable) -> None:
 def test_a_policy_gathers_notes(tiny: OutcomeTable) -> None:
     policy: Policy = oracle(make_trial(tiny)).noting("one").noting("two")
     assert policy.notes == ("one", "two")
+
+
+def test_the_front_of_a_single_expert_by_hand(tiny: OutcomeTable) -> None:
+    rows = _rows(tiny)
+    # Mean costs 4/3 and 13/3 thousandths: cheap is 9/13 cheap with quality 1/3, dear 0 cheap with quality 2/3.
+    assert rows["best_single"].hypervolume == pytest.approx(9 / 13 / 3)
+    # The oracle adds better settings, the zero router only the dear one, which dominates nothing of its own.
+    assert rows["zero_router"].hypervolume == pytest.approx(9 / 13 / 3)
+    assert (rows["oracle"].hypervolume or 0) > 9 / 13 / 3
+    assert rows["oracle"].pareto_distance is None
+    wishes = [(quality / 10, 1 - quality / 10) for quality in range(11)]
+    alone = np.mean([max(q * 2 / 3, c * 4 / 13) for q, c in wishes])
+    both = np.mean([min(max(q * 2 / 3, c * 4 / 13), max(q * 1 / 3, c)) for q, c in wishes])
+    assert rows["best_single"].r2 == pytest.approx(alone)
+    assert rows["zero_router"].r2 == pytest.approx(both)
