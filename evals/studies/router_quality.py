@@ -167,7 +167,7 @@ def _draw(reports: Sequence[tuple[_Table, Report]], path: Path) -> None:
     shown = [(table, report) for table, report in reports if len(_against(report, _measure(report))) > 1]
     figure, panels = axes(len(shown), (2.1 * len(shown), 3.4))
     names = list(dict.fromkeys(one.against for _, report in shown for one in _against(report, _measure(report))))
-    names = [name for name in names if not name.startswith("random")]
+    names = [name for name in names if name != "cheapest" and not name.startswith("random")]
     for ax, (table, report) in zip(panels, shown, strict=True):
         for one in _against(report, _measure(report)):
             if one.against not in names:
@@ -205,7 +205,8 @@ no setting changed from table to table. Everything is learned on a table's train
 split; RouteLLM's tables have no train split and are cross-fitted in five folds, near-duplicates together. Opponents
 are those of every `pointsman eval`: single experts, the best expert per category with the *true* label of the
 prompt (which no router has), prompt length, 100 nearest neighbours and one linear model per expert on TF-IDF and
-SVD, and mixing at random.
+SVD, and mixing at random. In folds those text features are fitted on the words of all prompts, which favours the
+opponents a little.
 
 *Best honest opponent* is the one that ours is least above. It is picked after looking at the results, which
 flatters it; its p-value is corrected by Holm over all opponents of its table."""
@@ -213,8 +214,8 @@ flatters it; its p-value is corrected by Holm over all opponents of its table.""
 _FIGURE = """\
 ![Ours minus every opponent](figures/router_quality.svg)
 
-*Difference to every opponent with its 95 % interval: in quality, for RouteLLM's pair in APGR. Right of the line is
-in our favour; grey lines say that the table cannot tell.*"""
+*Difference to every opponent but the cheapest expert and chance, with its 95 % interval: in quality, for RouteLLM's
+pair in APGR. Right of the line is in our favour; grey lines say that the table cannot tell.*"""
 
 _READING = """\
 ## Reading it
