@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experts.errors import ExpertError
 from experts.pool import ExpertPool, ProbePolicy
 from gateway.asgi import ASGIApp, Receive, Scope, Send
 from gateway.auth import Keyring
+from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache
 from gateway.control import create_control
 from gateway.dataplane import DataPlane
@@ -36,7 +38,7 @@ class _App:
 
     plane: DataPlane
     runtime: Runtime
-    _probing: asyncio.Task[None] | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -64,13 +66,15 @@ class _App:
             self.runtime.store.start()
         await self.runtime.pool.start()
         if self.runtime.settings.pool.probe_interval_s:
-            self._probing = asyncio.create_task(self.runtime.pool.run_probes(), name="probes")
+            self._tasks.append(asyncio.create_task(self.runtime.pool.run_probes(), name="probes"))
+        if self.runtime.averages is not None:
+            self._tasks.append(asyncio.create_task(self.runtime.averages.run(), name="average-budgets"))
 
     async def _stop(self) -> None:
-        if self._probing is not None:
-            self._probing.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._probing
+                await task
         await self.runtime.pool.aclose()
         if self.runtime.store is not None:
             await self.runtime.store.aclose()
@@ -107,6 +111,12 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         store=store,
         path=settings.ledger.path,
     )
+    allowed = settings.average_budgets.budget()
+    averages = None
+    if allowed is not None:
+        averages = AverageBudgets(
+            allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic
+        )
     pipeline = Pipeline(
         pool=pool,
         router=router,
@@ -118,6 +128,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         ),
         ledger=ledger,
         telemetry=telemetry,
+        averages=averages,
         policy=Policy(
             settings.budgets.budget(),
             settings.router.flags,
@@ -126,7 +137,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         ),
         clock=time.monotonic,
     )
-    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store)
+    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store, averages)
     plane = DataPlane(
         pipeline=pipeline,
         control=create_control(runtime),

@@ -12,6 +12,7 @@ from experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken,
 from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, ExpertReply, Headers
 from gateway.answer import Answer
+from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
 from gateway.errors import Code, RequestRefused, refusal_for
 from gateway.ids import new_decision_id
@@ -66,6 +67,7 @@ class Pipeline:
         sessions: Sessions,
         ledger: Ledger,
         telemetry: Telemetry,
+        averages: AverageBudgets | None = None,
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
@@ -75,9 +77,10 @@ class Pipeline:
         self._sessions = sessions
         self._ledger = ledger
         self._telemetry = telemetry
+        self._averages = averages
         self._policy = policy
         self._clock = clock
-        self._recorder = Recorder(pool=pool, ledger=ledger, telemetry=telemetry, clock=clock)
+        self._recorder = Recorder(pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, clock=clock)
 
     async def route(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed:
         """Read the budgets and decide. Takes our own fields and flags out of the request.
@@ -103,6 +106,8 @@ class Pipeline:
             stay=None if session is None else await self._stay(session),
         )
         if inbound.model == AUTO:
+            if self._averages is not None:
+                request = replace(request, budget=self._averages.priced(budget))
             earlier = () if self._policy.stay_bonus is None else inbound.earlier
             decision, hit = await self._decide(request, tenant, earlier)
         else:
@@ -132,7 +137,10 @@ class Pipeline:
         names = (decision.expert, *decision.fallbacks)[: self._policy.max_attempts]
         for index, name in enumerate(names):
             flight = self._pool.begin(name, stream=routed.inbound.stream)
-            attempt = Attempt(name, flight, entry, self._clock())
+            stake = None
+            if self._averages is not None and decision.reason is not Reason.NAMED:
+                stake = self._averages.dispatched(decision, name, stream=routed.inbound.stream)
+            attempt = Attempt(name, flight, entry, self._clock(), stake=stake)
             answer = await self._try(routed, attempt, forward, overhead_s, last=index == len(names) - 1)
             if answer is not None:
                 return answer
@@ -153,7 +161,7 @@ class Pipeline:
         except ExpertError as error:
             attempt.flight.fail(error)
             if error.transient and not last:
-                self._gave_up(name, type(error).__name__)
+                self._gave_up(attempt, type(error).__name__)
                 return None
             refusal = refusal_for(error, routed.decision.id)
             _log.warning("%s failed: %s", name, error.message)
@@ -166,7 +174,7 @@ class Pipeline:
         attempt.flight.head(reply.status)
         if reply.status in _TRY_NEXT and not last:
             attempt.flight.finish()
-            self._gave_up(name, str(reply.status))
+            self._gave_up(attempt, str(reply.status))
             await reply.aclose()
             return None
         if reply.status in _OPERATORS_FAULT:
@@ -260,9 +268,11 @@ class Pipeline:
             )
         )
 
-    def _gave_up(self, name: str, cause: str) -> None:
-        self._telemetry.fallbacks.labels(name, cause).inc()
-        _log.info("%s failed (%s); trying the next expert", name, cause)
+    def _gave_up(self, attempt: Attempt, cause: str) -> None:
+        self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
+        if self._averages is not None and attempt.stake is not None:
+            self._averages.given_up(attempt.stake)
+        _log.info("%s failed (%s); trying the next expert", attempt.expert, cause)
 
 
 async def _read_whole(name: str, reply: ExpertReply) -> bytes:

@@ -8,6 +8,7 @@ from typing import Final
 
 from experts.pool import ExpertPool, Flight
 from experts.spec import Source, Usage
+from gateway.average_budgets import AverageBudgets, Stake
 from gateway.cache import Hit
 from gateway.ledger import Entry, Ledger
 from gateway.telemetry import Telemetry
@@ -49,6 +50,7 @@ class Attempt:
         entry: The ledger's entry of the decision.
         dispatched_s: When the call was sent (monotonic).
         first_byte_s: When the first byte of the answer was here; None before.
+        stake: What it was foreseen to spend of the average budgets; None where it counts in none.
     """
 
     expert: str
@@ -56,15 +58,25 @@ class Attempt:
     entry: Entry
     dispatched_s: float
     first_byte_s: float | None = None
+    stake: Stake | None = None
 
 
 class Recorder:
     """Turns the end of an attempt into an `Outcome`."""
 
-    def __init__(self, *, pool: ExpertPool, ledger: Ledger, telemetry: Telemetry, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        pool: ExpertPool,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        averages: AverageBudgets | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._pool = pool
         self._ledger = ledger
         self._telemetry = telemetry
+        self._averages = averages
         self.clock = clock
 
     def first_byte(self, attempt: Attempt) -> None:
@@ -72,6 +84,8 @@ class Recorder:
         if attempt.first_byte_s is None:
             attempt.first_byte_s = self.clock()
             attempt.flight.first_byte()
+            if self._averages is not None and attempt.stake is not None:
+                self._averages.first_token(attempt.stake, (attempt.first_byte_s - attempt.dispatched_s) * 1e3)
 
     def finish(self, routed: Routed, attempt: Attempt, status: int, usage: Usage | None = None) -> None:
         """The attempt that settled the request is over.
@@ -109,6 +123,8 @@ class Recorder:
         )
         self._ledger.finish(attempt.entry, outcome)
         self._telemetry.finished(routed.inbound.endpoint.value, outcome)
+        if self._averages is not None and attempt.stake is not None:
+            self._averages.finished(attempt.stake, outcome)
 
     def broken(self, expert: str) -> None:
         """A stream was broken off by its expert."""

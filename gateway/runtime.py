@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experts.pool import ExpertPool
+from gateway.average_budgets import AverageBudgets
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
@@ -22,3 +23,4 @@ class Runtime:
     ledger: Ledger
     telemetry: Telemetry
     store: SharedStore | None
+    averages: AverageBudgets | None = None

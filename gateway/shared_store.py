@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from redis.asyncio import Redis
@@ -25,6 +25,7 @@ _FAILURES_TO_OPEN: Final = 3
 _OPEN_S: Final = 2.0
 _QUEUE: Final = 10_000
 _BATCH: Final = 200
+_POST_S: Final = 0.5
 
 
 class SharedStore:
@@ -90,6 +91,41 @@ class SharedStore:
         """Write behind. The oldest waiting write is dropped when Redis cannot keep up."""
         self._writes.append((f"{self._prefix}:{key}", value, ttl_s))
         self._wake.set()
+
+    async def post(
+        self, key: str, field: str, value: bytes, ttl_s: int, forget: Collection[str] = ()
+    ) -> Mapping[bytes, bytes] | None:
+        """Set a field of a shared hash and read the whole; None when Redis is slow or gone.
+
+        For background tasks: it waits longer than a request may.
+
+        Args:
+            key: Of the hash.
+            field: To set.
+            value: Its value.
+            ttl_s: How long the hash outlives the last post.
+            forget: Fields to drop.
+        """
+        if not self.available:
+            return None
+        name = f"{self._prefix}:{key}"
+        try:
+            async with asyncio.timeout(_POST_S), self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(name, field, value)
+                if forget:
+                    pipe.hdel(name, *forget)
+                pipe.expire(name, ttl_s)
+                pipe.hgetall(name)
+                results = await pipe.execute()
+        except TimeoutError:
+            self._failed("timeout")
+            return None
+        except (RedisError, OSError) as error:
+            self._failed(type(error).__name__)
+            return None
+        self._failures = 0
+        found: Mapping[bytes, bytes] = results[-1]
+        return found
 
     async def ping(self) -> bool:
         """Whether Redis answers now."""

@@ -122,6 +122,25 @@ class Telemetry:
             multiprocess_mode="min",
         )
 
+        self.budget_allowed = self._budget_gauge("allowed", "What an average budget allows, by resource.")
+        self.budget_average = self._budget_gauge("average", "The average over the sliding window, by resource.")
+        self.budget_price = self._budget_gauge("price", "Price of the whole budget in quality, by resource.")
+
+    def budget(self, resource: str, *, allowed: float, average: float, price: float) -> None:
+        """Show how an average budget fares."""
+        self.budget_allowed.labels(resource).set(allowed)
+        self.budget_average.labels(resource).set(average)
+        self.budget_price.labels(resource).set(price)
+
+    def _budget_gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(
+            f"pointsman_average_budget_{name}",
+            meaning,
+            ["resource"],
+            registry=self._registry,
+            multiprocess_mode="livemostrecent",
+        )
+
     def _child(self, metric: Counter | Histogram, *labels: str) -> Any:
         """`metric.labels(...)` remembered: the look-up in the library takes a lock and checks every label."""
         key = (metric, labels)

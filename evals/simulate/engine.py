@@ -19,7 +19,7 @@ from evals.simulate.replicas import FixedPrices, Notices, Pricing, Replica
 from evals.simulate.scenarios import Scenario, Traffic
 from evals.simulate.world import World
 from routers.selection.price_keeper import PriceKeeper
-from routers.selection.prices import AverageBudget, Gains, Spending
+from routers.selection.prices import AverageBudget, Gains, Spending, correction
 from routers.types import Budget, Prices, RouteRequest
 
 Floats = npt.NDArray[np.float64]
@@ -191,7 +191,7 @@ class _Simulation:
             energy = None
             if spec.energy is not None:
                 energy = spec.energy.energy_j(prompt_tokens, tokens) * self._scenario.energy_factor
-            replica.pricing.settled(Spending.of(cost, energy) - foreseen, decided_s)
+            replica.pricing.settled(correction(foreseen, cost, energy), decided_s)
             self._expert[i], self._score[i], self._ttft[i] = column, self._world.scores[row, column], ttft_ms
             self._cost[i] = np.nan if cost is None else cost
             self._energy[i] = np.nan if energy is None else energy

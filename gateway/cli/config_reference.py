@@ -25,8 +25,10 @@ _SECTIONS = {
     "RouterSettings": "router",
     "BudgetSettings": "budgets",
     "WeightSettings": "budgets.weights",
+    "AverageBudgetSettings": "average_budgets",
     "CacheSettings": "cache",
     "DecisionCacheSettings": "cache.decisions",
+    "ConversationSettings": "conversations",
     "RedisSettings": "redis",
     "LedgerSettings": "ledger",
 }

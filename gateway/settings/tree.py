@@ -15,6 +15,7 @@ from gateway.settings.problems import TreeProblems
 from gateway.settings.yaml_source import Path
 
 if TYPE_CHECKING:
+    from routers.selection.prices import AverageBudget
     from routers.types import Budget
 
 
@@ -83,6 +84,27 @@ class BudgetSettings(Node):
             weights=Weights(**self.weights.model_dump()),
             local_only=self.local_only,
         )
+
+
+class AverageBudgetSettings(Node):
+    """What a request may spend on average, over all that is routed (`auto`)."""
+
+    window_s: Positive = 600.0
+    """Seconds the averages are meant over."""
+    max_energy_j: Positive | None = None
+    """Average energy of a request in joules."""
+    max_cost_usd: Positive | None = None
+    """Average cost of a request in US dollars."""
+    p95_ttft_ms: Positive | None = None
+    """95th percentile of the time to first token in milliseconds, of streamed answers."""
+
+    def budget(self) -> AverageBudget | None:
+        """The same as the decision reads it; None where nothing is stated."""
+        if self.max_energy_j is None and self.max_cost_usd is None and self.p95_ttft_ms is None:
+            return None
+        from routers.selection.prices import AverageBudget
+
+        return AverageBudget(self.window_s, self.max_cost_usd, self.max_energy_j, self.p95_ttft_ms)
 
 
 class DecisionCacheSettings(Node):
@@ -246,6 +268,8 @@ class Settings(Node):
     """The decision."""
     budgets: BudgetSettings = BudgetSettings()
     """Budgets of callers who state none."""
+    average_budgets: AverageBudgetSettings = AverageBudgetSettings()
+    """Budgets over many requests."""
     cache: CacheSettings = CacheSettings()
     """Caches."""
     conversations: ConversationSettings = ConversationSettings()

@@ -18,8 +18,9 @@ from routers.selection.prices import (
 )
 from routers.types import Prices
 
-#: How often prices move. Spendings in between are put together: a price need not move with every request.
-STEP_S = 0.1
+#: How often prices move, as a share of the window. Spendings in between are put together: a price need not move with
+#: every request, but often enough that no step is a leap.
+_STEP = 1 / 6000
 
 #: How long after its decision an estimate is put right, as a share of the window.
 _SETTLED_AFTER = 1 / 20
@@ -109,7 +110,7 @@ class PriceKeeper:
     def prices(self, now_s: float) -> Prices:
         """The prices to decide with now."""
         elapsed_s = now_s - self._updated_s
-        if elapsed_s >= STEP_S:
+        if elapsed_s >= self.budget.window_s * _STEP:
             self._settle(now_s)
             self._state = updated(self._state, self.budget, self._pending, elapsed_s, self._gains)
             self._pending = _NOTHING

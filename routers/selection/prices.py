@@ -230,6 +230,16 @@ def prices(state: PriceState, budget: AverageBudget, gains: Gains = _GAINS) -> P
     )
 
 
+def correction(foreseen: Spending, cost_usd: float | None, energy_j: float | None) -> Spending:
+    """What to add when it is known what a request spent; nothing where it is not: then the estimate stands."""
+    known = Spending.of(cost_usd, energy_j)
+    if cost_usd is None:
+        foreseen = replace(foreseen, priced=0.0, cost_usd=0.0)
+    if energy_j is None:
+        foreseen = replace(foreseen, metered=0.0, energy_j=0.0)
+    return known - foreseen
+
+
 def averages(state: PriceState, budget: AverageBudget) -> tuple[float, float, float]:
     """Mean cost, mean energy and share of late answers in the sliding window; NaN where nothing was counted."""
     return _three(

@@ -113,7 +113,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
             options = {option for parameter in command(name).params for option in parameter.opts}
             # What stands in quotes is an argument, whatever it looks like.
             plain = re.sub(r"\"[^\"]*\"|'[^']*'", "", rest)
-            for option in re.findall(r"(?<!\S)\[?(--[a-z][a-z-]*)", plain):
+            for option in re.findall(r"(?<!\S)\[?(--[a-z][a-z0-9-]*)", plain):
                 assert option in options | {"--help"}, f"{code}: {name} has no {option}"
 
 
