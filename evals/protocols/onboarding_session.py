@@ -36,11 +36,16 @@ def onboard_all(
     best = best_single_column(trial.train)
     if best is None:
         raise EvalError("onboarding needs a train split with scores")
+    # Reaches for scikit-learn: only here is it wanted.
+    from routers.training.onboarding import place_expert
+
     chosen = newcomers or (trial.test.experts[best],)
     return [
         row
         for name in chosen
-        for row in onboard(trial, name, resamples=resamples, seed=seed, progress=start(f"joining: {name}"))
+        for row in onboard(
+            trial, name, place_expert, resamples=resamples, seed=seed, progress=start(f"joining: {name}")
+        )
     ]
 
 

@@ -16,16 +16,17 @@ from evals.protocols.onboarding import LABELLED, OnboardingRow, onboard
 from evals.protocols.transfer import transfer_trial
 from evals.report import Report, RouterRow
 from evals.session import EvalOptions, build_report
-from evals.studies.drawing import BLUE, GREY, axes, save
+from evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
 from evals.studies.pools import CLOSE_POOL
 from evals.studies.study import Ground, Study
 from evals.tables import load_table
+from routers.training.onboarding import place_expert
 
 _SEED = 42
 _ROWS = (FITTED, "knn100", "linear", "prompt_length", "category_oracle")
 
-#: Newcomers of the close pool: a specialist, an expert of the middle, and the best single one.
-_NEWCOMERS = ("mathstral-7B", "Qwen1.5-72B-Chat", "jamba-1.5-large")
+#: Newcomers of the close pool: a specialist, and the best single expert.
+_NEWCOMERS = ("mathstral-7B", "jamba-1.5-large")
 
 #: RouteLLM's experts and who stands for them in `mmlu_pro`: Mixtral is the same model, GPT-4 is not in that table.
 _STAND_INS = {
@@ -53,7 +54,7 @@ def run(ground: Ground) -> str:
     trial = make_trial(load_table(ground.data / "mmlu_pro").pool(CLOSE_POOL))
     rows: list[OnboardingRow] = []
     for name in newcomers:
-        rows += onboard(trial, name, labelled=LABELLED, resamples=resamples, seed=_SEED)
+        rows += onboard(trial, name, place_expert, labelled=LABELLED, resamples=resamples, seed=_SEED)
         ground.progress(0.6 + 0.3 * (newcomers.index(name) + 1) / len(newcomers))
     _draw(rows, ground.figures / "onboarding.svg")
     parts += [_joined(rows), _carried_over(ground, resamples), _READING]
@@ -127,7 +128,7 @@ def _draw(rows: Sequence[OnboardingRow], path: Path) -> None:
     for ax, newcomer in zip(panels, newcomers, strict=True):
         mine = [row for row in rows if row.newcomer == newcomer]
         full = next(row for row in mine if row.way == "known in full")
-        for way, colour in (("refitted", BLUE), ("added mean", GREY)):
+        for way, colour in (("placed", ORANGE), ("refitted", BLUE), ("added mean", GREY)):
             line = [row for row in mine if row.way == way]
             xs = [row.labelled for row in line]
             low, high = zip(*(row.minus_without_ci95 for row in line), strict=True)
@@ -163,10 +164,10 @@ left of it on a table of another origin? Everything is the shipped recipe with n
 _ONBOARDING = """\
 ## Experts that join: `mmlu_pro`, close pool of six
 
-Five experts have outcomes on the whole train split, the sixth has a few labelled prompts. *Refitted* fits
-everything again with what is known; *added mean* gives the newcomer its mean over those prompts, the same
-everywhere; *known in full* is the router that has all of its outcomes. Without a single labelled prompt, and
-without a card, a newcomer is not asked.
+Five experts have outcomes on the whole train split, the sixth has a few labelled prompts. *Placed* puts it beside the
+fitted router without fitting anything else again; *refitted* fits everything again with what is known; *added mean*
+gives the newcomer its mean over those prompts, the same everywhere; *known in full* is the router that has all of its
+outcomes. Without a single labelled prompt, and without a card, a newcomer is not asked.
 
 ![Quality against labelled prompts](figures/onboarding.svg)"""
 
