@@ -19,6 +19,7 @@ def fit_on_table(
     *,
     head: str = "linear",
     propagate_labels: bool = False,
+    evidence: bool = False,
 ) -> RouterParts:
     """Fit a router on every prompt of a table (callers pass a train split).
 
@@ -30,6 +31,7 @@ def fit_on_table(
         progress: Told the share that is done.
         head: Of the classifier: `linear`, `knn`, `mlp` or `auto`.
         propagate_labels: Label prompts without a category from their labelled neighbours first.
+        evidence: Also learn whom to ask next given what was answered, where the table holds answers.
 
     Raises:
         RouterError: The data cannot train a router, or the embedder cannot be had.
@@ -46,6 +48,8 @@ def fit_on_table(
         experts=table.experts,
         scores=table.scores,
         completion_tokens=table.completion_tokens,
+        answers=table.answers if evidence else None,
+        cost_usd=table.cost_usd,
         provenance={
             "table": table.name,
             "sha256": dict(table.sha256),

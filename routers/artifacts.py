@@ -30,6 +30,7 @@ from routers.embed import StorableEmbedder, restore_embedder
 from routers.errors import ArtifactError, EmbedderError
 from routers.estimators.quality import BlendedQuality
 from routers.estimators.tokens import CompletionTokens
+from routers.evidence.policy import SequentialPolicy
 from routers.two_stage import TwoStageRouter
 
 FORMAT = 1
@@ -52,6 +53,7 @@ class RouterParts:
         classifier: Stage 1.
         quality: Predicted quality per expert.
         tokens: Answer lengths, None where the training data had none.
+        evidence: Whom to ask next given what was answered, None where the training data had no answers.
         training: What it was trained on: tables with hashes and counts, seed, versions. JSON-able.
         metrics: Held-out figures. JSON-able; null where undefined.
     """
@@ -61,6 +63,7 @@ class RouterParts:
     classifier: LinearClassifier | KnnClassifier | MlpClassifier
     quality: BlendedQuality
     tokens: CompletionTokens | None = None
+    evidence: SequentialPolicy | None = None
     training: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     metrics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -75,6 +78,7 @@ class LoadedArtifact:
 
     router: TwoStageRouter
     manifest: Mapping[str, Any]
+    evidence: SequentialPolicy | None = None
 
 
 def save_router(directory: Path, parts: RouterParts) -> str:
@@ -115,7 +119,8 @@ def load_artifact(path_or_name: str | Path, *, uncertain_to_generalist: bool = T
     directory = DEFAULT_DIR if str(path_or_name) == DEFAULT_NAME else Path(path_or_name)
     manifest = read_manifest(directory)
     parts = _load_parts(directory, manifest)
-    return LoadedArtifact(_assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist), manifest)
+    router = _assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist)
+    return LoadedArtifact(router, manifest, parts.evidence)
 
 
 def default_embedder() -> StorableEmbedder:
@@ -184,6 +189,8 @@ def _pack(parts: RouterParts) -> tuple[dict[str, Any], dict[str, bytes]]:
     tensors.update(parts.quality.tensors())
     if parts.tokens is not None:
         tensors.update(parts.tokens.tensors())
+    if parts.evidence is not None:
+        tensors.update(parts.evidence.tensors())
     files = {WEIGHTS: save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})}
     tokenizer = parts.embedder.tokenizer_json()
     if tokenizer is not None:
@@ -201,6 +208,8 @@ def _pack(parts: RouterParts) -> tuple[dict[str, Any], dict[str, bytes]]:
         "training": dict(parts.training),
         "metrics": dict(parts.metrics),
     }
+    if parts.evidence is not None:
+        manifest["evidence"] = dict(parts.evidence.spec())
     manifest["artifact_hash"] = _manifest_hash(manifest)
     return manifest, files
 
@@ -240,6 +249,7 @@ def _unpack(manifest: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]
         classifier=classifiers[kind].from_parts(manifest["classifier"], tensors),
         quality=BlendedQuality.from_parts(manifest["quality"], tensors),
         tokens=None if manifest["tokens"] is None else CompletionTokens.from_parts(manifest["tokens"], tensors),
+        evidence=SequentialPolicy.from_parts(manifest["evidence"], tensors) if "evidence" in manifest else None,
         training=manifest["training"],
         metrics=manifest["metrics"],
     )

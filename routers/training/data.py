@@ -27,6 +27,10 @@ class TrainingData:
             whole field None when there are none.
         out_of_scope: True for prompts that belong to no category (their category is None); None when there are none.
         weights: Weight of each prompt in the fit of the classifier, None for equal ones.
+        answers: What each expert answered, as codes that are equal for equal answers, negative where it gave none,
+            shape (n, m); None when answers are not known. With them `fit_router` also learns whom to ask next given
+            what came back.
+        cost_usd: US dollars of each call, NaN where unknown, shape (n, m); None when wholly unknown.
         provenance: Where it comes from: tables, hashes, counts. JSON-able; goes into the manifest.
     """
 
@@ -38,6 +42,8 @@ class TrainingData:
     fine: Sequence[str | None] | None = None
     out_of_scope: npt.NDArray[np.bool_] | None = None
     weights: npt.NDArray[np.float64] | None = None
+    answers: npt.NDArray[np.integer] | None = None
+    cost_usd: npt.NDArray[np.float64] | None = None
     provenance: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __len__(self) -> int:
@@ -57,8 +63,13 @@ class TrainingData:
         for name, column in (("categories", self.categories), ("fine", self.fine), ("out_of_scope", self.out_of_scope)):
             if column is not None and len(column) != n:
                 raise TrainingError(f"{name} has {len(column)} entries for {n} prompts")
-        if self.completion_tokens is not None and self.completion_tokens.shape != (n, m):
-            raise TrainingError(f"completion_tokens have shape {self.completion_tokens.shape}, not {(n, m)}")
+        for name, cells in (
+            ("completion_tokens", self.completion_tokens),
+            ("answers", self.answers),
+            ("cost_usd", self.cost_usd),
+        ):
+            if cells is not None and cells.shape != (n, m):
+                raise TrainingError(f"{name} have shape {cells.shape}, not {(n, m)}")
         if len(set(self.experts)) != m:
             raise TrainingError("an expert is named twice")
         finite = self.scores[np.isfinite(self.scores)]

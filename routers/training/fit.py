@@ -22,9 +22,11 @@ from routers.embed.prompt_features import FormatEmbedder, prompt_features
 from routers.errors import TrainingError
 from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
 from routers.estimators.tokens import CompletionTokens
+from routers.evidence.policy import SequentialPolicy
 from routers.training import classify, heads
 from routers.training.clusters import cluster_labels
 from routers.training.data import TrainingData
+from routers.training.evidence import fit_evidence
 from routers.training.folds import fold_of
 from routers.training.lengths import fit_lengths
 from routers.training.metrics import (
@@ -133,6 +135,7 @@ def fit_router(
         classifier=classifier if found.build is None else found.build(thresholds),
         quality=quality,
         tokens=_fit_tokens(data, labels, stage1.posterior),
+        evidence=_fit_evidence(data, fit, seed),
         training=_describe(data, labels, seed, clustered),
         metrics={
             "classifier": {
@@ -243,6 +246,8 @@ class _Quality:
     category: CategoryMeans | None
     ridge: Ridge | None
     metrics: dict[str, Any]
+    #: Out-of-fold predictions for the prompts with a score.
+    held: npt.NDArray[np.float64]
     #: Prompts with a score, and what the router's pick and the best single expert got on them, out of fold.
     rows: npt.NDArray[np.int64]
     routed: npt.NDArray[np.float64]
@@ -256,7 +261,7 @@ def _fit_quality(
     rows = np.flatnonzero(np.isfinite(data.scores).any(axis=1))
     if not len(data.experts) or not len(rows):
         nothing = np.empty(0)
-        return _Quality(np.empty(0, np.float32), BlendWeights(), None, None, {}, rows[:0], nothing, nothing)
+        return _Quality(np.empty(0, np.float32), BlendWeights(), None, None, {}, nothing, rows[:0], nothing, nothing)
     membership = _membership(labels, prompts.posterior)[rows]
     scores, prompts, fold = data.scores[rows], prompts.rows(rows), fold[rows]
     base = np.zeros(scores.shape)
@@ -288,6 +293,7 @@ def _fit_quality(
         heads.fit_category_means(scores, membership),
         merged,
         _figures(blended, scores, weights),
+        blended,
         rows,
         routed=scores[at, blended.argmax(axis=1)],
         single=scores[at, base.argmax(axis=1)],
@@ -348,6 +354,21 @@ def _fit_tokens(data: TrainingData, labels: classify.Labels, posterior: FloatArr
         return None
     mean, high = fit_lengths(tokens[:, known], labels.category, posterior)
     return CompletionTokens([data.experts[index] for index in known], labels.categories, mean, high)
+
+
+def _fit_evidence(data: TrainingData, fit: _Quality, seed: int) -> SequentialPolicy | None:
+    if data.answers is None or not len(fit.rows):
+        return None
+    tokens, cost = data.completion_tokens, data.cost_usd
+    return fit_evidence(
+        data.experts,
+        fit.held,
+        data.scores[fit.rows],
+        data.answers[fit.rows],
+        None if tokens is None else tokens[fit.rows],
+        None if cost is None or not np.isfinite(cost).any() else cost[fit.rows],
+        seed,
+    )
 
 
 def _describe(data: TrainingData, labels: classify.Labels, seed: int, clustered: bool) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""Answers as evidence: choose whom a sequential policy may ask, and fit it.
+
+Few members are better than many: every one more doubles the states that have to be learned from the same outcomes. They
+are chosen greedily, starting from the best single expert, by what the policy is worth on prompts it was not fitted on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from routers.evidence.policy import SequentialPolicy
+from routers.evidence.replay import ask
+from routers.evidence.vote import Floats, VoteModel
+from routers.training.evidence_policy import RATES, Evidence, fit_policy
+from routers.training.evidence_vote import fit_vote
+
+MAX_MEMBERS = 4
+
+#: Fewer prompts with every answer teach nothing that holds.
+LEAST_PROMPTS = 300
+
+#: Prompts on which members are chosen: half to fit, half to judge.
+CHOOSING_PROMPTS = 4000
+
+#: What a further member must add to the mean utility to be worth its states.
+LEAST_GAIN = 5e-4
+
+
+def fit_evidence(
+    experts: tuple[str, ...],
+    quality: npt.NDArray[np.floating],
+    scores: Floats,
+    answers: npt.NDArray[np.integer],
+    completion_tokens: Floats | None,
+    cost: Floats | None,
+    seed: int,
+) -> SequentialPolicy | None:
+    """Fit on outcomes of m experts on n prompts.
+
+    Args:
+        experts: Names, m of them.
+        quality: Out-of-fold predictions, shape (n, m).
+        scores: Shape (n, m), NaN where unscored.
+        answers: Codes of the answers, negative where an expert gave none, shape (n, m).
+        completion_tokens: Shape (n, m), NaN where unknown; None when wholly unknown.
+        cost: Of each call in any one unit, shape (n, m), NaN where unknown; None counts calls.
+        seed: Of what is random.
+
+    Returns:
+        The policy; None where the outcomes are too few to learn one, or asking a second expert never paid.
+    """
+    pool = np.flatnonzero(_usable(scores, answers, cost))
+    if len(pool) < 2:
+        return None
+    rows = np.flatnonzero(np.isfinite(scores[:, pool]).all(axis=1))
+    if len(rows) < LEAST_PROMPTS:
+        return None
+    here = np.ix_(rows, pool)
+    tokens = np.full((len(rows), len(pool)), np.nan) if completion_tokens is None else completion_tokens[here]
+    best = int(scores[here].mean(axis=0).argmax())
+    spent = np.ones(len(pool)) if cost is None else np.nanmean(cost[here], axis=0)
+    whole = Evidence(
+        np.asarray(quality[here], dtype=np.float64),
+        answers[here].astype(np.int64),
+        scores[here],
+        tokens,
+        spent / spent[best],
+    )
+    rng = np.random.default_rng(seed)
+    members = _choose(whole, best, rng.permutation(len(rows))[:CHOOSING_PROMPTS], seed)
+    if len(members) < 2:
+        return None
+    chosen = whole.of(members)
+    vote = fit_vote(chosen.quality, chosen.codes, chosen.scores, chosen.completion_tokens, seed)
+    names = tuple(str(experts[pool[member]]) for member in members)
+    return fit_policy(chosen, names, vote)
+
+
+def _usable(scores: Floats, answers: npt.NDArray[np.integer], cost: Floats | None) -> npt.NDArray[np.bool_]:
+    """Experts of whom most answers, and the costs, are known."""
+    seen = np.isfinite(scores)
+    told = (seen & (answers >= 0)).sum(axis=0) > 0.5 * np.maximum(seen.sum(axis=0), 1)
+    if cost is None:
+        return np.asarray(told & seen.any(axis=0))
+    return np.asarray(told & seen.any(axis=0) & (np.isfinite(cost) | ~seen).all(axis=0))
+
+
+def _choose(whole: Evidence, best: int, rows: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
+    """Greedy forward choice of members, best single first."""
+    sample = whole.rows(rows)
+    half = len(rows) // 2
+    fit, judge = np.arange(half), np.arange(half, len(rows))
+    vote = fit_vote(sample.quality[fit], sample.codes[fit], sample.scores[fit], sample.completion_tokens[fit], seed)
+    members = [best]
+    worth = _worth(sample, members, vote, fit, judge)
+    while len(members) < min(MAX_MEMBERS, sample.scores.shape[1]):
+        others = [expert for expert in range(sample.scores.shape[1]) if expert not in members]
+        found = [_worth(sample, [*members, expert], vote, fit, judge) for expert in others]
+        if max(found) < worth + LEAST_GAIN:
+            break
+        worth = max(found)
+        members.append(others[int(np.argmax(found))])
+    return np.array(sorted(members))
+
+
+def _worth(
+    sample: Evidence,
+    members: list[int],
+    vote: VoteModel,
+    fit: npt.NDArray[np.integer],
+    judge: npt.NDArray[np.integer],
+) -> float:
+    """Mean utility over the rates on prompts that the policy was not fitted on, fitted and judged both ways."""
+    columns = np.array(sorted(members))
+    own = sample.of(columns)
+    part = vote.of(columns)
+    worth = 0.0
+    for learn, hold in ((fit, judge), (judge, fit)):
+        policy = fit_policy(own.rows(learn), tuple(str(column) for column in columns), part, rates=RATES[::2])
+        seen = own.rows(hold)
+        for rate in RATES[::2]:
+            prices = np.broadcast_to(rate * own.spending, seen.scores.shape)
+            done = ask(policy, seen.quality, seen.codes, seen.completion_tokens, prices)
+            won = np.where(done.accepted >= 0, seen.scores[np.arange(len(hold)), np.maximum(done.accepted, 0)], 0.0)
+            worth += float((won - (done.calls * prices).sum(axis=1)).mean()) / (2 * len(RATES[::2]))
+    return worth
