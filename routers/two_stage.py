@@ -19,7 +19,7 @@ from routers.classifiers.cards import CardReader
 from routers.estimators.call import CallFigures
 from routers.estimators.live import Live
 from routers.estimators.online import Corrections
-from routers.estimators.roster import Roster
+from routers.estimators.roster import Column, Mask, Roster
 from routers.estimators.tokens import CompletionTokens
 from routers.protocols import Classifier, Embedder, QualityEstimator
 from routers.selection.explanation import ArrayExplanation
@@ -118,8 +118,8 @@ class TwoStageRouter:
 
         Every expert that is not chosen has one rejection. An uncertain prompt goes first to the admissible generalists,
         and to experts whose card claims its domain; the others stay its fallbacks. That rule stands back when no
-        generalist is admissible, and when the caller's prices together outweigh quality: then answer quality is not
-        what decides.
+        generalist is admissible. When the caller's prices together outweigh quality, answer quality is not what
+        decides, and the rule stands back for those who pay no more than the generalist would.
         """
         if not view.entries:
             return self._decision(request, assessment, (), Reason.INFEASIBLE, Told())
@@ -140,10 +140,14 @@ class TwoStageRouter:
             general = roster.generalist[ranked]
             if general.any():
                 general = general | roster.claimed(assessment.classification)[ranked]
-            if general.any() and not prices_decide(request.budget.weights):
+            if general.any():
+                lifted = prices_decide(request.budget.weights)
+                if lifted:
+                    general = general | _no_dearer((terms["quality"] - utility)[order], general)
+                if not (lifted and general[0]):
+                    reason = Reason.UNCERTAIN
                 passed_over = frozenset(ranked[~general].tolist())
                 order = np.concatenate([order[general], order[~general]])
-                reason = Reason.UNCERTAIN
         ranked = admissible[order]
         explanation = ArrayExplanation(
             figures,
@@ -195,6 +199,11 @@ class TwoStageRouter:
             assessment.artifact_hash,
             explanation,
         )
+
+
+def _no_dearer(paid: Column, general: Mask) -> Mask:
+    """Who pays no more than the best of the generalists: with that, more weight on cost never buys a dearer expert."""
+    return np.asarray(paid <= paid[general.argmax()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,9 +164,15 @@ def plain_select(
     weights = request.budget.weights
     prices = weights.latency + weights.energy + weights.cost + weights.size + weights.recency
     prices += weights.verbosity + weights.readability
-    if assessment.classification.uncertain and prices <= weights.quality and any(s.generalist for s, _, _ in ranked):
-        ranked.sort(key=lambda one: not one[0].generalist)
-        reason = Reason.UNCERTAIN
+    if assessment.classification.uncertain and any(s.generalist for s, _, _ in ranked):
+        first = {s.name for s, _, _ in ranked if s.generalist}
+        if prices > weights.quality:
+            paid = {name: one["quality"] - sum(one.values()) for name, one in terms.items()}
+            bound = paid[next(s.name for s, _, _ in ranked if s.generalist)]
+            first |= {name for name, amount in paid.items() if amount <= bound}
+        if prices <= weights.quality or ranked[0][0].name not in first:
+            reason = Reason.UNCERTAIN
+        ranked.sort(key=lambda one: one[0].name not in first)
     return [spec.name for spec, _, _ in ranked], reason, barred, terms, estimates
 
 
