@@ -25,6 +25,9 @@ class Capability(StrEnum):
 
 TEXT_CAPABILITIES = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.STREAMING})
 
+#: Backend of the experts that answer without a model (a cache, a calculator): they have an answer to some prompts only.
+NULL_BACKEND = "null"
+
 
 class Source(StrEnum):
     """Where a figure comes from. A figure that nobody measured says so wherever it is shown."""
@@ -102,7 +105,7 @@ class ExpertSpec:
 
     Attributes:
         name: The name clients may ask for and decisions speak of; unique in the pool.
-        backend: Name of the backend that reaches it (`openai_http`, `litellm`, `embedded`, `replay`, `fake`).
+        backend: Name of the backend that reaches it (`openai_http`, `litellm`, `embedded`, `replay`, `fake`, `null`).
         model: The model id as the backend knows it.
         card: A sentence on what the expert is good at, for people and for a cold start.
         capabilities: What it can do; a request that needs more never reaches it.
@@ -142,6 +145,11 @@ class ExpertSpec:
     known_as: str | None = None
     quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     max_concurrency: int = 64
+
+    @property
+    def null(self) -> bool:
+        """Whether it answers without a model, and only what it has an answer to."""
+        return self.backend == NULL_BACKEND
 
     @property
     def artifact_name(self) -> str:

@@ -124,7 +124,9 @@ class TwoStageRouter:
         if not view.entries:
             return self._decision(request, assessment, (), Reason.INFEASIBLE, Told())
         roster, live = self._read(view, assessment)
-        figures = CallFigures(roster, live, assessment, request.prompt_tokens, request.max_completion_tokens, learned)
+        figures = CallFigures(
+            roster, live, assessment, request.prompt_tokens, request.max_completion_tokens, learned, request.offers
+        )
         chain = filters_for(request, figures)
         admissible = roster.positions
         if chain:
@@ -139,7 +141,8 @@ class TwoStageRouter:
             ranked = admissible[order]
             general = roster.generalist[ranked]
             if general.any():
-                general = general | roster.claimed(assessment.classification)[ranked]
+                # What a null expert offers is an answer to this very prompt, whatever its category.
+                general = general | roster.claimed(assessment.classification)[ranked] | roster.null[ranked]
             if general.any():
                 lifted = prices_decide(request.budget.weights)
                 if lifted:
@@ -148,6 +151,8 @@ class TwoStageRouter:
                     reason = Reason.UNCERTAIN
                 passed_over = frozenset(ranked[~general].tolist())
                 order = np.concatenate([order[general], order[~general]])
+        if request.offers.blocked_by is not None and len(order):
+            reason = Reason.BLOCKED
         ranked = admissible[order]
         explanation = ArrayExplanation(
             figures,

@@ -103,6 +103,36 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What a null expert makes of one request.
+
+    Attributes:
+        quality: Predicted quality of its answer in [0, 1]; None where it has none.
+        detail: Where the answer comes from, or why there is none, in a few words.
+        source: Where the quality comes from.
+    """
+
+    quality: float | None
+    detail: str
+    source: Source = Source.STATED
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What the null experts make of one request.
+
+    Attributes:
+        of: Name of a null expert -> its offer.
+        bonus: What an answer without a model is worth, in units of quality: the dial's bonus less its price.
+        blocked_by: The null expert that must answer, because the operator blocks what is asked; None otherwise.
+    """
+
+    of: Mapping[str, Offer] = field(default_factory=lambda: MappingProxyType({}))
+    bonus: float = 0.0
+    blocked_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRequest:
     """One request as the decision sees it.
 
@@ -116,6 +146,7 @@ class RouteRequest:
         allowed: Names of the experts this caller may use; None for all.
         turns: Number of messages so far.
         stay: Who answered this session's previous turn; None without a session.
+        offers: What the null experts make of it.
     """
 
     id: str
@@ -127,6 +158,7 @@ class RouteRequest:
     allowed: frozenset[str] | None = None
     turns: int = 1
     stay: Stay | None = None
+    offers: Offers = Offers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +214,8 @@ class Rule(StrEnum):
     LATENCY_UNKNOWN = "latency_unknown"
     ENERGY_UNKNOWN = "energy_unknown"
     COST_UNKNOWN = "cost_unknown"
+    NO_ANSWER = "no_answer"
+    BLOCKED = "blocked"
     NOT_GENERALIST = "not_generalist"
     OUTSCORED = "outscored"
 
@@ -210,6 +244,7 @@ class Reason(StrEnum):
     UNCERTAIN = "uncertain_to_generalist"
     ONLY_CANDIDATE = "only_candidate"
     NAMED = "named_by_caller"
+    BLOCKED = "blocked"
     INFEASIBLE = "infeasible"
 
 

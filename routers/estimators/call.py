@@ -30,7 +30,10 @@ from experts.spec import Source
 from routers.estimators.live import Live
 from routers.estimators.online import Corrections
 from routers.estimators.roster import Column, Roster
-from routers.types import Assessment, Candidate, Estimates
+from routers.types import Assessment, Candidate, Estimates, Offers, Quality
+
+_NO_OFFERS = Offers()
+_NO_ANSWER = Quality(math.nan, math.nan, Source.STATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class CallFigures:
         prompt_tokens: Input tokens.
         limit_tokens: The caller's own limit of the answer, None when not stated.
         learned: What judged answers have taught since the artefact was fitted; None for nothing.
+        offers: What the null experts make of the request.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class CallFigures:
         prompt_tokens: int,
         limit_tokens: int | None,
         learned: Corrections | None = None,
+        offers: Offers = _NO_OFFERS,
     ) -> None:
         self.roster = roster
         self.live = live
@@ -68,11 +73,15 @@ class CallFigures:
         self.limit_tokens = limit_tokens
         self._assessment = assessment
         self._learned = learned
+        self._offers = offers
 
     @cached_property
     def quality(self) -> Column:
-        """Predicted quality; known for every expert, from its size if from nothing else."""
-        return self.roster.quality(self._assessment.quality, self._assessment.classification, self._learned)
+        """Predicted quality; known for every expert, from its size if from nothing else. NaN without an answer."""
+        quality = self.roster.quality(self._assessment.quality, self._assessment.classification, self._learned)
+        for index in self.roster.null_positions:
+            quality[index] = self._offered(index).mean
+        return quality
 
     @cached_property
     def completion_tokens(self) -> Estimate:
@@ -125,7 +134,7 @@ class CallFigures:
         spec = roster.specs[index]
         ttft, latency, energy, cost = self.ttft_ms, self.latency_ms, self.energy_j, self.cost_usd
         return Estimates(
-            quality=roster.quality_of(index, self._assessment.quality, self._assessment.classification, self._learned),
+            quality=self._quality_of(index),
             completion_tokens=float(self.completion_tokens.expected[index]),
             completion_tokens_worst=float(self.completion_tokens.worst[index]),
             ttft_ms=known(ttft.expected, index),
@@ -143,6 +152,19 @@ class CallFigures:
     def candidate(self, index: int, utility: float | None, terms: Mapping[str, float]) -> Candidate:
         """One expert in words of the decision; `utility` is None where a filter dropped it."""
         return Candidate(self.roster.specs[index], self.live.states[index], self.estimates(index), utility, terms)
+
+    def _quality_of(self, index: int) -> Quality:
+        if self.roster.null[index]:
+            return self._offered(index)
+        seen = self._assessment
+        return self.roster.quality_of(index, seen.quality, seen.classification, self._learned)
+
+    def _offered(self, index: int) -> Quality:
+        """What a null expert says of its own answer."""
+        offer = self._offers.of.get(self.roster.names[index])
+        if offer is None or offer.quality is None:
+            return _NO_ANSWER
+        return Quality(offer.quality, math.nan, offer.source)
 
     def _latency_source(self, index: int) -> Source | None:
         state, model = self.live.states[index], self.roster.specs[index].latency

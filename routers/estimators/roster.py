@@ -47,6 +47,8 @@ class Roster:
         self.name_rank = np.argsort(np.argsort(np.array(self.names)))
         self.generalist = np.array([spec.generalist for spec in specs], dtype=np.bool_)
         self.local = np.array([spec.local for spec in specs], dtype=np.bool_)
+        self.null = np.array([spec.null for spec in specs], dtype=np.bool_)
+        self.null_positions: tuple[int, ...] = tuple(np.flatnonzero(self.null).tolist())
         self.max_concurrency = tuple(spec.max_concurrency for spec in specs)
         self.most = _column(self.max_concurrency)
         #: Prompt plus completion; infinite where unknown, as is the expert's own end of an answer.

@@ -15,6 +15,7 @@ import numpy as np
 from experts.spec import Capability
 from routers.estimators.call import CallFigures, Estimate
 from routers.estimators.roster import Mask
+from routers.null_experts.filters import Blocked, Offered
 from routers.protocols import Filter
 from routers.types import Rejection, RouteRequest, Rule
 
@@ -252,12 +253,16 @@ STATE_FILTERS: tuple[Filter, ...] = (Awake(), Healthy(), Unsaturated())
 
 def filters_for(request: RouteRequest, figures: CallFigures) -> list[Filter]:
     """The filters that can bite this request in this pool, lasting reasons first."""
+    if request.offers.blocked_by is not None:
+        return [Blocked(request.offers)]
     budget = request.budget
     chain: list[Filter] = []
     if request.allowed is not None:
         chain.append(Allowed(request.allowed))
     if request.required:
         chain.append(Capable(request.required))
+    if figures.roster.null_positions:
+        chain.append(Offered(request.offers))
     completion = 1 if request.max_completion_tokens is None else request.max_completion_tokens
     if request.prompt_tokens + completion > figures.roster.least_window_tokens:
         chain.append(FitsContext(request.prompt_tokens, completion))

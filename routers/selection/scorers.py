@@ -1,6 +1,7 @@
 """The utility: predicted quality minus priced constraints C_j (Tryage's objective, papers.md §1.1, T3).
 
-    U_n(x) = λ_quality q̂_n(x) - Σ_j λ_j C_j(n) - (μ_usd cost + μ_j energy + μ_ms ttft) + [n answered last] bonus
+    U_n(x) = λ_quality q̂_n(x) - Σ_j λ_j C_j(n) - (μ_usd cost + μ_j energy + μ_ms ttft)
+              + [n answered last] bonus + [n is a null expert] (bonus - price of the dial τ)
 
 The caller's constraints C_j lie in [0, 1] over the admissible candidates. An amount (milliseconds, joules, dollars,
 parameters, answer tokens) is divided by the largest among them: 1 is the dearest, half its amount is 0.5. Dividing,
@@ -105,6 +106,8 @@ def utility_terms(request: RouteRequest, figures: CallFigures, admissible: Posit
     stay = request.stay
     if stay is not None and stay.expert in figures.roster.names:
         terms["stay"] = stay.bonus * (admissible == figures.roster.names.index(stay.expert))
+    if request.offers.bonus and figures.roster.null_positions:
+        terms["null"] = request.offers.bonus * figures.roster.null[admissible]
     return terms
 
 

@@ -62,7 +62,7 @@ def figures_of(
     asked, given = asked or request(), given or assessment({})
     roster = Roster(tuple(spec for spec, _ in entries), given)
     live = Live(roster, tuple(state for _, state in entries))
-    return CallFigures(roster, live, given, asked.prompt_tokens, asked.max_completion_tokens)
+    return CallFigures(roster, live, given, asked.prompt_tokens, asked.max_completion_tokens, offers=asked.offers)
 
 
 _unit = st.floats(0.0, 1.0)

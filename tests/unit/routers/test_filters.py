@@ -4,7 +4,7 @@ import pytest
 
 from experts.spec import Capability, ExpertState, PoolView
 from routers.selection.filters import filters_for
-from routers.types import Budget, Rejection, Rule
+from routers.types import Budget, Offer, Offers, Rejection, Rule
 from tests.unit.routers.pools import assessment, figures_of, request, spec
 
 
@@ -31,6 +31,8 @@ CASES = [
     (request(Budget(max_ttft_ms=10.0)), {"latency": None}, ExpertState(), Rule.LATENCY_UNKNOWN, False),
     (request(Budget(max_latency_ms=10.0)), {}, ExpertState(), Rule.MAX_LATENCY_MS, False),
     (request(Budget(max_latency_ms=10.0)), {"latency": None}, ExpertState(), Rule.LATENCY_UNKNOWN, False),
+    (request(), {"backend": "null"}, ExpertState(), Rule.NO_ANSWER, False),
+    (request(offers=Offers({"b": Offer(1.0, "a blocked topic")}, 0.0, "b")), {}, ExpertState(), Rule.BLOCKED, False),
     (request(), {}, ExpertState(awake=False), Rule.ASLEEP, True),
     (request(), {}, ExpertState(healthy=False), Rule.UNHEALTHY, True),
     (request(), {}, ExpertState(in_flight=64), Rule.SATURATED, True),
