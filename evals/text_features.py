@@ -52,13 +52,13 @@ def _projected(fitted_on: Sequence[str], texts: Sequence[str], seed: int) -> Flo
 
     # A word that stands in a single prompt can relate no two of them; in tiny tables every word counts.
     rare = 2 if len(fitted_on) >= 200 else 1
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=rare, max_features=_WORDS, sublinear_tf=True)
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=rare, max_features=_WORDS, sublinear_tf=True, dtype=np.float32)
     try:
         counted = words.fit_transform(fitted_on)
     except ValueError:  # an empty vocabulary: prompts of signs alone
         return np.zeros((len(texts), 1))
     dimensions = min(_DIMENSIONS, min(counted.shape) - 1)
     if dimensions < 1:
-        return np.asarray(normalize(words.transform(texts).toarray()))
-    projection = TruncatedSVD(dimensions, random_state=seed, n_iter=2).fit(counted)
-    return np.asarray(normalize(projection.transform(words.transform(texts))))
+        return np.asarray(normalize(words.transform(texts).toarray()), dtype=np.float64)
+    projection = TruncatedSVD(dimensions, random_state=seed, n_iter=2, power_iteration_normalizer="QR").fit(counted)
+    return np.asarray(normalize(projection.transform(words.transform(texts))), dtype=np.float64)
