@@ -123,14 +123,23 @@ def load_artifact(path_or_name: str | Path, *, uncertain_to_generalist: bool = T
     return LoadedArtifact(router, manifest, parts.evidence)
 
 
+def load_parts(path_or_name: str | Path) -> RouterParts:
+    """The parts of an artefact, to build another from.
+
+    Raises:
+        ArtifactError: As `load_router`.
+    """
+    directory = DEFAULT_DIR if str(path_or_name) == DEFAULT_NAME else Path(path_or_name)
+    return _load_parts(directory, read_manifest(directory))
+
+
 def default_embedder() -> StorableEmbedder:
     """The embedder of the packaged artefact.
 
     Raises:
         ArtifactError: As `load_router`.
     """
-    manifest = read_manifest(DEFAULT_DIR)
-    return _load_parts(DEFAULT_DIR, manifest).embedder
+    return load_parts(DEFAULT_NAME).embedder
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
