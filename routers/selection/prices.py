@@ -13,8 +13,8 @@ budget is b each,
 N is the number of requests that a window holds at the present rate, k the gain per window. The steps telescope: over
 any stretch in which x stays within its bounds, what was spent beyond the budget is the change of x over k windows, so a
 level that settles holds the average exactly. That is the integral action; the bounds are its anti-windup. d is the mean
-of s/b - 1 over the sliding window, with forgetting: what was overspent is paid back. What was saved is spent only to a
-small part: after a stretch in which the budget did not bind, spending it would break the average of the next window.
+of s/b - 1 over the sliding window, with forgetting, and at least 0: what was overspent is paid back. What was saved is
+not spent: after a stretch in which the budget did not bind, that would break the average of the next window.
 The level is logarithmic in the price where the price matters, and exactly 0 where the budget does not bind; b and
 `scale` make the same gains serve dollars, joules and shares.
 
@@ -147,7 +147,6 @@ class Gains:
         max_level: Bound on the level x. At 10, a request that costs the whole budget pays 22,000 times `scale`: then
             quality is beside the point.
         max_debt: Bound on what is paid back, as a share of the budget.
-        max_saved: Bound on what is spent of what was saved, as a share of the budget.
     """
 
     per_window: float = 45.0
@@ -156,7 +155,6 @@ class Gains:
     scale: float = 0.02
     max_level: float = 10.0
     max_debt: float = 0.5
-    max_saved: float = 0.01
 
 
 _GAINS = Gains()
@@ -210,7 +208,7 @@ def updated(
         window = max(many / full, 1.0)
         debt = state.excess[i] * keep + over
         gain = min(per_window[i] / max(now / full_recent / _RECENT, 1.0), gains.most_per_request)
-        step = gain * (over + count * min(max(debt / window, -gains.max_saved), gains.max_debt))
+        step = gain * (over + count * min(max(debt / window, 0.0), gains.max_debt))
         # No single report moves a price by more than an e-fold: it may hold a whole outage's worth of another replica.
         levels.append(min(max(state.levels[i] + min(max(step, -1.0), 1.0), 0.0), gains.max_level))
         counted.append(many)
