@@ -21,6 +21,13 @@ import click
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True, help="Repeatable.")
 @click.option("--router", "routers", multiple=True, metavar="ARTEFACT", help="As of `pointsman eval`.")
 @click.option("--beside", multiple=True, metavar="ROUTER", help="As of `pointsman eval`.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["split", "resplit", "lodo", "loco"]),
+    default="split",
+    show_default=True,
+    help="As of `pointsman eval`; `resplit` with --seed 42, 999, 2024, 2025, 3407 is LLMRouterBench's way.",
+)
 @click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(min=0), help="Resamples.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the reports.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(min=1), help="On this machine.")
@@ -30,6 +37,7 @@ def evaluate_grid(
     seeds: tuple[int, ...],
     routers: tuple[str, ...],
     beside: tuple[str, ...],
+    protocol: str,
     bootstrap: int,
     out: Path,
     processes: int,
@@ -44,20 +52,33 @@ def evaluate_grid(
     from evals.errors import EvalError
     from evals.grid import run_grid
     from evals.parallel import Workers
+    from evals.protocols.division import Protocol
     from evals.session import EvalOptions
+    from evals.spread import spreads
     from routers.errors import RouterError
 
     folders = [table.resolve() for table in tables]
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    like = EvalOptions(table=folders[0], routers=routers, resamples=bootstrap, beside=beside, command=command)
+    like = EvalOptions(
+        table=folders[0],
+        routers=routers,
+        resamples=bootstrap,
+        beside=beside,
+        protocol=Protocol(protocol),
+        command=command,
+    )
     try:
-        run_grid(
+        done = run_grid(
             like,
             folders,
             seeds,
             out,
             Workers(processes, ray),
-            told=lambda done: click.echo(f"{done.table}, seed {done.seed}: {out / f'{done.table}-{done.seed}.json'}"),
+            told=lambda one: click.echo(f"{one.table}, seed {one.seed}: {out / f'{one.table}-{one.seed}.json'}"),
         )
     except (EvalError, RouterError) as error:
         raise click.ClickException(str(error)) from error
+    if len(seeds) > 1:
+        click.echo(f"Mean and standard deviation over {len(seeds)} seeds:")
+        for one in spreads([each.report for each in done], ("quality", "quality_minus_best_single")):
+            click.echo(f"  {one.table}  {one.name}  {one.measure}  {one.mean:.4f} ± {one.deviation:.4f}")
