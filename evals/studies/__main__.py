@@ -25,6 +25,7 @@ MODULES: tuple[str, ...] = (
     "evals.studies.moe2",
     "evals.studies.gate_restriction",
     "evals.studies.average_budgets",
+    "evals.studies.preferences",
     "evals.studies.public_routers",
     "evals.studies.decision_speed",
 )
