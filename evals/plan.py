@@ -130,9 +130,8 @@ def traffic_of(
             f"{table.name} has no outcomes of {', '.join(unknown)}; known_as names an expert as the table does"
         )
     table = table.pool([spec.artifact_name for spec in pool])
-    if empty := [
-        name for name, known in zip(table.experts, table.scored.any(axis=0).tolist(), strict=True) if not known
-    ]:
+    unscored = np.flatnonzero(~table.scored.any(axis=0))
+    if empty := [table.experts[index] for index in unscored]:
         raise PlanError(f"{table.name} has no outcomes of {', '.join(empty)} in that split")
     names, category = np.unique(np.array(table.categories), return_inverse=True)
     shares = np.bincount(category) / len(table)

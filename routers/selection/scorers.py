@@ -105,7 +105,7 @@ def utility_terms(request: RouteRequest, figures: CallFigures, admissible: Posit
                 terms[name] = -price * at_worst(column(figures)[admissible])
     stay = request.stay
     if stay is not None and stay.expert in figures.roster.names:
-        terms["stay"] = stay.bonus * (admissible == figures.roster.names.index(stay.expert))
+        terms["stay"] = np.where(admissible == figures.roster.names.index(stay.expert), stay.bonus, 0.0)
     if request.offers.bonus and figures.roster.null_positions:
         terms["null"] = request.offers.bonus * figures.roster.null[admissible]
     return terms
