@@ -240,6 +240,7 @@ def run_train(options: TrainOptions) -> None:
             start("fitting"),
             head=options.head,
             propagate_labels=options.propagate_labels,
+            evidence=True,
         )
     artifact_hash = save_fitted(options.out, fitted)
     console.print(

@@ -24,6 +24,7 @@ MODULES: tuple[str, ...] = (
     "evals.studies.coe",
     "evals.studies.moe2",
     "evals.studies.gate_restriction",
+    "evals.studies.answers_as_evidence",
     "evals.studies.average_budgets",
     "evals.studies.preferences",
     "evals.studies.public_routers",

@@ -18,10 +18,12 @@ class Asked:
     Attributes:
         calls: Who was asked, shape (n, k).
         accepted: Member whose answer was accepted, shape (n,); -1 for none.
+        belief: Probability with which it was accepted, shape (n,); NaN for none.
     """
 
     calls: npt.NDArray[np.bool_]
     accepted: Ints
+    belief: Floats
 
 
 def ask(policy: SequentialPolicy, quality: Floats, codes: Ints, completion_tokens: Floats, prices: Floats) -> Asked:
@@ -36,7 +38,7 @@ def ask(policy: SequentialPolicy, quality: Floats, codes: Ints, completion_token
     """
     n, k = len(quality), len(policy.members)
     now = np.zeros(n, dtype=np.int64)
-    accepted = np.full(n, -1)
+    accepted, belief = np.full(n, -1), np.full(n, np.nan)
     follow = policy.nearest(prices)
     open_ = np.ones(n, dtype=np.bool_)
     while open_.any():
@@ -50,8 +52,9 @@ def ask(policy: SequentialPolicy, quality: Floats, codes: Ints, completion_token
             ended = rows[stop]
             leader = ahead.state.leader[stop]
             accepted[ended] = np.where(leader >= 0, np.array(columns or [0])[np.maximum(leader, 0)], -1)
+            belief[ended] = np.where(leader >= 0, ahead.accept[stop], np.nan)
             open_[ended] = False
             on = ~stop
             if on.any():
                 now[rows[on]] |= 1 << np.array(ahead.members)[value[on].argmax(axis=1)]
-    return Asked((now[:, None] >> np.arange(k) & 1).astype(np.bool_), accepted)
+    return Asked((now[:, None] >> np.arange(k) & 1).astype(np.bool_), accepted, belief)

@@ -1,0 +1,153 @@
+"""Policies that look at answers, on a table that holds the answer of every expert; with the anchors they must beat.
+
+Every policy here is charged for all calls it makes. What it may know before a call is the prompt, the router's
+predicted quality and answer length, and the answers so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evals.prices import fitted_prices
+from evals.replay import requests
+from evals.tables import OutcomeTable
+from routers.evidence.policy import SequentialPolicy
+from routers.evidence.replay import ask
+from routers.evidence.vote import VoteModel, group_answers
+from routers.protocols import Router
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Board:
+    """n prompts with the answers of m experts, and what a router predicts of them.
+
+    Attributes:
+        experts: Names, m of them.
+        quality: Predicted, shape (n, m).
+        expected_cost: Predicted before the call, in units of the best single expert's mean cost, shape (n, m).
+        cost: What the call did cost, in the same unit, shape (n, m); 1 per call where the table has no costs.
+        scores: Shape (n, m).
+        codes: Answers, negative for none, shape (n, m).
+        completion_tokens: Shape (n, m).
+    """
+
+    experts: tuple[str, ...]
+    quality: Floats
+    expected_cost: Floats
+    cost: Floats
+    scores: Floats
+    codes: Ints
+    completion_tokens: Floats
+
+    def columns(self, names: tuple[str, ...]) -> Ints:
+        """Positions of experts.
+
+        Raises:
+            ValueError: One is not here.
+        """
+        return np.array([self.experts.index(name) for name in names])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """What a policy won and spent, per prompt, shape (n,) each.
+
+    Attributes:
+        score: Of the accepted answer.
+        cost: Of all calls, in units of the best single expert's.
+        calls: How many.
+        rounds: Calls one after the other; fewer than calls where some were made at once.
+    """
+
+    score: Floats
+    cost: Floats
+    calls: Floats
+    rounds: Floats
+
+
+def make_board(router: Router, train: OutcomeTable, table: OutcomeTable, unit_usd: float | None) -> Board:
+    """Assess every prompt of a table.
+
+    Args:
+        router: Fitted on `train`.
+        train: Prices are fitted to its costs.
+        table: With answers.
+        unit_usd: What counts as cost 1; None where the table has no costs: every call costs 1.
+    """
+    if table.answers is None:
+        raise ValueError(f"{table.name} holds no answers")
+    asked = requests(table)
+    assessed = [router.assess(request) for request in asked]
+    quality = np.array([[one.quality[name].mean for name in table.experts] for one in assessed])
+    expected, cost = np.ones(table.scores.shape), np.ones(table.scores.shape)
+    if unit_usd is not None:
+        prices = fitted_prices(train)
+        cost = table.cost_usd / unit_usd
+        for j, name in enumerate(table.experts):
+            expected[:, j] = [
+                prices[name].cost_usd(request.prompt_tokens, one.completion_tokens[name][0]) / unit_usd
+                for request, one in zip(asked, assessed, strict=True)
+            ]
+    codes = table.answers.astype(np.int64)
+    return Board(table.experts, quality, expected, cost, table.scores, codes, table.completion_tokens)
+
+
+def one_expert(board: Board, choice: Ints) -> Played:
+    """Ask one expert per prompt, shape (n,): routing that sees the prompt alone."""
+    every, one = np.arange(len(choice)), np.ones(len(choice))
+    return Played(board.scores[every, choice], board.cost[every, choice], one, one)
+
+
+def by_prompt(board: Board, rate: float) -> Played:
+    """The router without answers: argmax of predicted quality less priced cost."""
+    return one_expert(board, (board.quality - rate * board.expected_cost).argmax(axis=1))
+
+
+def by_policy(board: Board, policy: SequentialPolicy, rate: float) -> Played:
+    """The sequential policy; `rate` is what a unit of cost is worth in quality."""
+    members = board.columns(policy.members)
+    done = ask(
+        policy,
+        board.quality[:, members],
+        board.codes[:, members],
+        board.completion_tokens[:, members],
+        rate * board.expected_cost[:, members],
+    )
+    return _played(board, members, done.calls, done.accepted)
+
+
+def agree_else_judge(board: Board, first: int, second: int, judge: int) -> Played:
+    """A fixed rule: ask two experts at once; where they agree accept, else ask and accept a third."""
+    codes = board.codes
+    agree = (codes[:, first] == codes[:, second]) & (codes[:, first] >= 0)
+    members = np.array([first, second, judge])
+    calls = np.column_stack([np.ones((len(agree), 2), dtype=np.bool_), ~agree])
+    played = _played(board, members, calls, np.where(agree, 0, 2))
+    return Played(played.score, played.cost, played.calls, np.where(agree, 1.0, 2.0))
+
+
+def by_vote(board: Board, vote: VoteModel, members: Ints) -> Played:
+    """Ask all members at once and accept the answer the weighted vote finds most probable."""
+    n, k = len(board.quality), len(members)
+    places = np.arange(k)
+    groups = group_answers(board.codes[:, members])
+    posterior = vote.posterior(
+        places, groups, board.quality[:, members], vote.surprise(places, board.completion_tokens[:, members])
+    )
+    accepted = np.where((groups >= 0).any(axis=1), posterior[:, :-1].argmax(axis=1), -1)
+    played = _played(board, members, np.ones((n, k), dtype=np.bool_), accepted)
+    return Played(played.score, played.cost, played.calls, np.ones(n))
+
+
+def _played(board: Board, members: Ints, calls: Bools, accepted: Ints) -> Played:
+    every = np.arange(len(accepted))
+    score = np.where(accepted >= 0, board.scores[every, members[np.maximum(accepted, 0)]], 0.0)
+    count = calls.sum(axis=1).astype(np.float64)
+    return Played(score, (board.cost[:, members] * calls).sum(axis=1), count, count)
