@@ -20,6 +20,7 @@ from gateway.cache import DecisionCache
 from gateway.control import create_control
 from gateway.dataplane import DataPlane
 from gateway.expert_factory import build_expert
+from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline, Policy
 from gateway.runtime import Runtime
@@ -69,6 +70,8 @@ class _App:
             self._tasks.append(asyncio.create_task(self.runtime.pool.run_probes(), name="probes"))
         if self.runtime.averages is not None:
             self._tasks.append(asyncio.create_task(self.runtime.averages.run(), name="average-budgets"))
+        if self.runtime.learning is not None:
+            self._tasks.append(asyncio.create_task(self.runtime.learning.run(), name="learning"))
 
     async def _stop(self) -> None:
         for task in self._tasks:
@@ -117,6 +120,14 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         averages = AverageBudgets(
             allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic
         )
+    learning = None
+    if settings.learning.enabled:
+        learning = Learning(
+            artifact_hash=router.artifact_hash,
+            half_life_s=settings.learning.half_life_s,
+            replica=secrets.token_hex(8),
+            store=store,
+        )
     pipeline = Pipeline(
         pool=pool,
         router=router,
@@ -129,6 +140,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         ledger=ledger,
         telemetry=telemetry,
         averages=averages,
+        learning=learning,
         policy=Policy(
             settings.budgets.budget(),
             settings.router.flags,
@@ -137,7 +149,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         ),
         clock=time.monotonic,
     )
-    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store, averages)
+    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store, averages, learning)
     plane = DataPlane(
         pipeline=pipeline,
         control=create_control(runtime),

@@ -34,6 +34,7 @@ class Code(StrEnum):
     POOL_BUSY = "pool_busy"
     MODEL_NOT_FOUND = "model_not_found"
     DECISION_NOT_FOUND = "decision_not_found"
+    ALREADY_JUDGED = "already_judged"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BODY_TOO_LARGE = "body_too_large"
@@ -69,6 +70,7 @@ TABLE: dict[Code, _Row] = {
     Code.POOL_BUSY: _Row(503, "overloaded_error"),
     Code.MODEL_NOT_FOUND: _Row(404, _CLIENT),
     Code.DECISION_NOT_FOUND: _Row(404, _CLIENT),
+    Code.ALREADY_JUDGED: _Row(409, _CLIENT),
     Code.NOT_FOUND: _Row(404, _CLIENT),
     Code.METHOD_NOT_ALLOWED: _Row(405, _CLIENT),
     Code.BODY_TOO_LARGE: _Row(413, _CLIENT),

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from gateway.learning import Lesson
 from gateway.shared_store import SharedStore
 from gateway.wire.decision import decision_to_dict, decision_to_record
 from routers.types import Decision, Outcome
@@ -57,6 +58,21 @@ def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
         "latency_ms": outcome.latency_ms,
         "quality": outcome.quality,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judgement that was taken, or had been before.
+
+    Attributes:
+        expert: Who had answered.
+        before: The judgement that stands already; None for the first.
+        lesson: What can be learned of it; None where the router did not choose or the answer was an error.
+    """
+
+    expert: str
+    before: float | None
+    lesson: Lesson | None
 
 
 class Ledger:
@@ -102,29 +118,34 @@ class Ledger:
             return entry.to_dict() if entry.tenant == tenant else None
         return await self._find_shared(tenant, decision_id)
 
-    async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> str | None:
-        """Record a judgement in [0, 1].
+    async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> Judged | None:
+        """Record a judgement in [0, 1]. The first one stands; two replicas asked within a moment may each take one.
 
         Returns:
-            The expert that was judged, None when the decision is unknown or had no outcome yet.
+            What was judged, None when the decision is unknown, somebody else's, or had no outcome yet.
         """
         entry = self._recent.get(decision_id)
-        if entry is not None:
-            if entry.tenant != tenant or entry.outcome is None:
-                return None
-            entry.outcome = replace(entry.outcome, quality=quality)
+        if entry is not None and (entry.tenant != tenant or entry.outcome is None):
+            return None
+        shared = await self._find_shared(tenant, decision_id)
+        # From here on nothing waits: of two judgements on one replica one is the first.
+        if entry is not None and entry.outcome is not None:
+            before = entry.outcome.quality
+            if before is None and shared is not None and shared["outcome"] is not None:
+                before = shared["outcome"]["quality"]
+            entry.outcome = replace(entry.outcome, quality=quality if before is None else before)
             record = entry.to_record()
-        else:
-            shared = await self._find_shared(tenant, decision_id)
-            if shared is None or shared["outcome"] is None:
-                return None
+        elif shared is not None and shared["outcome"] is not None:
+            before = shared["outcome"]["quality"]
             record = shared
-            record["outcome"]["quality"] = quality
-        if comment is not None:
-            record["comment"] = comment
-        self._publish(tenant, decision_id, record)
-        expert: str = record["outcome"]["expert"]
-        return expert
+            record["outcome"]["quality"] = quality if before is None else before
+        else:
+            return None
+        if before is None:
+            if comment is not None:
+                record["comment"] = comment
+            self._publish(tenant, decision_id, record)
+        return Judged(record["outcome"]["expert"], before, _lesson(record, quality))
 
     async def _find_shared(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
         raw = None if self._store is None else await self._store.get(_key(tenant, decision_id))
@@ -141,6 +162,15 @@ class Ledger:
             self._store.put(_key(tenant, decision_id), raw, self._ttl_s)
         if self._file is not None:
             self._file.append(orjson.dumps({"tenant": tenant})[:-1] + b"," + raw[1:])
+
+
+def _lesson(record: dict[str, Any], quality: float) -> Lesson | None:
+    outcome = record["outcome"]
+    found = next((one for one in record["candidates"] if one["expert"] == outcome["expert"]), None)
+    # Another version's record may lack what is needed.
+    if found is None or not record.get("posterior") or "quality_learned" not in found or outcome["status"] >= 400:
+        return None
+    return Lesson(outcome["expert"], record["posterior"], found["quality"] - found["quality_learned"], quality)
 
 
 def _key(tenant: str, decision_id: str) -> str:

@@ -16,6 +16,7 @@ from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
 from gateway.errors import Code, RequestRefused, refusal_for
 from gateway.ids import new_decision_id
+from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
@@ -68,6 +69,7 @@ class Pipeline:
         ledger: Ledger,
         telemetry: Telemetry,
         averages: AverageBudgets | None = None,
+        learning: Learning | None = None,
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
@@ -78,6 +80,7 @@ class Pipeline:
         self._ledger = ledger
         self._telemetry = telemetry
         self._averages = averages
+        self._learning = learning
         self._policy = policy
         self._clock = clock
         self._recorder = Recorder(pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, clock=clock)
@@ -206,7 +209,8 @@ class Pipeline:
         if earlier:
             before = [Turn(text, (await self._assessed(replace(request, text=text), tenant))[0]) for text in earlier]
             assessment = recall([*before, Turn(request.text, assessment)])
-        return self._router.select(assessment, request, self._pool.snapshot()), hit
+        learned = None if self._learning is None else self._learning.corrections
+        return self._router.select(assessment, request, self._pool.snapshot(), learned), hit
 
     async def _assessed(self, request: RouteRequest, tenant: str) -> tuple[Assessment, Hit]:
         """The assessment of a text, from the cache where it is there."""

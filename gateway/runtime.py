@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from experts.pool import ExpertPool
 from gateway.average_budgets import AverageBudgets
+from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline
 from gateway.settings import Settings
@@ -24,3 +25,4 @@ class Runtime:
     telemetry: Telemetry
     store: SharedStore | None
     averages: AverageBudgets | None = None
+    learning: Learning | None = None

@@ -75,6 +75,9 @@ class Telemetry:
         self.feedback = Counter(
             "pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"], registry=registry
         )
+        self.lessons = Counter(
+            "pointsman_lessons", "Judgements that corrected predictions.", ["expert"], registry=registry
+        )
         self.tokens = Counter(
             "pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"], registry=registry
         )

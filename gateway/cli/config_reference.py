@@ -29,6 +29,7 @@ _SECTIONS = {
     "CacheSettings": "cache",
     "DecisionCacheSettings": "cache.decisions",
     "ConversationSettings": "conversations",
+    "LearningSettings": "learning",
     "RedisSettings": "redis",
     "LedgerSettings": "ledger",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Request
@@ -26,8 +26,10 @@ class Feedback(BaseModel):
 
     decision_id: str
     """From the answer's `x-pointsman-decision` header."""
-    quality: Annotated[float, Field(ge=0, le=1, strict=True)]
+    quality: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
     """From 0 (useless) to 1 (as good as can be)."""
+    rating: Literal["up", "down"] | None = None
+    """In place of `quality`: up is 1, down is 0."""
     comment: Annotated[str, Field(max_length=2000)] | None = None
     """Anything people should know."""
 
@@ -55,17 +57,36 @@ def decisions(runtime: Runtime) -> APIRouter:
 
     @api.post("/feedback", summary="Judge the answer to a decision")
     async def feedback(judgement: Feedback, request: Request) -> dict[str, Any]:
-        expert = None
+        quality = _quality(judgement)
+        judged = None
         if _DECISION_ID.fullmatch(judgement.decision_id):
-            expert = await runtime.ledger.judge(
-                _tenant(request), judgement.decision_id, judgement.quality, judgement.comment
-            )
-        if expert is None:
+            judged = await runtime.ledger.judge(_tenant(request), judgement.decision_id, quality, judgement.comment)
+        if judged is None:
             raise _unknown(judgement.decision_id)
-        runtime.telemetry.feedback.labels(expert).inc()
-        return {"object": "pointsman.feedback", "decision_id": judgement.decision_id, "quality": judgement.quality}
+        if judged.before is None:
+            runtime.telemetry.feedback.labels(judged.expert).inc()
+            if runtime.learning is not None and judged.lesson is not None:
+                runtime.learning.learn(judged.lesson)
+                runtime.telemetry.lessons.labels(judged.expert).inc()
+        elif judged.before != quality:
+            raise RequestRefused(
+                Code.ALREADY_JUDGED,
+                f"The decision '{judgement.decision_id}' has been judged already, with {judged.before:g}.",
+                param="decision_id",
+            )
+        return {"object": "pointsman.feedback", "decision_id": judgement.decision_id, "quality": quality}
 
     return api
+
+
+def _quality(judgement: Feedback) -> float:
+    """The judgement as a figure: exactly one of the two ways to state it."""
+    if judgement.quality is not None and judgement.rating is None:
+        return judgement.quality
+    if judgement.rating is not None and judgement.quality is None:
+        return 1.0 if judgement.rating == "up" else 0.0
+    code = Code.MISSING_FIELD if judgement.quality is None else Code.INVALID_VALUE
+    raise RequestRefused(code, "quality: state either quality or rating", param="quality")
 
 
 def _routable(body: bytes) -> Inbound:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, model_validator
 
 from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from gateway.settings.learning import LearningSettings
 from gateway.settings.pool import PoolSettings
 from gateway.settings.problems import TreeProblems
 from gateway.settings.yaml_source import Path
@@ -274,6 +275,8 @@ class Settings(Node):
     """Caches."""
     conversations: ConversationSettings = ConversationSettings()
     """Conversations."""
+    learning: LearningSettings = LearningSettings()
+    """Learning from judged answers."""
     redis: RedisSettings = RedisSettings()
     """Shared state."""
     ledger: LedgerSettings = LedgerSettings()

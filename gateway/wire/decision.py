@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from routers.estimators.online import LEAST_SHARE
 from routers.types import Candidate, Classification, Decision, Estimates, Reason, Rejection
 
 
@@ -38,10 +39,12 @@ def decision_to_record(decision: Decision) -> dict[str, Any]:
         "fallbacks": decision.fallbacks,
         "reason": decision.reason.value,
         "category": None if kind is None else kind.category,
+        "posterior": {} if kind is None else {n: p for n, p in kind.posterior.items() if p >= LEAST_SHARE},
         "candidates": [
             {
                 "expert": candidate.spec.name,
                 "quality": candidate.estimates.quality.mean,
+                "quality_learned": candidate.estimates.quality.learned,
                 "utility": candidate.utility,
                 "rule": rules.get(candidate.spec.name),
             }
@@ -71,7 +74,10 @@ def explain(decision: Decision) -> str:
             parts.append(f": the prompt looks like {kind.category}{sure}")
     chosen = next((c for c in decision.candidates if c.spec.name == decision.expert), None)
     if chosen is not None:
-        parts.append(f"; predicted quality {chosen.estimates.quality.mean:.2f}")
+        quality = chosen.estimates.quality
+        parts.append(f"; predicted quality {quality.mean:.2f}")
+        if abs(quality.learned) >= 0.005:
+            parts.append(f" (judged answers have moved it by {quality.learned:+.2f})")
     if decision.reason is Reason.ONLY_CANDIDATE:
         parts.append("; no other expert was admissible")
     elif decision.fallbacks:
@@ -112,6 +118,7 @@ def _estimates(estimates: Estimates) -> dict[str, Any]:
         "quality": _figure(estimates.quality.mean),
         "quality_std": _figure(estimates.quality.std),
         "quality_source": estimates.quality.source.value,
+        "quality_learned": _figure(estimates.quality.learned),
         "completion_tokens": _figure(estimates.completion_tokens),
         "completion_tokens_worst": _figure(estimates.completion_tokens_worst),
         "ttft_ms": _figure(estimates.ttft_ms),

@@ -109,6 +109,10 @@ class Corrections:
             self._residual[at[expert], column[category]] = r
         self._at = at
 
+    def count(self, expert: str) -> float:
+        """How many judgements of an expert are left, all categories together."""
+        return float(self._count[self._at[expert]].sum()) if expert in self._at else 0.0
+
     def corrected(self, names: tuple[str, ...], quality: Column, std: Column, classification: Classification) -> Column:
         """Quality of a pool with what was learned, within [0, 1].
 
