@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from evals.policies import Kind
 from evals.report import Report, RouterRow
 
@@ -67,17 +69,20 @@ def cost_quality(report: Report) -> str | None:
         for i, row in enumerate(row for row in _with_curves(report)):
             colour = SERIES[i % len(SERIES)]
             hull = [point for point in row.curve if point.on_hull]
+            costs, qualities = [1000 * point.cost_usd for point in hull], [point.quality for point in hull]
+            router = row.kind is Kind.ROUTER
+            # Mixing two settings is a straight line in dollars, and a bent one on a log axis.
+            dollars = np.union1d(costs, np.geomspace(max(costs[0], 1e-9), max(costs[-1], 1e-9), 80))
             ax.plot(
-                [1000 * point.cost_usd for point in hull],
-                [point.quality for point in hull],
+                dollars,
+                np.interp(dollars, costs, qualities),
                 color=colour,
-                lw=2.2 if row.kind is Kind.ROUTER else 1.3,
-                ls="-" if row.kind is Kind.ROUTER else (0, (4, 2)),
-                marker=".",
-                ms=5 if row.kind is Kind.ROUTER else 3,
+                lw=2.2 if router else 1.3,
+                ls="-" if router else (0, (4, 2)),
                 label=row.name,
-                zorder=4 if row.kind is Kind.ROUTER else 3,
+                zorder=4 if router else 3,
             )
+            ax.plot(costs, qualities, ".", color=colour, ms=5 if router else 3, zorder=4 if router else 3)
         _log_dollars(ax)
         ax.set_xlabel("US dollars per 1,000 prompts (log scale)")
         ax.set_ylabel("mean quality")
