@@ -24,6 +24,19 @@ class Endpoint(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """An answer that was found while deciding, for the expert that offered it to give.
+
+    Attributes:
+        text: The answer.
+        finish_reason: Why it ends there.
+    """
+
+    text: str
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertCall:
     """One request as an expert gets it.
 
@@ -36,6 +49,7 @@ class ExpertCall:
         headers: Client headers that may travel on (lower-case names), already allow-listed.
         head_timeout_s: How long to wait for the response head; None for the backend's own default.
         idle_timeout_s: How long to wait between bytes of the response; None for the backend's own default.
+        prepared: The answer that a null expert offered; None for every other expert.
     """
 
     request_id: str
@@ -46,6 +60,7 @@ class ExpertCall:
     headers: Headers = ()
     head_timeout_s: float | None = None
     idle_timeout_s: float | None = None
+    prepared: Prepared | None = None
 
 
 @runtime_checkable

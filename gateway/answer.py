@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from experts.errors import ExpertError
 from experts.protocols import ExpertReply, Headers
 from gateway.errors import refusal_for
+from gateway.null_experts import Recording
 from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
 from gateway.wire.reply import EventStream, usage_in, with_model
 
@@ -24,9 +25,10 @@ class Answer:
         reply: The expert's reply.
         body: The whole body of an answer that is not streamed; None when `pieces` is to be read.
         overhead_s: From the last byte of the request to its first dispatch.
+        recording: Keeps the answer once it is complete; None where it is not to be kept.
     """
 
-    __slots__ = ("_attempt", "_over", "_recorder", "_reply", "_routed", "body", "overhead_s")
+    __slots__ = ("_attempt", "_over", "_recorder", "_recording", "_reply", "_routed", "body", "overhead_s")
 
     def __init__(
         self,
@@ -36,11 +38,13 @@ class Answer:
         reply: ExpertReply,
         body: bytes | None,
         overhead_s: float,
+        recording: Recording | None = None,
     ) -> None:
         self._recorder = recorder
         self._routed = routed
         self._attempt = attempt
         self._reply = reply
+        self._recording = recording
         self._over = False
         self.overhead_s = overhead_s
         self.body = body
@@ -71,10 +75,14 @@ class Answer:
                 async for chunk in self._reply:
                     self._recorder.first_byte(self._attempt)
                     if data := stream.feed(chunk):
+                        self._record(data)
                         yield data
                 if data := stream.finish():
+                    self._record(data)
                     yield data
                 status = self.status
+                if self._recording is not None:
+                    self._recording.complete()
             except ExpertError as error:
                 status = 502
                 self._attempt.flight.fail(error)
@@ -93,10 +101,16 @@ class Answer:
             self._recorder.finish(self._routed, self._attempt, CLIENT_LEFT)
             await self._reply.aclose()
 
+    def _record(self, data: bytes) -> None:
+        if self._recording is not None:
+            self._recording.feed(data)
+
     def _account_for(self, body: bytes) -> None:
         self._over = True
         self._recorder.first_byte(self._attempt)
         good = self.status < 400
         if good:
             self.body = with_model(body, self.expert)
+            if self._recording is not None:
+                self._recording.whole(body)
         self._recorder.finish(self._routed, self._attempt, self.status, usage_in(body) if good else None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from experts.errors import ExpertError
 from experts.pool import ExpertPool, ProbePolicy
+from gateway.answer_cache import AnswerCache
 from gateway.asgi import ASGIApp, Receive, Scope, Send
 from gateway.auth import Keyring
 from gateway.average_budgets import AverageBudgets
@@ -22,6 +23,7 @@ from gateway.dataplane import DataPlane
 from gateway.expert_factory import build_expert
 from gateway.learning import Learning
 from gateway.ledger import Ledger
+from gateway.null_experts import NullExperts, null_expert
 from gateway.pipeline import Pipeline, Policy
 from gateway.runtime import Runtime
 from gateway.sessions import Sessions
@@ -29,6 +31,7 @@ from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
 from routers.artifacts import load_router
+from routers.protocols import Embedder
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +103,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
     telemetry = Telemetry()
     store = _shared_store(settings, env, telemetry)
     pool = ExpertPool(
-        [build_expert(expert, settings.server, env) for expert in settings.pool.experts],
+        [
+            *(build_expert(expert, settings.server, env) for expert in settings.pool.experts),
+            *(null_expert(kind) for kind in settings.null_experts.kinds),
+        ],
         clock=time.monotonic,
         probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
     )
@@ -141,6 +147,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         telemetry=telemetry,
         averages=averages,
         learning=learning,
+        nulls=_null_experts(settings, router.embedder, store),
         policy=Policy(
             settings.budgets.budget(),
             settings.router.flags,
@@ -159,6 +166,14 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         forward_headers=settings.server.forward_headers,
     )
     return _App(plane, runtime)
+
+
+def _null_experts(settings: Settings, embedder: Embedder, store: SharedStore | None) -> NullExperts | None:
+    chosen = settings.null_experts
+    if not chosen.kinds:
+        return None
+    answers = AnswerCache(entries=chosen.answers.local_entries, ttl_s=int(chosen.answers.ttl_s), store=store)
+    return NullExperts(chosen, embedder, answers)
 
 
 def _decision_cache(settings: Settings, store: SharedStore | None) -> DecisionCache | None:

@@ -18,11 +18,13 @@ from gateway.errors import Code, RequestRefused, refusal_for
 from gateway.ids import new_decision_id
 from gateway.learning import Learning
 from gateway.ledger import Ledger
+from gateway.null_experts import Asked, NullExperts
 from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
 from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
 from gateway.wire.budget import parse_budget, parse_session
+from gateway.wire.caching import parse_caching
 from gateway.wire.flags import take_flags
 from gateway.wire.request import AUTO, Inbound, expert_body, strip_routing
 from routers.conversation import Turn, recall
@@ -70,6 +72,7 @@ class Pipeline:
         telemetry: Telemetry,
         averages: AverageBudgets | None = None,
         learning: Learning | None = None,
+        nulls: NullExperts | None = None,
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
@@ -81,6 +84,7 @@ class Pipeline:
         self._telemetry = telemetry
         self._averages = averages
         self._learning = learning
+        self._nulls = nulls
         self._policy = policy
         self._clock = clock
         self._recorder = Recorder(pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, clock=clock)
@@ -95,6 +99,7 @@ class Pipeline:
         routing = strip_routing(inbound)
         budget, experts = parse_budget(routing, headers, self._policy.budget)
         session = self._session(parse_session(routing, headers), tenant)
+        caching = parse_caching(routing, headers)
         if self._policy.flags:
             budget = take_flags(inbound, budget)
         request = RouteRequest(
@@ -108,15 +113,18 @@ class Pipeline:
             turns=inbound.turns,
             stay=None if session is None else await self._stay(session),
         )
+        asked = None
+        if self._nulls is not None and self._nulls.concern(inbound.model):
+            asked = await self._nulls.ask(inbound, tenant, caching)
         if inbound.model == AUTO:
             if self._averages is not None:
                 request = replace(request, budget=self._averages.priced(budget))
             earlier = () if self._policy.stay_bonus is None else inbound.earlier
-            decision, hit = await self._decide(request, tenant, earlier)
+            decision, hit = await self._decide(request, tenant, earlier, asked)
         else:
-            decision, hit = await self._named(request, tenant, inbound.model)
+            decision, hit = await self._named(request, tenant, inbound.model, asked)
         self._telemetry.decided(decision, hit)
-        return Routed(inbound, tenant, decision, hit, received_s, session)
+        return Routed(inbound, tenant, decision, hit, received_s, session, asked)
 
     async def answer(self, routed: Routed, forward: Headers) -> Answer:
         """Dispatch to the chosen expert, then to its fallbacks, until one answers.
@@ -134,6 +142,8 @@ class Pipeline:
         decision = routed.decision
         if decision.expert is None:
             raise refusal_of(decision)
+        if self._nulls is not None:
+            self._nulls.decided(decision)
         entry = self._ledger.record(routed.tenant, decision)
         overhead_s = self._clock() - routed.received_s
         self._telemetry.overhead.observe(overhead_s)
@@ -190,9 +200,12 @@ class Pipeline:
                 reason=Code.EXPERT_MISCONFIGURED.value,
                 decision_id=routed.decision.id,
             )
-        if routed.session is not None and reply.status < 400:
+        if routed.session is not None and reply.status < 400 and not self._pool[name].spec.null:
             self._sessions.remember(routed.session, name)
-        return Answer(self._recorder, routed, attempt, reply, body, overhead_s)
+        recording = None
+        if self._nulls is not None and routed.asked is not None:
+            recording = self._nulls.recording(routed.asked, routed.decision, name)
+        return Answer(self._recorder, routed, attempt, reply, body, overhead_s, recording)
 
     def _session(self, stated: str | None, tenant: str) -> str | None:
         if stated is None or self._policy.stay_bonus is None:
@@ -203,12 +216,16 @@ class Pipeline:
         expert = await self._sessions.previous(session)
         return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
 
-    async def _decide(self, request: RouteRequest, tenant: str, earlier: Sequence[str] = ()) -> tuple[Decision, Hit]:
+    async def _decide(
+        self, request: RouteRequest, tenant: str, earlier: Sequence[str] = (), asked: Asked | None = None
+    ) -> tuple[Decision, Hit]:
         """Decide on the prompt, read together with the user turns before it."""
         assessment, hit = await self._assessed(request, tenant)
         if earlier:
             before = [Turn(text, (await self._assessed(replace(request, text=text), tenant))[0]) for text in earlier]
             assessment = recall([*before, Turn(request.text, assessment)])
+        if self._nulls is not None and asked is not None:
+            request = replace(request, offers=self._nulls.offers(asked, assessment))
         learned = None if self._learning is None else self._learning.corrections
         return self._router.select(assessment, request, self._pool.snapshot(), learned), hit
 
@@ -234,19 +251,19 @@ class Pipeline:
             return await asyncio.to_thread(self._router.assess, request)
         return self._router.assess(request)
 
-    async def _named(self, request: RouteRequest, tenant: str, name: str) -> tuple[Decision, Hit]:
-        """A concrete model bypasses routing, but not the budgets: a cap is a promise whoever chose the expert."""
+    async def _named(self, request: RouteRequest, tenant: str, name: str, asked: Asked | None) -> tuple[Decision, Hit]:
+        """A concrete model bypasses routing, but no cap and no block: these are promises whoever chose the expert."""
         if name not in self._pool:
             known = ", ".join(spec.name for spec in self._pool.specs)
             raise RequestRefused(
                 Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {known}", param="model"
             )
-        if request.budget == _NO_BUDGET and request.allowed is None:
+        if request.budget == _NO_BUDGET and request.allowed is None and asked is None:
             router = self._router
             return Decision(request.id, name, (), Reason.NAMED, None, router.id, router.artifact_hash), Hit.BYPASS
         allowed = frozenset({name}) if request.allowed is None else request.allowed & {name}
-        decision, hit = await self._decide(replace(request, allowed=allowed), tenant)
-        if decision.expert is not None:
+        decision, hit = await self._decide(replace(request, allowed=allowed), tenant, asked=asked)
+        if decision.expert is not None and decision.reason is not Reason.BLOCKED:
             decision = replace(decision, reason=Reason.NAMED)
         return decision, hit
 
@@ -269,6 +286,7 @@ class Pipeline:
                 payload=inbound.payload,
                 stream=inbound.stream,
                 headers=forward,
+                prepared=None if routed.asked is None else routed.asked.answers.get(name),
             )
         )
 

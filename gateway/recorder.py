@@ -11,6 +11,7 @@ from experts.spec import Source, Usage
 from gateway.average_budgets import AverageBudgets, Stake
 from gateway.cache import Hit
 from gateway.ledger import Entry, Ledger
+from gateway.null_experts import Asked
 from gateway.telemetry import Telemetry
 from gateway.wire.request import Inbound
 from routers.types import Decision, Outcome
@@ -30,6 +31,7 @@ class Routed:
         hit: How the decision cache fared.
         received_s: When the request's last byte was in (monotonic).
         session: Key of the caller's session, None without one.
+        asked: What the null experts have to say of it; None where they have no say.
     """
 
     inbound: Inbound
@@ -38,6 +40,7 @@ class Routed:
     hit: Hit
     received_s: float
     session: str | None = None
+    asked: Asked | None = None
 
 
 @dataclass(slots=True)

@@ -41,9 +41,10 @@ def refusal_of(decision: Decision) -> RequestRefused:
             decision_id=decision.id,
         )
     rules = Counter(rejection.rule for rejection in decision.rejections)
-    budget_rules = [rule for rule, _ in rules.most_common() if rule in _BUDGET_FIELDS]
-    # An expert left out by name says nothing about the budget the others failed at.
-    stated = [rule for rule in budget_rules if rule is not Rule.NOT_ALLOWED] or budget_rules
+    if len(rules) > 1:
+        # An expert left out by name says nothing about what the others failed at.
+        del rules[Rule.NOT_ALLOWED]
+    stated = [rule for rule, _ in rules.most_common() if rule in _BUDGET_FIELDS]
     if stated:
         return RequestRefused(
             Code.BUDGET_INFEASIBLE,

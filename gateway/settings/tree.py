@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
 from gateway.settings.learning import LearningSettings
+from gateway.settings.null_experts import NullExpertSettings
 from gateway.settings.pool import PoolSettings
 from gateway.settings.problems import TreeProblems
 from gateway.settings.yaml_source import Path
@@ -273,6 +274,8 @@ class Settings(Node):
     """Budgets over many requests."""
     cache: CacheSettings = CacheSettings()
     """Caches."""
+    null_experts: NullExpertSettings = NullExpertSettings()
+    """Experts that answer without a model."""
     conversations: ConversationSettings = ConversationSettings()
     """Conversations."""
     learning: LearningSettings = LearningSettings()
@@ -285,6 +288,17 @@ class Settings(Node):
     """Where and how to serve."""
     auth: AuthSettings = AuthSettings()
     """Callers and their keys."""
+
+    @model_validator(mode="after")
+    def _leaves_null_experts_their_names(self) -> Self:
+        taken = [
+            (("pool", "experts", index, "name"), f"'{expert.name}' is the name of a null expert that is switched on")
+            for index, expert in enumerate(self.pool.experts)
+            if expert.name in self.null_experts.kinds
+        ]
+        if taken:
+            raise TreeProblems(taken)
+        return self
 
     @model_validator(mode="after")
     def _asks_who_calls(self) -> Self:

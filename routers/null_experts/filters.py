@@ -42,6 +42,6 @@ class Blocked:
 
     def rejection(self, figures: CallFigures, index: int) -> Rejection:
         """Rule `blocked`."""
-        by = self.offers.blocked_by
+        by = self.offers.blocked_by or ""
         why = self.offers.of[by].detail if by in self.offers.of else "the operator blocks what is asked"
         return Rejection(figures.roster.names[index], Rule.BLOCKED, f"{why}; {by} answers")

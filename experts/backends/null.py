@@ -1,0 +1,68 @@
+"""An expert that calls no model: it gives the answer that was found while deciding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from experts.backends.openai_wire import DONE, JSON_HEADERS, SSE_HEADERS, Answer, wants_usage_chunk
+from experts.backends.planned import Plan, PlannedReply, Stats, play
+from experts.errors import ExpertUnavailable
+from experts.protocols import ExpertCall, Prepared
+from experts.spec import ExpertSpec, Usage
+
+#: No model ran, so no token was read or written.
+_NO_TOKENS = Usage(0, 0)
+
+
+class NullExpert:
+    """Gives prepared answers, whole or as events, in the shape that was asked for.
+
+    Args:
+        spec: What it is.
+        time_s: Unix time, for the `created` of answers.
+    """
+
+    def __init__(self, spec: ExpertSpec, time_s: Callable[[], float] = time.time) -> None:
+        self._spec = spec
+        self._time_s = time_s
+        self.stats = Stats()
+
+    @property
+    def spec(self) -> ExpertSpec:
+        """What it is."""
+        return self._spec
+
+    async def start(self) -> None:
+        """Nothing to prepare."""
+
+    async def call(self, call: ExpertCall) -> PlannedReply:
+        """Give the prepared answer.
+
+        Raises:
+            ExpertUnavailable: There is none.
+        """
+        if call.prepared is None:
+            raise ExpertUnavailable(self._spec.name, "has no answer to this request")
+        self.stats.started += 1
+        return await play(self._spec.name, self._plan(call, call.prepared), call, self.stats)
+
+    async def probe(self) -> str | None:
+        """Always well: there is nothing to ask."""
+        return None
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+    def _plan(self, call: ExpertCall, prepared: Prepared) -> Plan:
+        with_usage = wants_usage_chunk(call.payload)
+        answer = Answer(
+            call.endpoint, call.request_id, int(self._time_s()), self._spec.model, with_usage_field=with_usage
+        )
+        if not call.stream:
+            body = answer.whole(prepared.text, prepared.finish_reason, _NO_TOKENS)
+            return Plan(200, JSON_HEADERS, pieces=((0.0, body),))
+        events = [answer.opening(), answer.piece(prepared.text), answer.closing(prepared.finish_reason)]
+        if with_usage:
+            events.append(answer.usage(_NO_TOKENS))
+        return Plan(200, SSE_HEADERS, pieces=((0.0, b"".join([*events, DONE])),))

@@ -1,0 +1,53 @@
+"""Whether a request may be answered from, and kept in, the answer cache: `cache-control`, and `routing.cache`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.errors import Code, RequestRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """What the caller allows.
+
+    Attributes:
+        read: Answer with a kept answer.
+        keep: Keep the answer for later requests.
+    """
+
+    read: bool = True
+    keep: bool = True
+
+
+#: Words of the header's directive and of `routing.cache`; `no-cache` asks for a fresh answer, which may be kept.
+_WORDS: Final[dict[str, Caching]] = {
+    "use": Caching(),
+    "no-cache": Caching(read=False),
+    "no-store": Caching(read=False, keep=False),
+}
+
+
+def parse_caching(routing: object, headers: Mapping[bytes, bytes]) -> Caching:
+    """What the caller allows: `routing.cache`, else the header `cache-control`, whose other directives mean nothing.
+
+    Raises:
+        RequestRefused: `routing.cache` is none of `use`, `no-cache` and `no-store`.
+    """
+    stated = routing.get("cache") if isinstance(routing, dict) else None
+    if stated is not None:
+        if not isinstance(stated, str) or stated not in _WORDS:
+            raise RequestRefused(
+                Code.INVALID_BUDGET, f"routing.cache: must be one of {', '.join(_WORDS)}", param="routing.cache"
+            )
+        return _WORDS[stated]
+    raw = headers.get(b"cache-control")
+    if raw is None:
+        return _WORDS["use"]
+    directives = {part.strip().lower() for part in raw.decode("latin-1").split(",")}
+    for word in ("no-store", "no-cache"):
+        if word in directives:
+            return _WORDS[word]
+    return _WORDS["use"]

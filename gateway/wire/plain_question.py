@@ -1,0 +1,51 @@
+"""Whether a request is one plain question: what an answer that no model wrote can be an answer to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from experts.protocols import Endpoint
+from gateway.wire.request import Inbound
+
+#: Fields that a ready answer may disregard: who asks, how much is said of it, and how a model would sample.
+_DISREGARDED: Final = frozenset(
+    {"model", "messages", "stream", "stream_options", "temperature", "top_p", "seed", "frequency_penalty"}
+    | {"presence_penalty", "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
+    | {"max_tokens", "max_completion_tokens"}
+)
+#: Fields that change nothing when they have these values, which are also their defaults.
+_HARMLESS: Final = {"n": 1, "logprobs": False, "response_format": {"type": "text"}, "modalities": ["text"]}
+
+
+def why_not_plain(inbound: Inbound, *, beside_system_prompts: bool) -> str | None:
+    """What makes the request more than one plain question; None when it is one.
+
+    Args:
+        inbound: The request.
+        beside_system_prompts: Whether a system prompt before the question counts as nothing.
+    """
+    if inbound.endpoint is not Endpoint.CHAT:
+        return "the request is no chat"
+    for name, value in inbound.payload.items():
+        if name in _DISREGARDED or value is None or (name in _HARMLESS and value == _HARMLESS[name]):
+            continue
+        return f"the request states '{name[:60]}', which it does not do"
+    *before, last = inbound.payload["messages"]
+    if last["role"] != "user" or any(message["role"] not in ("system", "developer") for message in before):
+        return "the request is part of a conversation"
+    if before and not beside_system_prompts:
+        return "the request has a system prompt"
+    return None if plain_text(last.get("content")) else "the question is not text alone"
+
+
+def plain_text(content: object) -> bool:
+    """Whether the content of a message is text and nothing else."""
+    if isinstance(content, str):
+        return True
+    return isinstance(content, list) and all(part.get("type") == "text" for part in content)
+
+
+def fits(inbound: Inbound, answer: str) -> bool:
+    """Whether an answer is surely within the caller's limit: no tokenizer makes more tokens than there are bytes."""
+    limit = inbound.max_completion_tokens
+    return limit is None or len(answer.encode("utf-8", "replace")) <= limit
