@@ -4,12 +4,13 @@ UniRoute (arXiv 2502.08773) represents an expert by its results on clusters of p
 experts can serve it. Here the clusters are the artefact's categories, and the known experts are a second
 representation: the newcomer is like those whose predicted results look like its own.
 
-    w_j ∝ exp(-Σ_i (y_i - q̂_j(x_i))² / 2σ²)                  which known expert is it like?
+    w_j ∝ exp(-Σ_i (y_i - q̂_j(x_i) - d_j)² / 2σ²)            which known expert is it like, but for its level?
     r(x) = Σ_j w_j q̂_j(x),  u_i = y_i - r(x_i) - Σ_c p(c|x_i) s_c
     δ    = Σ_i u_i / (n + σ²/τ²)                              its level
     δ_c  = Σ_i p(c|x_i) (u_i - δ) / (n_c + σ²/τ_C²)           its level in a category
     q̂(x) = r(x) + δ + Σ_c p(c|x) (δ_c + s_c)
 
+d_j is the level beside expert j alone, as δ is beside r: level is told once, not by the choice of likes as well.
 Without a prompt w is uniform and all δ are 0: it counts as the pool's average. σ² is the variance of the pool's scores.
 τ² is how much levels differ over the pool, and τ_C² how much an expert's categories stray from its level: in the pool,
 or in the newcomer's own results as far as they stray by more than chance: a specialist among generalists shows there.
@@ -147,7 +148,9 @@ def _place(pool: _Pool, predicted: Floats, posterior: Floats, scores: Floats, cl
     mean = float(np.clip(pool.base.mean(), 0.05, 0.95))
     noise = mean * (1.0 - mean)
     count = posterior.sum(axis=0)
-    distance = ((scores[:, None] - predicted) ** 2).sum(axis=0) / (2.0 * noise)
+    gap = scores[:, None] - predicted
+    gap -= gap.sum(axis=0) / (len(gap) + noise / pool.level_variance)
+    distance = (gap**2).sum(axis=0) / (2.0 * noise)
     like = np.exp(-(distance - distance.min()))
     like /= like.sum()
     lift = np.zeros(len(claimed))
