@@ -270,8 +270,8 @@ def _effort(result: PoolResult) -> list[str]:
         ),
         "",
         (
-            "The same fit with other prices, every call costing the same (what a table without prices knows), quality with "
-            f"calls per prompt: {told}."
+            "The same fit with other prices, every call costing the same (what a table without prices knows), "
+            f"quality with calls per prompt: {told}."
         ),
     ]
 

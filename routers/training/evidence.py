@@ -1,7 +1,7 @@
 """Answers as evidence: choose whom a sequential policy may ask, and fit it.
 
 Few members are better than many: every one more doubles the states that have to be learned from the same outcomes. They
-are chosen greedily, starting from the best single expert, by what the policy is worth on prompts it was not fitted on.
+are chosen by what the policy is worth on prompts it was not fitted on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from routers.evidence.policy import SequentialPolicy
 from routers.evidence.replay import ask
 from routers.evidence.vote import Floats, VoteModel
-from routers.training.evidence_policy import RATES, Evidence, fit_policy
+from routers.training.evidence_policy import Evidence, fit_policy
 from routers.training.evidence_vote import fit_vote
 
 MAX_MEMBERS = 4
@@ -21,7 +21,9 @@ MAX_MEMBERS = 4
 LEAST_PROMPTS = 300
 
 #: Prompts on which members are chosen: half to fit, half to judge.
-CHOOSING_PROMPTS = 4000
+CHOOSING_PROMPTS = 3000
+
+CHOOSING_RATES = (0.02, 0.06, 0.2)
 
 #: What a further member must add to the mean utility to be worth its states.
 LEAST_GAIN = 5e-4
@@ -87,20 +89,32 @@ def _usable(scores: Floats, answers: npt.NDArray[np.integer], cost: Floats | Non
 
 
 def _choose(whole: Evidence, best: int, rows: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
-    """Greedy forward choice of members, best single first."""
+    """Forward from the best single expert, then backward.
+
+    Forward to the full number, though a member may seem to add nothing: two cheap experts are evidence together, one
+    of them alone is not. Backward drops whoever is not missed.
+    """
     sample = whole.rows(rows)
     half = len(rows) // 2
     fit, judge = np.arange(half), np.arange(half, len(rows))
     vote = fit_vote(sample.quality[fit], sample.codes[fit], sample.scores[fit], sample.completion_tokens[fit], seed)
+
+    def worth(members: list[int]) -> float:
+        return _worth(sample, members, vote, fit, judge)
+
     members = [best]
-    worth = _worth(sample, members, vote, fit, judge)
-    while len(members) < min(MAX_MEMBERS, sample.scores.shape[1]):
-        others = [expert for expert in range(sample.scores.shape[1]) if expert not in members]
-        found = [_worth(sample, [*members, expert], vote, fit, judge) for expert in others]
-        if max(found) < worth + LEAST_GAIN:
+    others = [expert for expert in range(sample.scores.shape[1]) if expert != best]
+    while others and len(members) < MAX_MEMBERS:
+        found = [worth([*members, expert]) for expert in others]
+        members.append(others.pop(int(np.argmax(found))))
+    most = worth(members)
+    while len(members) > 1:
+        without = [[*members[:at], *members[at + 1 :]] for at in range(len(members))]
+        found = [worth(left) for left in without]
+        if max(found) < most - LEAST_GAIN:
             break
-        worth = max(found)
-        members.append(others[int(np.argmax(found))])
+        most = max(most, *found)
+        members = without[int(np.argmax(found))]
     return np.array(sorted(members))
 
 
@@ -117,11 +131,11 @@ def _worth(
     part = vote.of(columns)
     worth = 0.0
     for learn, hold in ((fit, judge), (judge, fit)):
-        policy = fit_policy(own.rows(learn), tuple(str(column) for column in columns), part, rates=RATES[::2])
+        policy = fit_policy(own.rows(learn), tuple(str(column) for column in columns), part, rates=CHOOSING_RATES)
         seen = own.rows(hold)
-        for rate in RATES[::2]:
+        for rate in CHOOSING_RATES:
             prices = np.broadcast_to(rate * own.spending, seen.scores.shape)
             done = ask(policy, seen.quality, seen.codes, seen.completion_tokens, prices)
             won = np.where(done.accepted >= 0, seen.scores[np.arange(len(hold)), np.maximum(done.accepted, 0)], 0.0)
-            worth += float((won - (done.calls * prices).sum(axis=1)).mean()) / (2 * len(RATES[::2]))
+            worth += float((won - (done.calls * prices).sum(axis=1)).mean()) / (2 * len(CHOOSING_RATES))
     return worth
