@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
 
 from routers.errors import RouterError
@@ -26,6 +25,8 @@ def onboard(artifact: str, expert: str, outcomes: Path | None, card: str | None,
     OUTCOMES is JSON lines: {"prompt": "...", "score": 0.0 to 1.0, "completion_tokens": 123}; the last may be left out.
     The predictions for all other experts stay what they are.
     """
+    import numpy as np
+
     from routers.artifacts import load_parts, save_router
     from routers.training.onboarding import place_expert
 
