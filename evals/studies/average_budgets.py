@@ -186,7 +186,7 @@ mostly those that end within seconds of a rush of long prompts, such as the one 
 
 The best pair of fixed prices was searched over {len(world.pool)} experts and every request with all outcomes known: the
 multipliers that keep both averages, then a grid around them. *For the whole time* it keeps the averages over the hour
-and breaks them in windows (by up to a third); *by phase* it is found anew at each change, which needs to know when
+and not in every window; *by phase* it is found anew at each change, which needs to know when
 things change. Both leave out the time to first token and full experts. Relative differences of mean quality on the same
 requests, with 95 % intervals (bootstrap over prompts, {resamples:,} resamples).
 
