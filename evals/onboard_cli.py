@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from routers.errors import RouterError
 
@@ -43,7 +42,7 @@ def onboard(artifact: str, expert: str, outcomes: Path | None, card: str | None,
     except RouterError as error:
         raise click.ClickException(str(error)) from error
     artifact_hash = save_router(out, placed)
-    Console().print(f"{expert} placed by {len(texts)} scored prompts beside {len(placed.quality.experts) - 1} experts")
+    click.echo(f"{expert} placed by {len(texts)} scored prompts beside {len(placed.quality.experts) - 1} experts")
     click.echo(f"{out}  {artifact_hash}")
 
 
