@@ -17,6 +17,7 @@ import orjson
 
 from gateway.shared_store import SharedStore
 from gateway.wire.request import Inbound
+from routers.null_experts.guards import Signature
 
 #: Of an entry in Redis; another replica may run another version.
 _VERSION: Final = 1
@@ -45,11 +46,15 @@ class KeptAnswer:
         text: What it says.
         expert: Who gave it.
         quality: Quality predicted of that expert on that prompt, in [0, 1].
+        names: What the question names; only where it is kept for questions in other words.
+        vector: Of the question, likewise; shape (dim,).
     """
 
     text: str
     expert: str
     quality: float
+    names: tuple[str, ...] = ()
+    vector: tuple[float, ...] = ()
 
 
 class AnswerCache:
@@ -74,8 +79,15 @@ class AnswerCache:
     @staticmethod
     def key(tenant: str, inbound: Inbound) -> str:
         """A key that holds the tenant and everything that can change the answer, and nothing readable of either."""
-        asked = {name: value for name, value in inbound.payload.items() if name not in _IMMATERIAL}
-        return digest(tenant, inbound.endpoint.value, asked)
+        return _digest(tenant, inbound.endpoint.value, _material(inbound))
+
+    @staticmethod
+    def near_key(tenant: str, inbound: Inbound, said: Signature) -> str:
+        """As `key`, for every wording of the last message that says the same; what is named there is not in it."""
+        asked = _material(inbound)
+        asked["messages"] = asked["messages"][:-1]
+        said_alike = [said.numbers, said.negations, said.asks, said.words]
+        return _digest(tenant, inbound.endpoint.value, asked, said_alike)
 
     async def get(self, key: str) -> KeptAnswer | None:
         """The answer, None where there is none."""
@@ -107,10 +119,19 @@ class AnswerCache:
             self._local.popitem(last=False)
 
 
-def digest(tenant: str, endpoint: str, asked: dict[str, Any]) -> str:
+def _material(inbound: Inbound) -> dict[str, Any]:
+    """What can change the answer."""
+    return {name: value for name, value in inbound.payload.items() if name not in _IMMATERIAL}
+
+
+def _digest(tenant: str, endpoint: str, *asked: object) -> str:
     """Of a tenant's request. Every part is length-prefixed, so that parts cannot mix."""
     hashed = hashlib.blake2b(digest_size=20)
-    for part in (tenant.encode(), endpoint.encode(), orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)):
+    for part in (
+        tenant.encode(),
+        endpoint.encode(),
+        *(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in asked),
+    ):
         hashed.update(len(part).to_bytes(8, "little"))
         hashed.update(part)
     return hashed.hexdigest()
@@ -122,6 +143,7 @@ def _decode(raw: bytes) -> KeptAnswer | None:
         data = orjson.loads(raw)
         if data["v"] != _VERSION:
             return None
-        return KeptAnswer(str(data["text"]), str(data["expert"]), float(data["quality"]))
+        text, expert, quality = str(data["text"]), str(data["expert"]), float(data["quality"])
+        return KeptAnswer(text, expert, quality, tuple(map(str, data["names"])), tuple(map(float, data["vector"])))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return None

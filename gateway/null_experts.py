@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
+
+import numpy as np
 
 from experts.backends.null import NullExpert
 from experts.protocols import Prepared
@@ -17,12 +19,13 @@ from experts.spec import NULL_BACKEND, Capability, EnergyModel, ExpertSpec, Late
 from gateway.answer_cache import AnswerCache, KeptAnswer
 from gateway.settings.null_experts import NullExpertSettings, NullKind
 from gateway.wire.caching import Caching
-from gateway.wire.plain_question import fits, why_not_plain
+from gateway.wire.plain_question import fits, why_not_a_question, why_not_plain
 from gateway.wire.request import AUTO, Inbound
 from gateway.wire.transcript import Transcript, text_of_whole
 from routers.embed import plain_embedder
 from routers.null_experts.calculator import calculate
 from routers.null_experts.examples import Examples, unit
+from routers.null_experts.guards import FALSE_HITS, names_differ, signature
 from routers.null_experts.share import ShareAccount
 from routers.protocols import Embedder
 from routers.types import Assessment, Decision, FloatArray, Offer, Offers, Reason
@@ -32,6 +35,7 @@ _CARDS: Final[Mapping[NullKind, str]] = {
     NullKind.CONSTANT: "Gives the operator's constant answers.",
     NullKind.REFUSAL: "Refuses what the operator blocks.",
     NullKind.EXACT_CACHE: "Gives an earlier answer to the same request again.",
+    NullKind.SEMANTIC_CACHE: "Gives an earlier answer to a question that says the same in other words.",
 }
 _ONE_QUESTION: Final = frozenset({Capability.CHAT, Capability.STREAMING})
 _ANY_TEXT: Final = _ONE_QUESTION | {Capability.COMPLETIONS}
@@ -41,6 +45,7 @@ _CAPABILITIES: Final[Mapping[NullKind, frozenset[Capability]]] = {
     # It answers whatever the request needs: what is blocked stays blocked with tools, too.
     NullKind.REFUSAL: frozenset(Capability),
     NullKind.EXACT_CACHE: _ANY_TEXT,
+    NullKind.SEMANTIC_CACHE: _ONE_QUESTION,
 }
 #: A look-up in Redis at the most. Nobody measured it here.
 _LATENCY: Final = LatencyModel(2.0, 0.0, 0.0, source=Source.ESTIMATED)
@@ -74,13 +79,17 @@ class Asked:
         offers: Name of each -> its offer.
         answers: The answers behind the offers.
         vector: Of the prompt, shape (dim,); None where nobody compares prompts.
-        key: Under which the answer of an expert may be kept; None where it may not.
+        key: Under which the answer of an expert may be kept for the same request; None where it may not.
+        near_key: Likewise, for questions that say the same.
+        names: What the question names.
     """
 
     offers: dict[str, Offer] = field(default_factory=dict)
     answers: dict[str, Prepared] = field(default_factory=dict)
     vector: FloatArray | None = None
     key: str | None = None
+    near_key: str | None = None
+    names: tuple[str, ...] = ()
 
     def offer(self, kind: NullKind, answer: str, quality: float, detail: str, source: Source = Source.STATED) -> None:
         """It has an answer."""
@@ -110,7 +119,11 @@ class NullExperts:
         constants, refusal = settings.constants, settings.refusal
         self._constants = Examples([entry.ask for entry in constants.entries], self._embedder, constants.threshold)
         self._topics = Examples([topic.examples for topic in refusal.topics], self._embedder, refusal.threshold)
-        self._compares = bool(constants.entries) or any(topic.examples for topic in refusal.topics)
+        self._compares = (
+            bool(constants.entries)
+            or any(topic.examples for topic in refusal.topics)
+            or NullKind.SEMANTIC_CACHE in self._kinds
+        )
 
     def concern(self, model: str) -> bool:
         """Whether they have a say in requests for this model: routed ones, their own, and any that may be refused."""
@@ -134,6 +147,8 @@ class NullExperts:
             self._look_up(asked, inbound, plain)
         if NullKind.EXACT_CACHE in self._kinds:
             await self._remember(asked, inbound, tenant, caching)
+        if NullKind.SEMANTIC_CACHE in self._kinds:
+            await self._recognise(asked, inbound, tenant, caching)
         return asked
 
     def offers(self, asked: Asked, assessment: Assessment) -> Offers:
@@ -157,13 +172,22 @@ class NullExperts:
 
     def recording(self, asked: Asked, decision: Decision, expert: str) -> Recording | None:
         """Where an expert's answer goes on its way to the client; None where it is not to be kept."""
-        if asked.key is None or expert in self._kinds:
+        if (asked.key is None and asked.near_key is None) or expert in self._kinds:
             return None
         quality = next((one.estimates.quality.mean for one in decision.candidates if one.spec.name == expert), None)
         if quality is None:
             return None
-        key, most_bytes = asked.key, self._settings.answers.max_answer_bytes
-        return Recording(lambda text: self._answers.put(key, KeptAnswer(text, expert, quality)), most_bytes)
+        return Recording(
+            lambda text: self._keep(asked, KeptAnswer(text, expert, quality)), self._settings.answers.max_answer_bytes
+        )
+
+    def _keep(self, asked: Asked, answer: KeptAnswer) -> None:
+        if asked.key is not None:
+            self._answers.put(asked.key, answer)
+        if asked.near_key is not None and asked.vector is not None:
+            # Four decimals keep a cosine to three.
+            vector = tuple(np.round(asked.vector.astype(np.float64), 4).tolist())
+            self._answers.put(asked.near_key, replace(answer, names=asked.names, vector=vector))
 
     async def _embed(self, text: str) -> FloatArray:
         slow = self._embedder.slow
@@ -207,6 +231,27 @@ class NullExperts:
         else:
             detail = f"{kept.expert} has answered the same request"
             asked.offer(NullKind.EXACT_CACHE, kept.text, kept.quality, detail, Source.ESTIMATED)
+
+    async def _recognise(self, asked: Asked, inbound: Inbound, tenant: str, caching: Caching) -> None:
+        kind = NullKind.SEMANTIC_CACHE
+        why = self._why_not_kept(inbound, caching) or why_not_a_question(inbound)
+        said = signature(inbound.text) if why is None else None
+        if said is None or asked.vector is None or not said.telling:
+            asked.decline(kind, why or "the question has too few words to tell what it says")
+            return
+        asked.names = said.names
+        key = self._answers.near_key(tenant, inbound, said)
+        asked.near_key = key if caching.keep else None
+        kept = await self._answers.get(key) if caching.read else None
+        if kept is None or len(kept.vector) != len(asked.vector):
+            asked.decline(kind, "no question that says the same has been answered lately")
+            return
+        similarity = float(np.asarray(kept.vector) @ asked.vector)
+        if names_differ(kept.names, said.names) or similarity < self._settings.answers.threshold:
+            asked.decline(kind, f"the nearest question is another one (cosine {similarity:.2f})")
+        else:
+            detail = f"{kept.expert} has answered a question that says the same (cosine {similarity:.2f})"
+            asked.offer(kind, kept.text, kept.quality * (1 - FALSE_HITS), detail, Source.ESTIMATED)
 
     def _why_not_kept(self, inbound: Inbound, caching: Caching) -> str | None:
         """Why no answer to the request is kept, None where it may be."""

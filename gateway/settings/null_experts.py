@@ -77,6 +77,11 @@ class AnswerCacheSettings(Node):
 
     exact: bool = False
     """Give a kept answer again to the same request: same messages, same parameters."""
+    semantic: bool = False
+    """Give a kept answer to a question that says the same in other words: same numbers, polarity, names and words that
+    carry meaning, everything before it in the conversation equal, and a cosine of at least `threshold`."""
+    threshold: Share = 0.85
+    """Least cosine between two questions that say the same."""
     any_temperature: bool = False
     """Keep answers that were sampled, too. Off: only those of requests with `temperature: 0`."""
     local_entries: int = Field(default=2_000, ge=1)
@@ -115,5 +120,6 @@ class NullExpertSettings(Node):
             NullKind.CONSTANT: bool(self.constants.entries),
             NullKind.REFUSAL: bool(self.refusal.topics),
             NullKind.EXACT_CACHE: self.answers.exact,
+            NullKind.SEMANTIC_CACHE: self.answers.semantic,
         }
         return tuple(kind for kind, switched_on in on.items() if switched_on)

@@ -38,6 +38,16 @@ def why_not_plain(inbound: Inbound, *, beside_system_prompts: bool) -> str | Non
     return None if plain_text(last.get("content")) else "the question is not text alone"
 
 
+def why_not_a_question(inbound: Inbound) -> str | None:
+    """What keeps the request from ending in a question of plain text; None when it does."""
+    if inbound.endpoint is not Endpoint.CHAT:
+        return "the request is no chat"
+    last = inbound.payload["messages"][-1]
+    if last["role"] != "user" or not plain_text(last.get("content")):
+        return "the request does not end in a question of plain text"
+    return None if last.keys() <= {"role", "content"} else "the question says more than its text"
+
+
 def plain_text(content: object) -> bool:
     """Whether the content of a message is text and nothing else."""
     if isinstance(content, str):

@@ -204,6 +204,31 @@ async def test_a_client_that_leaves_half_way_leaves_nothing_behind() -> None:
         assert not (await explain(gateway, "q", temperature=0))["exact-cache"]["chosen"]
 
 
+async def test_a_question_in_other_words_is_recognised_and_another_question_is_not() -> None:
+    async with running(tree(answers={"semantic": True})) as gateway:
+        assert (await ask(gateway, "Where is the nearest train station?"))[0] == "model"
+        expert, body = await ask(gateway, "Can you tell me where is the nearest train station, please?")
+        assert expert == "semantic-cache"
+        assert body["choices"][0]["message"]["content"] == "You said: Where is the nearest train station?"
+        for prompt, fields in (
+            ("Where is the nearest bus station?", {}),
+            ("Where is not the nearest train station?", {}),
+            ("Where are the 2 nearest train stations?", {}),
+            ("Where is the nearest train station?", {"temperature": 1}),
+            ("Where is the nearest train station?", {"max_tokens": 50}),
+            ("Where is the nearest train station?", {"headers": {"cache-control": "no-store"}}),
+        ):
+            assert (await ask(gateway, prompt, **fields))[0] == "model", (prompt, fields)
+        # The same question after another turn is another question.
+        context = [{"role": "user", "content": "I am in Rome."}, {"role": "assistant", "content": "Nice."}]
+        question = {"role": "user", "content": "Where is the nearest train station?"}
+        assert (await ask(gateway, "", messages=[*context, question]))[0] == "model"
+        assert (await ask(gateway, "", messages=[*context, question]))[0] == "semantic-cache"
+        candidate = (await explain(gateway, "where is the nearest train station", temperature=0))["semantic-cache"]
+        assert candidate["estimates"]["quality_source"] == "estimated"
+        assert candidate["estimates"]["quality"] == pytest.approx(0.5 * 0.98)
+
+
 @asynccontextmanager
 async def redis_server(folder: Path) -> AsyncIterator[EmbeddedRedis]:
     server = EmbeddedRedis(folder)
@@ -217,25 +242,26 @@ async def redis_server(folder: Path) -> AsyncIterator[EmbeddedRedis]:
 async def test_replicas_share_answers_and_tenants_never_do(tmp_path: Path) -> None:
     async with redis_server(tmp_path) as server:
         settings = {
-            **tree(answers={"exact": True}),
+            **tree(answers={"exact": True, "semantic": True}),
             "redis": {"url": server.url},
             "cache": {"decisions": {"redis_timeout_ms": 1000}},
             "auth": KEYS,
         }
         client = redis.Redis.from_url(server.url)
         async with running(settings, ENV) as one, running(settings, ENV) as other:
-            assert (await ask(one, "a question", "KEY_A"))[0] == "model"
-            await eventually(lambda: len(client.keys("pointsman:answer:*")) == 1)
-            assert (await ask(other, "a question", "KEY_A"))[0] == "exact-cache"
-            assert (await ask(other, "a question", "KEY_B"))[0] == "model"
-            assert (await ask(one, "a question", "KEY_B"))[0] != "calculator"
+            assert (await ask(one, "a quick question", "KEY_A"))[0] == "model"
+            await eventually(lambda: len(client.keys("pointsman:answer:*")) == 2)
+            assert (await ask(other, "a quick question", "KEY_A"))[0] == "exact-cache"
+            assert (await ask(other, "The quick question?", "KEY_A"))[0] == "semantic-cache"
+            assert (await ask(other, "a quick question", "KEY_B"))[0] == "model"
+            assert (await ask(other, "The quick question?", "KEY_B"))[0] == "semantic-cache"
             assert all(client.ttl(key) > 0 for key in client.keys("*"))
             assert not any(b"question" in key for key in client.keys("*"))
             # Rubbish in Redis is no answer.
             for key in client.keys("pointsman:answer:*"):
                 client.set(key, b'{"v": 1, "text"')
             async with running(settings, ENV) as third:
-                assert (await ask(third, "a question", "KEY_A"))[0] == "model"
+                assert (await ask(third, "a quick question", "KEY_A"))[0] == "model"
         client.close()
 
 
