@@ -80,7 +80,7 @@ class AnswerCacheSettings(Node):
     semantic: bool = False
     """Give a kept answer to a question that says the same in other words: same numbers, polarity, names and words that
     carry meaning, everything before it in the conversation equal, and a cosine of at least `threshold`."""
-    threshold: Share = 0.85
+    threshold: Share = 0.7
     """Least cosine between two questions that say the same."""
     any_temperature: bool = False
     """Keep answers that were sampled, too. Off: only those of requests with `temperature: 0`."""
