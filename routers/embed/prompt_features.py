@@ -5,6 +5,9 @@ it. All figures come from the histogram of the UTF-8 bytes, so that a prompt cos
 
     x, x², x³ with x = (ln(1 + bytes) - 6) / 2 within ±3; shares of digits, formula and code marks, bytes beyond ASCII,
     capitals, commas and spaces; ln(1 + newlines); question marks, at most 3
+
+Blanks and empty lines count once however many stand together, and not at all around the text: a prompt that is pasted
+with other spacing is the same prompt.
 """
 
 from __future__ import annotations
@@ -32,12 +35,20 @@ _MEMBERS = np.array([[float(byte in members) for members in _CLASSES] for byte i
 def prompt_features(text: str) -> FloatArray:
     """The figures of one prompt, of the order of 1 each, float32, shape (FEATURES,)."""
     # Half of a surrogate pair (JSON may hold one) has no UTF-8 of its own; it counts as bytes beyond ASCII.
-    data = text.encode("utf-8", "surrogatepass")
+    data = _once(_once(text.strip().encode("utf-8", "surrogatepass"), b" "), b"\n")
     counts = np.bincount(np.frombuffer(data, dtype=np.uint8), minlength=256)
     length = min(max((np.log1p(len(data)) - 6.0) / 2.0, -3.0), 3.0)
     shares = counts @ _MEMBERS / max(len(data), 1)
     layout = (np.log1p(counts[_NEWLINE]), min(counts[_QUESTION], 3))
     return np.array([length, length**2, length**3, *shares, *layout], dtype=np.float32)
+
+
+def _once(data: bytes, mark: bytes) -> bytes:
+    """Runs of a mark drawn together to one. Halving them until none is left is faster than a regular expression."""
+    double = mark + mark
+    while double in data:
+        data = data.replace(double, mark)
+    return data
 
 
 class FormatEmbedder:

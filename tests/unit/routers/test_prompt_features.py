@@ -47,3 +47,9 @@ def test_an_artefact_brings_the_bounds_back():
 def test_bounds_must_fit():
     with pytest.raises(ValueError, match="figures"):
         FormatEmbedder(tiny_embedder(), BOUND[:3], BOUND)
+
+
+def test_spacing_says_nothing():
+    text = "What is (a) 17 + 25?\nAnswer with a number, please."
+    spaced = "\n" + text.replace(" ", "   ").replace("\n", "\n\n") + "\n \n"
+    assert prompt_features(spaced).tolist() == prompt_features(text).tolist()
