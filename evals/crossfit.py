@@ -14,6 +14,7 @@ import numpy.typing as npt
 from evals.errors import EvalError
 from evals.policies import Curve, Policy, Trial
 
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
@@ -88,6 +89,17 @@ def merge_folds(trial: Trial, folds: Sequence[Fold], policies: Sequence[Sequence
     return [_merge(trial, folds, parts) for parts in zip(*policies, strict=True)]
 
 
+def _standing(score: Floats) -> Floats:
+    """Share of the fold's prompts with a lower score, ties counted half; in [0, 1], shape (n,).
+
+    Every fold has a router of its own, and a threshold means something within one only. Pooled as they are, scores
+    would also carry the mean outcome of the folds seen, which is the higher the worse the fold held out turned out.
+    """
+    from scipy.stats import rankdata
+
+    return np.asarray((rankdata(score) - 0.5) / len(score))
+
+
 def _merge(trial: Trial, folds: Sequence[Fold], parts: Sequence[Policy]) -> Policy:
     first = parts[0]
     mix = np.zeros(trial.test.scores.shape)
@@ -99,7 +111,7 @@ def _merge(trial: Trial, folds: Sequence[Fold], parts: Sequence[Policy]) -> Poli
         if part.latency_ms is not None:
             times[fold.rows] = part.latency_ms
         if part.deferral_score is not None:
-            belief[fold.rows] = part.deferral_score
+            belief[fold.rows] = _standing(part.deferral_score)
         if part.predicted is not None:
             predicted[fold.rows] = part.predicted
     curve = None

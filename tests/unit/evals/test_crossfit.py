@@ -71,3 +71,17 @@ def test_baselines_are_chosen_out_of_fold(trial: Trial) -> None:
 def test_too_few_prompts_for_the_folds_are_refused(trial: Trial) -> None:
     with pytest.raises(EvalError, match="too few for 5 folds"):
         fold_trials(replace(trial, clusters=np.arange(len(trial.test)) % 3), 5, 0)
+
+
+def test_deferral_scores_are_compared_within_a_fold_only(trial: Trial) -> None:
+    folds = fold_trials(trial, 2, 0)
+    level = (0.0, 100.0)
+    parts = [
+        [replace(baselines(fold.trial)[0], deferral_score=height + np.arange(len(fold.rows), dtype=float))]
+        for fold, height in zip(folds, level, strict=True)
+    ]
+    (merged,) = merge_folds(trial, folds, parts)
+    assert merged.deferral_score is not None
+    for fold in folds:
+        assert merged.deferral_score[fold.rows].mean() == pytest.approx(0.5)
+        assert (np.diff(merged.deferral_score[fold.rows]) > 0).all()
