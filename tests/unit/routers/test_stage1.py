@@ -88,7 +88,15 @@ def test_the_uncertain_category_goes_by_outcomes_where_they_decide() -> None:
 
     def fit(routed: np.ndarray) -> _Quality:
         return _Quality(
-            np.zeros(2, np.float32), BlendWeights(), None, None, {}, np.arange(1000), routed, np.full(1000, 0.5)
+            base=np.zeros(2, np.float32),
+            weights=BlendWeights(),
+            category=None,
+            ridge=None,
+            metrics={},
+            held=np.zeros((1000, 2)),
+            rows=np.arange(1000),
+            routed=routed,
+            single=np.full(1000, 0.5),
         )
 
     blurred = _price_uncertainty(stage1, fit((entropy < 0.4).astype(float)))
