@@ -52,6 +52,11 @@ class Answer:
             self._account_for(body)
 
     @property
+    def notes(self) -> Headers:
+        """Response headers of our own beside those of every answer: none."""
+        return ()
+
+    @property
     def expert(self) -> str:
         """Who answers."""
         return self._attempt.expert

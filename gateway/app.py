@@ -20,6 +20,7 @@ from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache
 from gateway.control import create_control
 from gateway.dataplane import DataPlane
+from gateway.evidence import Evidence
 from gateway.expert_factory import build_expert
 from gateway.learning import Learning
 from gateway.ledger import Ledger
@@ -30,7 +31,8 @@ from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
-from routers.artifacts import load_router
+from routers.artifacts import load_artifact
+from routers.errors import ArtifactError
 from routers.protocols import Embedder
 
 _log = logging.getLogger(__name__)
@@ -110,10 +112,15 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         clock=time.monotonic,
         probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
     )
-    router = load_router(
+    artifact = load_artifact(
         settings.router.artifact,
         uncertain_to_generalist=settings.router.uncertain_to_generalist,
     )
+    router = artifact.router
+    if settings.evidence.enabled and artifact.evidence is None:
+        raise ArtifactError(
+            "evidence.enabled: the router was not trained on answers; train one on a table with answers"
+        )
     ledger = Ledger(
         entries=settings.ledger.local_entries,
         ttl_s=int(settings.ledger.ttl_s),
@@ -147,6 +154,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         telemetry=telemetry,
         averages=averages,
         learning=learning,
+        evidence=Evidence(artifact.evidence, router.embedder, settings.evidence, time.monotonic),
         nulls=_null_experts(settings, router.embedder, store),
         policy=Policy(
             settings.budgets.budget(),

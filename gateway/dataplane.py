@@ -11,6 +11,7 @@ from gateway.answer import Answer
 from gateway.asgi import ASGIApp, ClientLeft, DisconnectWatch, Receive, Scope, Send, read_body, send_refusal, send_whole
 from gateway.auth import Keyring
 from gateway.errors import Code, RequestRefused
+from gateway.gathered import GatheredAnswer
 from gateway.pipeline import Pipeline
 from gateway.recorder import Routed
 from gateway.telemetry import Telemetry
@@ -100,7 +101,7 @@ class DataPlane:
             self._telemetry.disconnects.inc()
 
 
-async def _send_answer(send: Send, watch: DisconnectWatch, routed: Routed, answer: Answer) -> None:
+async def _send_answer(send: Send, watch: DisconnectWatch, routed: Routed, answer: Answer | GatheredAnswer) -> None:
     headers = [
         (name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX)
     ]
@@ -111,6 +112,7 @@ async def _send_answer(send: Send, watch: DisconnectWatch, routed: Routed, answe
         (b"x-pointsman-reason", routed.decision.reason.value.encode()),
         (b"x-pointsman-cache", routed.hit.value.encode()),
         (b"x-pointsman-overhead-ms", b"%.3f" % (answer.overhead_s * 1e3)),
+        *answer.notes,
     ]
     if kind is not None:
         headers.append((b"x-pointsman-category", kind.category.encode("ascii", "replace")))

@@ -20,7 +20,7 @@ import orjson
 from gateway.learning import Lesson
 from gateway.shared_store import SharedStore
 from gateway.wire.decision import decision_to_dict, decision_to_record
-from routers.types import Decision, Outcome
+from routers.types import CallOutcome, Decision, Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +57,20 @@ def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
         "ttft_ms": outcome.ttft_ms,
         "latency_ms": outcome.latency_ms,
         "quality": outcome.quality,
+        **({"calls": [_call_to_dict(call) for call in outcome.calls]} if outcome.calls else {}),
+    }
+
+
+def _call_to_dict(call: CallOutcome) -> dict[str, Any]:
+    return {
+        "expert": call.expert,
+        "status": call.status,
+        "verdict": call.verdict.value,
+        "prompt_tokens": call.prompt_tokens,
+        "completion_tokens": call.completion_tokens,
+        "cost_usd": call.cost_usd,
+        "energy_j": call.energy_j,
+        "latency_ms": call.latency_ms,
     }
 
 

@@ -15,9 +15,12 @@ from gateway.answer import Answer
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
 from gateway.errors import Code, RequestRefused, refusal_for
+from gateway.evidence import Evidence
+from gateway.evidence_plan import Plan
+from gateway.gathered import Gathered, GatheredAnswer, Reached, read_reply
 from gateway.ids import new_decision_id
 from gateway.learning import Learning
-from gateway.ledger import Ledger
+from gateway.ledger import Entry, Ledger
 from gateway.null_experts import Asked, NullExperts
 from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
@@ -25,6 +28,7 @@ from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
 from gateway.wire.budget import parse_budget, parse_session
 from gateway.wire.caching import parse_caching
+from gateway.wire.evidence import parse_evidence
 from gateway.wire.flags import take_flags
 from gateway.wire.request import AUTO, Inbound, expert_body, strip_routing
 from routers.conversation import Turn, recall
@@ -73,6 +77,7 @@ class Pipeline:
         averages: AverageBudgets | None = None,
         learning: Learning | None = None,
         nulls: NullExperts | None = None,
+        evidence: Evidence | None = None,
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
@@ -85,6 +90,7 @@ class Pipeline:
         self._averages = averages
         self._learning = learning
         self._nulls = nulls
+        self._evidence = evidence
         self._policy = policy
         self._clock = clock
         self._recorder = Recorder(pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, clock=clock)
@@ -100,6 +106,7 @@ class Pipeline:
         budget, experts = parse_budget(routing, headers, self._policy.budget)
         session = self._session(parse_session(routing, headers), tenant)
         caching = parse_caching(routing, headers)
+        wish = parse_evidence(routing)
         if self._policy.flags:
             budget = take_flags(inbound, budget)
         request = RouteRequest(
@@ -123,10 +130,13 @@ class Pipeline:
             decision, hit = await self._decide(request, tenant, earlier, asked)
         else:
             decision, hit = await self._named(request, tenant, inbound.model, asked)
+        plan = None
+        if self._evidence is not None and inbound.model == AUTO:
+            plan = self._evidence.plan(inbound, request.budget, decision, wish)
         self._telemetry.decided(decision, hit)
-        return Routed(inbound, tenant, decision, hit, received_s, session, asked)
+        return Routed(inbound, tenant, decision, hit, received_s, session, asked, plan)
 
-    async def answer(self, routed: Routed, forward: Headers) -> Answer:
+    async def answer(self, routed: Routed, forward: Headers) -> Answer | GatheredAnswer:
         """Dispatch to the chosen expert, then to its fallbacks, until one answers.
 
         Args:
@@ -147,7 +157,17 @@ class Pipeline:
         entry = self._ledger.record(routed.tenant, decision)
         overhead_s = self._clock() - routed.received_s
         self._telemetry.overhead.observe(overhead_s)
-        names = (decision.expert, *decision.fallbacks)[: self._policy.max_attempts]
+        names = (decision.expert, *decision.fallbacks)
+        if routed.evidence is not None:
+            gathered = await self._gather(routed, routed.evidence, entry, forward)
+            if gathered.accepted is not None:
+                if routed.session is not None and gathered.accepted.answered:
+                    self._sessions.remember(routed.session, gathered.accepted.expert)
+                return GatheredAnswer(self._recorder, routed, entry, gathered, overhead_s)
+            # Whoever failed just now comes last.
+            failed = {call.expert for call in gathered.calls}
+            names = tuple(sorted(names, key=lambda name: name in failed))
+        names = names[: self._policy.max_attempts]
         for index, name in enumerate(names):
             flight = self._pool.begin(name, stream=routed.inbound.stream)
             stake = None
@@ -158,6 +178,61 @@ class Pipeline:
             if answer is not None:
                 return answer
         raise AssertionError("the last attempt answers or raises")
+
+    async def _gather(self, routed: Routed, plan: Plan, entry: Entry, forward: Headers) -> Gathered:
+        """Ask experts and compare what they answer."""
+        assert self._evidence is not None  # noqa: S101  # it made the plan
+        done: list[Reached] = []
+
+        async def call(name: str) -> Reached:
+            try:
+                found = await self._reach(name, routed, entry, forward)
+            except BaseException:
+                # What a cancelled call cost is not known; that it was made is.
+                done.append(Reached(name, None))
+                raise
+            done.append(found)
+            return found
+
+        try:
+            return await self._evidence.gather(plan, call, routed.received_s)
+        except BaseException:
+            # The client left, and the calls under way are cancelled.
+            left = Gathered(tuple(done), None, None, frozenset())
+            expert = done[0].expert if done else str(routed.decision.expert)
+            self._recorder.gathered(routed, entry, expert, left.outcomes(), CLIENT_LEFT)
+            raise
+
+    async def _reach(self, name: str, routed: Routed, entry: Entry, forward: Headers) -> Reached:
+        """One of several calls, to its end. A failed one is an answer that did not come."""
+        flight = self._pool.begin(name, stream=False)
+        attempt = Attempt(name, flight, entry, self._clock())
+        if self._averages is not None:
+            attempt.stake = self._averages.dispatched(routed.decision, name, stream=False)
+        try:
+            reply = await self._call(name, routed, forward)
+            data = await _read_whole(name, reply)
+        except ExpertError as error:
+            flight.fail(error)
+            self._gave_up(attempt, type(error).__name__)
+            return Reached(name, None, latency_ms=(self._clock() - attempt.dispatched_s) * 1e3)
+        except BaseException:
+            self._recorder.landed(routed, attempt, CLIENT_LEFT)
+            raise
+        flight.head(reply.status)
+        found = read_reply(name, reply.status, reply.headers, data, streamed=_is_stream(routed.inbound, reply))
+        if reply.status in _TRY_NEXT:
+            flight.finish()
+            self._gave_up(attempt, str(reply.status))
+            return replace(found, latency_ms=(self._clock() - attempt.dispatched_s) * 1e3)
+        outcome = self._recorder.landed(routed, attempt, reply.status, found.usage)
+        return replace(
+            found,
+            cost_usd=outcome.cost_usd,
+            energy_j=outcome.energy_j,
+            latency_ms=(self._clock() - attempt.dispatched_s) * 1e3,
+            final=reply.status >= 400,
+        )
 
     async def _try(
         self, routed: Routed, attempt: Attempt, forward: Headers, overhead_s: float, *, last: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,11 +10,12 @@ from experts.pool import ExpertPool, Flight
 from experts.spec import Source, Usage
 from gateway.average_budgets import AverageBudgets, Stake
 from gateway.cache import Hit
+from gateway.evidence_plan import Plan
 from gateway.ledger import Entry, Ledger
 from gateway.null_experts import Asked
 from gateway.telemetry import Telemetry
 from gateway.wire.request import Inbound
-from routers.types import Decision, Outcome
+from routers.types import CallOutcome, Decision, Outcome, Verdict
 
 #: The status recorded when the client left; nobody receives it.
 CLIENT_LEFT: Final = 499
@@ -32,6 +33,7 @@ class Routed:
         received_s: When the request's last byte was in (monotonic).
         session: Key of the caller's session, None without one.
         asked: What the null experts have to say of it; None where they have no say.
+        evidence: Whom to ask until an answer is accepted; None where the chosen expert alone answers.
     """
 
     inbound: Inbound
@@ -41,6 +43,7 @@ class Routed:
     received_s: float
     session: str | None = None
     asked: Asked | None = None
+    evidence: Plan | None = None
 
 
 @dataclass(slots=True)
@@ -99,6 +102,15 @@ class Recorder:
             status: What the client saw.
             usage: As the expert reported it.
         """
+        outcome = self.landed(routed, attempt, status, usage)
+        self._ledger.finish(attempt.entry, outcome)
+        self._telemetry.finished(routed.inbound.endpoint.value, outcome)
+
+    def landed(self, routed: Routed, attempt: Attempt, status: int, usage: Usage | None = None) -> Outcome:
+        """One call is over, whether it settles the request or not; the average budgets hear what it spent.
+
+        Arguments as `finish`.
+        """
         if status == CLIENT_LEFT:
             attempt.flight.cancel()
         else:
@@ -124,11 +136,46 @@ class Recorder:
             ttft_ms=None if first_byte_s is None else (first_byte_s - attempt.dispatched_s) * 1e3,
             latency_ms=(self.clock() - routed.received_s) * 1e3,
         )
-        self._ledger.finish(attempt.entry, outcome)
-        self._telemetry.finished(routed.inbound.endpoint.value, outcome)
         if self._averages is not None and attempt.stake is not None:
             self._averages.finished(attempt.stake, outcome)
+        return outcome
+
+    def gathered(self, routed: Routed, entry: Entry, expert: str, calls: tuple[CallOutcome, ...], status: int) -> None:
+        """Several calls settled the request: one outcome, which spent what all of them did.
+
+        Args:
+            routed: The request.
+            entry: The ledger's entry of the decision.
+            expert: Whose answer the client gets; the first one asked when the client left before.
+            calls: All that were made; their flights have landed.
+            status: What the client saw.
+        """
+        accepted = next((call for call in calls if call.verdict is Verdict.ACCEPTED), None)
+        energy_j = _total([call.energy_j for call in calls])
+        latency_ms = (self.clock() - routed.received_s) * 1e3
+        outcome = Outcome(
+            decision_id=routed.decision.id,
+            expert=expert,
+            status=status,
+            prompt_tokens=None if accepted is None else accepted.prompt_tokens,
+            completion_tokens=None if accepted is None else accepted.completion_tokens,
+            cost_usd=_total([call.cost_usd for call in calls]),
+            energy_j=energy_j,
+            energy_source=None if energy_j is None else Source.ESTIMATED,
+            # Nothing is streamed before an answer is accepted.
+            ttft_ms=latency_ms,
+            latency_ms=latency_ms,
+            calls=calls,
+        )
+        self._ledger.finish(entry, outcome)
+        self._telemetry.finished(routed.inbound.endpoint.value, outcome)
 
     def broken(self, expert: str) -> None:
         """A stream was broken off by its expert."""
         self._telemetry.broken_streams.labels(expert).inc()
+
+
+def _total(amounts: Sequence[float | None]) -> float | None:
+    """The sum; None where one of them is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known and len(known) == len(amounts) else None

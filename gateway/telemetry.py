@@ -15,8 +15,9 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from experts.spec import Source
 from gateway.cache import Hit
-from routers.types import Decision, Outcome, Reason
+from routers.types import CallOutcome, Decision, Outcome, Reason
 
 _OVERHEAD_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 _LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -71,6 +72,12 @@ class Telemetry:
         )
         self.redis_errors = Counter(
             "pointsman_redis_errors", "Failed Redis operations, by kind.", ["kind"], registry=registry
+        )
+        self.evidence_calls = Counter(
+            "pointsman_evidence_calls",
+            "Calls made to compare answers, by what each was to the accepted one.",
+            ["expert", "verdict"],
+            registry=registry,
         )
         self.feedback = Counter(
             "pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"], registry=registry
@@ -172,14 +179,21 @@ class Telemetry:
             self._child(self.latency, expert).observe(outcome.latency_ms / 1e3)
         if outcome.ttft_ms is not None:
             self._child(self.ttft, expert).observe(outcome.ttft_ms / 1e3)
-        if outcome.prompt_tokens is not None:
-            self._child(self.tokens, expert, "prompt").inc(outcome.prompt_tokens)
-        if outcome.completion_tokens is not None:
-            self._child(self.tokens, expert, "completion").inc(outcome.completion_tokens)
-        if outcome.cost_usd is not None:
-            self._child(self.cost, expert).inc(outcome.cost_usd)
-        if outcome.energy_j is not None and outcome.energy_source is not None:
-            self._child(self.energy, expert, outcome.energy_source.value).inc(outcome.energy_j)
+        for call in outcome.calls:
+            self._child(self.evidence_calls, call.expert, call.verdict.value).inc()
+        for spender in outcome.calls or (outcome,):
+            self._spent(spender, outcome.energy_source)
+
+    def _spent(self, call: Outcome | CallOutcome, energy_source: Source | None) -> None:
+        expert = call.expert
+        if call.prompt_tokens is not None:
+            self._child(self.tokens, expert, "prompt").inc(call.prompt_tokens)
+        if call.completion_tokens is not None:
+            self._child(self.tokens, expert, "completion").inc(call.completion_tokens)
+        if call.cost_usd is not None:
+            self._child(self.cost, expert).inc(call.cost_usd)
+        if call.energy_j is not None and energy_source is not None:
+            self._child(self.energy, expert, energy_source.value).inc(call.energy_j)
 
     def render(self, experts: Iterable[tuple[str, int, bool]]) -> bytes:
         """The exposition text; `experts` are (name, calls in flight, healthy) now."""

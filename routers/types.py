@@ -321,6 +321,29 @@ class Decision:
         return self.expert is None and any(rejection.transient for rejection in self.rejections)
 
 
+class Verdict(StrEnum):
+    """What one of several calls was to the answer that was accepted."""
+
+    ACCEPTED = "accepted"
+    AGREED = "agreed"
+    DIFFERED = "differed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """One of several calls made for one request; None where unknown, as in `Outcome`."""
+
+    expert: str
+    status: int | None
+    verdict: Verdict
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    energy_j: float | None = None
+    latency_ms: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a decision.
@@ -334,6 +357,8 @@ class Outcome:
         energy_j: Joules, and `energy_source` says whether measured or estimated.
         ttft_ms, latency_ms: As the gateway saw them.
         quality: In [0, 1], None until somebody judged it.
+        calls: All calls where several answers were compared: cost and energy are their sum then, None where one of
+            them is unknown, and the tokens those of the accepted answer. Empty for one answer.
     """
 
     decision_id: str
@@ -347,3 +372,4 @@ class Outcome:
     ttft_ms: float | None = None
     latency_ms: float | None = None
     quality: float | None = None
+    calls: tuple[CallOutcome, ...] = ()

@@ -35,6 +35,7 @@ _SECTIONS = {
     "RefusalSettings": "null_experts.refusal",
     "TopicSettings": "null_experts.refusal.topics[]",
     "AnswerCacheSettings": "null_experts.answers",
+    "EvidenceSettings": "evidence",
     "LearningSettings": "learning",
     "RedisSettings": "redis",
     "LedgerSettings": "ledger",

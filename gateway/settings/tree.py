@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, model_validator
 
 from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from gateway.settings.evidence import EvidenceSettings
 from gateway.settings.learning import LearningSettings
 from gateway.settings.null_experts import NullExpertSettings
 from gateway.settings.pool import PoolSettings
@@ -278,6 +279,8 @@ class Settings(Node):
     """Experts that answer without a model."""
     conversations: ConversationSettings = ConversationSettings()
     """Conversations."""
+    evidence: EvidenceSettings = EvidenceSettings()
+    """Asking several experts and comparing their answers."""
     learning: LearningSettings = LearningSettings()
     """Learning from judged answers."""
     redis: RedisSettings = RedisSettings()

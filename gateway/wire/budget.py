@@ -28,7 +28,7 @@ _HEADER_FIELDS: Final[dict[bytes, tuple[str, bool]]] = {
     **{header: (name, False) for name, header in _CAPS.items()},
     **{header: (name, True) for name, header in _WEIGHT_HEADERS.items()},
 }
-_KNOWN: Final = frozenset(_CAPS) | {"weights", "local_only", "experts", "session", "cache"}
+_KNOWN: Final = frozenset(_CAPS) | {"weights", "local_only", "experts", "session", "cache", "evidence"}
 _SESSION_HEADER: Final = b"x-pointsman-session"
 _MAX_SESSION_LENGTH: Final = 256
 

@@ -1,0 +1,47 @@
+"""Answers as evidence on the wire: `routing.evidence`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.errors import Code, RequestRefused
+
+_FIELD = "routing.evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants.
+
+    Attributes:
+        wanted: Whether answers may be gathered and compared.
+        max_calls: The caller's own limit, None for the operator's.
+    """
+
+    wanted: bool
+    max_calls: int | None = None
+
+
+def parse_evidence(routing: object) -> Wish | None:
+    """`true`, `false`, or an object with `max_calls`; None when the caller says nothing.
+
+    Raises:
+        RequestRefused: It is something else.
+    """
+    stated = routing.get("evidence") if isinstance(routing, dict) else None
+    if stated is None:
+        return None
+    if isinstance(stated, bool):
+        return Wish(stated)
+    if not isinstance(stated, dict):
+        raise _refuse(_FIELD, "must be true, false, or an object")
+    if unknown := sorted(stated.keys() - {"max_calls"}):
+        raise _refuse(f"{_FIELD}.{unknown[0][:60]}", "unknown field; known is max_calls")
+    calls = stated.get("max_calls")
+    if calls is not None and (isinstance(calls, bool) or not isinstance(calls, int) or calls < 1):
+        raise _refuse(f"{_FIELD}.max_calls", "must be a whole number of at least 1")
+    return Wish(True, calls)
+
+
+def _refuse(field: str, message: str) -> RequestRefused:
+    return RequestRefused(Code.INVALID_BUDGET, f"{field}: {message}", param=field)

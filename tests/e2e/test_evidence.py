@@ -1,0 +1,233 @@
+"""Answers as evidence through a whole gateway: who is asked, whose answer comes back, and what all of it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+
+from tests.e2e.answering import PRICES, QUESTION, answering_router, answering_tree
+from tests.e2e.running import Running, eventually, fake, running
+
+AGREEING = {"cheap": "Let us see. The answer is (C).", "twin": "C", "judge": "It is D, surely. The answer is D."}
+DIFFERING = {**AGREEING, "twin": "I would say the answer is A."}
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return answering_router(tmp_path_factory.mktemp("router"))
+
+
+@asynccontextmanager
+async def asking(tree: dict[str, Any]) -> AsyncIterator[tuple[Running, aiohttp.ClientSession]]:
+    async with running(tree) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        yield gateway, http
+
+
+async def ask(http: aiohttp.ClientSession, **routing: Any) -> tuple[Any, dict[str, Any]]:
+    body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "routing": routing}
+    async with http.post("/v1/chat/completions", json=body) as reply:
+        return reply, await reply.json()
+
+
+async def record(http: aiohttp.ClientSession, reply: Any) -> dict[str, Any]:
+    async with http.get(f"/v1/decisions/{reply.headers['x-pointsman-decision']}") as found:
+        outcome: dict[str, Any] = (await found.json())["outcome"]
+        return outcome
+
+
+async def test_when_the_cheap_ones_agree_the_dear_one_is_not_asked(artifact: Path) -> None:
+    async with asking(answering_tree(artifact, AGREEING)) as (gateway, http):
+        reply, answer = await ask(http)
+        assert reply.status == 200, answer
+        assert sorted(reply.headers["x-pointsman-asked"].split(",")) == ["cheap", "twin"]
+        assert gateway.fake("judge").stats.started == 0
+        expert = reply.headers["x-pointsman-expert"]
+        assert answer["choices"][0]["message"]["content"] == AGREEING[expert]
+        assert answer["model"] == expert
+        assert float(reply.headers["x-pointsman-belief"]) > 0.9
+
+        outcome = await record(http, reply)
+        calls = {call["expert"]: call for call in outcome["calls"]}
+        assert calls.keys() == {"cheap", "twin"}
+        assert {call["verdict"] for call in calls.values()} == {"accepted", "agreed"}
+        assert outcome["cost_usd"] == pytest.approx(sum(call["cost_usd"] for call in calls.values()))
+        assert float(reply.headers["x-pointsman-total-cost-usd"]) == pytest.approx(outcome["cost_usd"], rel=1e-6)
+        assert (
+            answer["usage"]["completion_tokens"] == calls[expert]["completion_tokens"] == outcome["completion_tokens"]
+        )
+        async with http.get("/metrics") as metrics:
+            text = await metrics.text()
+        assert f'pointsman_evidence_calls_total{{expert="{expert}",verdict="accepted"}} 1.0' in text
+        assert text.count("pointsman_evidence_calls_total{") == 2
+        assert f'pointsman_requests_total{{endpoint="chat/completions",expert="{expert}",status="200"}} 1.0' in text
+
+
+async def test_when_they_differ_the_dear_one_decides(artifact: Path) -> None:
+    async with asking(answering_tree(artifact, DIFFERING)) as (_, http):
+        reply, answer = await ask(http)
+        assert reply.headers["x-pointsman-expert"] == "judge"
+        assert sorted(reply.headers["x-pointsman-asked"].split(",")) == ["cheap", "judge", "twin"]
+        assert answer["choices"][0]["message"]["content"] == DIFFERING["judge"]
+        verdicts = {call["expert"]: call["verdict"] for call in (await record(http, reply))["calls"]}
+        assert verdicts == {"cheap": "differed", "twin": "differed", "judge": "accepted"}
+
+
+async def test_answers_without_a_plain_result_are_compared_by_what_they_say(artifact: Path) -> None:
+    same = "One takes the bread with some salt and then one puts all of it into the oven for the taste"
+    other = "Write a python class with a loop and import the function that has the bug to show what it is"
+    for twin, experts in ((f"{same} please", ["cheap", "twin"]), (other, ["cheap", "judge", "twin"])):
+        async with asking(answering_tree(artifact, {"cheap": same, "twin": twin, "judge": other})) as (_, http):
+            reply, _ = await ask(http)
+            assert sorted(reply.headers["x-pointsman-asked"].split(",")) == experts
+
+
+@pytest.mark.parametrize("include_usage", [True, False])
+async def test_a_stream_is_the_accepted_answer_event_by_event(artifact: Path, include_usage: bool) -> None:
+    async with (
+        running(answering_tree(artifact, DIFFERING)) as gateway,
+        openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        stream = await client.chat.completions.create(
+            model="auto",
+            messages=[{"role": "user", "content": QUESTION}],
+            stream=True,
+            stream_options={"include_usage": include_usage},
+        )
+        chunks = [chunk async for chunk in stream]
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert text == DIFFERING["judge"]
+        assert {chunk.model for chunk in chunks} == {"judge"}
+        assert (chunks[-1].usage is not None) == include_usage
+
+
+async def test_no_call_is_begun_that_could_break_the_cap_on_all_calls_together(artifact: Path) -> None:
+    async with asking(answering_tree(artifact, DIFFERING)) as (gateway, http):
+        reply, _ = await ask(http)
+        everything = float(reply.headers["x-pointsman-total-cost-usd"])
+        # Enough for both cheap ones at their worst, or for the judge alone; never for the judge after them.
+        worst_of_judge = PRICES["judge"] * 100 / 1e6
+        cap = min(everything, worst_of_judge) * 0.9
+        before = gateway.fake("judge").stats.started
+        reply, _ = await ask(http, max_cost_usd=cap)
+        assert reply.status == 200
+        assert gateway.fake("judge").stats.started == before
+        assert float(reply.headers["x-pointsman-total-cost-usd"]) <= cap
+        assert reply.headers["x-pointsman-expert"] in ("cheap", "twin")
+
+
+async def test_time_spent_counts_against_the_cap_on_time(artifact: Path) -> None:
+    slow = {"ttft_ms": 300.0}
+    tree = answering_tree(artifact, DIFFERING, cheap=slow, twin=slow)
+    async with asking(tree) as (gateway, http):
+        await ask(http)
+        assert gateway.fake("judge").stats.started == 1
+        # Each call alone keeps to the cap by its worst case; three in a row do not.
+        reply, _ = await ask(http, max_latency_ms=700)
+        assert reply.status == 200
+        outcome = await record(http, reply)
+        assert outcome["latency_ms"] < 700
+        assert len(outcome.get("calls", [0])) < 3
+
+
+async def test_max_calls_is_kept(artifact: Path) -> None:
+    async with asking(answering_tree(artifact, DIFFERING)) as (_, http):
+        reply, _ = await ask(http, evidence={"max_calls": 1})
+        assert "," not in reply.headers["x-pointsman-asked"]
+        reply, _ = await ask(http, evidence={"max_calls": 2})
+        assert reply.headers["x-pointsman-asked"].count(",") == 1
+
+
+async def test_an_expert_that_fails_is_an_answer_that_did_not_come(artifact: Path) -> None:
+    tree = answering_tree(artifact, AGREEING, twin={"fault": "error", "error_status": 500})
+    async with asking(tree) as (gateway, http):
+        reply, _ = await ask(http)
+        assert reply.status == 200
+        verdicts = {call["expert"]: call["verdict"] for call in (await record(http, reply))["calls"]}
+        assert verdicts["twin"] == "failed"
+        assert "accepted" in verdicts.values()
+        counts = gateway.app.runtime.pool.counts("twin")
+        assert (counts.failed, counts.succeeded) == (1, 0)
+
+
+async def test_when_all_fail_the_client_sees_the_last_failure_as_ever(artifact: Path) -> None:
+    broken = {"fault": "error", "error_status": 500}
+    async with asking(answering_tree(artifact, AGREEING, cheap=broken, twin=broken, judge=broken)) as (_, http):
+        reply, answer = await ask(http)
+        assert reply.status == 500
+        assert "error" in answer
+
+
+async def test_a_request_that_is_itself_at_fault_is_told_so_at_once(artifact: Path) -> None:
+    bad = {"fault": "error", "error_status": 400}
+    async with asking(answering_tree(artifact, AGREEING, cheap=bad, twin=bad, judge=bad)) as (gateway, http):
+        reply, answer = await ask(http)
+        assert reply.status == 400
+        assert "error" in answer
+        assert sum(gateway.fake(name).stats.started for name in PRICES) == 1
+
+
+async def test_a_client_that_leaves_cancels_every_call(artifact: Path) -> None:
+    hanging = {"fault": "hang_head"}
+    tree = answering_tree(artifact, AGREEING, cheap=hanging, twin=hanging, judge=hanging)
+    tree["budgets"]["weights"] = {"cost": 0.02, "latency": 0.5}
+    async with asking(tree) as (gateway, http):
+        with pytest.raises(asyncio.TimeoutError):
+            async with asyncio.timeout(0.3):
+                await ask(http)
+        started = [name for name in PRICES if gateway.fake(name).stats.started]
+        assert started
+        await eventually(lambda: all(gateway.app.runtime.pool.counts(name).cancelled == 1 for name in started))
+        assert all(state.in_flight == 0 for _, state in gateway.app.runtime.pool.snapshot().entries)
+
+
+async def test_where_time_is_dear_experts_are_asked_at_once(artifact: Path) -> None:
+    slow = {"ttft_ms": 400.0}
+    tree = answering_tree(artifact, AGREEING, cheap=slow, twin=slow)
+    tree["pool"]["experts"][-1]["latency"]["base_ms"] = 2000
+    for weights, at_once in (({"cost": 0.2}, False), ({"cost": 0.02, "latency": 0.1}, True)):
+        tree["budgets"]["weights"] = weights
+        async with asking(tree) as (gateway, http):
+            start = time.monotonic()
+            reply, _ = await ask(http)
+            took = time.monotonic() - start
+            assert sorted(reply.headers["x-pointsman-asked"].split(",")) == ["cheap", "twin"]
+            assert (took < 0.75) is at_once
+            assert gateway.fake("judge").stats.started == 0
+
+
+async def test_a_caller_may_decline_and_a_named_model_is_asked_alone(artifact: Path) -> None:
+    async with asking(answering_tree(artifact, AGREEING)) as (_, http):
+        reply, _ = await ask(http, evidence=False)
+        assert "x-pointsman-asked" not in reply.headers
+        body = {"model": "twin", "messages": [{"role": "user", "content": QUESTION}]}
+        async with http.post("/v1/chat/completions", json=body) as named:
+            assert named.headers["x-pointsman-expert"] == "twin"
+            assert "x-pointsman-asked" not in named.headers
+        body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "n": 2}
+        async with http.post("/v1/chat/completions", json=body) as several:
+            assert "x-pointsman-asked" not in several.headers
+
+
+@pytest.mark.parametrize("wish", [{"calls": 2}, {"max_calls": 0}, "yes", 3])
+async def test_a_malformed_wish_is_named(artifact: Path, wish: object) -> None:
+    async with asking(answering_tree(artifact, AGREEING)) as (_, http):
+        reply, answer = await ask(http, evidence=wish)
+        assert reply.status == 400
+        assert answer["error"]["param"].startswith("routing.evidence")
+
+
+async def test_a_router_that_never_saw_answers_says_so() -> None:
+    async with asking({"pool": {"experts": [fake("one"), fake("other")]}}) as (_, http):
+        reply, answer = await ask(http, evidence=True)
+        assert reply.status == 400
+        assert answer["error"]["param"] == "routing.evidence"
+        reply, _ = await ask(http, evidence=False)
+        assert reply.status == 200
