@@ -107,7 +107,7 @@ def utility_terms(request: RouteRequest, figures: CallFigures, admissible: Posit
     if stay is not None and stay.expert in figures.roster.names:
         terms["stay"] = np.where(admissible == figures.roster.names.index(stay.expert), stay.bonus, 0.0)
     if request.offers.bonus and figures.roster.null_positions:
-        terms["null"] = request.offers.bonus * figures.roster.null[admissible]
+        terms["null"] = np.where(figures.roster.null[admissible], request.offers.bonus, 0.0)
     return terms
 
 
