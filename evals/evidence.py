@@ -46,6 +46,11 @@ class Board:
     codes: Ints
     completion_tokens: Floats
 
+    def rows(self, rows: npt.NDArray[np.integer]) -> Board:
+        """The same for some of the prompts."""
+        cells = (self.quality, self.expected_cost, self.cost, self.scores, self.codes, self.completion_tokens)
+        return Board(self.experts, *(cell[rows] for cell in cells))
+
     def columns(self, names: tuple[str, ...]) -> Ints:
         """Positions of experts.
 
@@ -133,16 +138,26 @@ def agree_else_judge(board: Board, first: int, second: int, judge: int) -> Playe
     return Played(played.score, played.cost, played.calls, np.where(agree, 1.0, 2.0))
 
 
-def by_vote(board: Board, vote: VoteModel, members: Ints) -> Played:
-    """Ask all members at once and accept the answer the weighted vote finds most probable."""
+def by_vote(board: Board, vote: VoteModel, members: Ints, asked: Bools | None = None) -> Played:
+    """Ask members at once and accept the answer the weighted vote finds most probable.
+
+    Args:
+        board: The prompts.
+        vote: Over the members.
+        members: Columns of the board, k of them.
+        asked: Whom to ask for each prompt, shape (n, k); None for all.
+    """
     n, k = len(board.quality), len(members)
-    places = np.arange(k)
-    groups = group_answers(board.codes[:, members])
-    posterior = vote.posterior(
-        places, groups, board.quality[:, members], vote.surprise(places, board.completion_tokens[:, members])
-    )
-    accepted = np.where((groups >= 0).any(axis=1), posterior[:, :-1].argmax(axis=1), -1)
-    played = _played(board, members, np.ones((n, k), dtype=np.bool_), accepted)
+    asked = np.ones((n, k), dtype=np.bool_) if asked is None else asked
+    accepted = np.full(n, -1)
+    for some in np.unique(asked, axis=0):
+        rows, places = np.flatnonzero((asked == some).all(axis=1)), np.flatnonzero(some)
+        cells = np.ix_(rows, members[places])
+        groups = group_answers(board.codes[cells])
+        surprise = vote.surprise(places, board.completion_tokens[cells])
+        posterior = vote.posterior(places, groups, board.quality[cells], surprise)
+        accepted[rows] = np.where((groups >= 0).any(axis=1), places[posterior[:, :-1].argmax(axis=1)], -1)
+    played = _played(board, members, asked, accepted)
     return Played(played.score, played.cost, played.calls, np.ones(n))
 
 
