@@ -217,6 +217,7 @@ class Pipeline:
             self._gave_up(attempt, type(error).__name__)
             return Reached(name, None, latency_ms=(self._clock() - attempt.dispatched_s) * 1e3)
         except BaseException:
+            # The client left while we waited: only the record is missing.
             self._recorder.landed(routed, attempt, CLIENT_LEFT)
             raise
         flight.head(reply.status)

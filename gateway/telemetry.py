@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from prometheus_client import (
@@ -33,89 +34,55 @@ class Telemetry:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
-        self.requests = Counter(
-            "pointsman_requests", "Finished requests.", ["endpoint", "expert", "status"], registry=registry
+        self.requests = counter("pointsman_requests", "Finished requests.", ["endpoint", "expert", "status"])
+        self.refusals = counter(
+            "pointsman_refusals", "Requests refused by the gateway itself, by error code.", ["code"]
         )
-        self.refusals = Counter(
-            "pointsman_refusals", "Requests refused by the gateway itself, by error code.", ["code"], registry=registry
+        self.decisions = counter(
+            "pointsman_decisions", "Decisions by category, chosen expert and reason.", ["category", "expert", "reason"]
         )
-        self.decisions = Counter(
-            "pointsman_decisions",
-            "Decisions by category, chosen expert and reason.",
-            ["category", "expert", "reason"],
-            registry=registry,
+        self.rejections = counter(
+            "pointsman_rejections", "Experts kept out of a decision, by hard rule.", ["expert", "rule"]
         )
-        self.rejections = Counter(
-            "pointsman_rejections",
-            "Experts kept out of a decision, by hard rule.",
-            ["expert", "rule"],
-            registry=registry,
+        self.cache = counter("pointsman_decision_cache", "Look-ups in the decision cache, by result.", ["result"])
+        self.fallbacks = counter(
+            "pointsman_fallbacks", "Attempts given up for the next expert, by cause.", ["expert", "cause"]
         )
-        self.cache = Counter(
-            "pointsman_decision_cache", "Look-ups in the decision cache, by result.", ["result"], registry=registry
+        self.disconnects = counter("pointsman_client_disconnects", "Clients that left before the end.")
+        self.broken_streams = counter(
+            "pointsman_broken_streams", "Streams that an expert broke off after the first byte.", ["expert"]
         )
-        self.fallbacks = Counter(
-            "pointsman_fallbacks",
-            "Attempts given up for the next expert, by cause.",
-            ["expert", "cause"],
-            registry=registry,
-        )
-        self.disconnects = Counter(
-            "pointsman_client_disconnects", "Clients that left before the end.", registry=registry
-        )
-        self.broken_streams = Counter(
-            "pointsman_broken_streams",
-            "Streams that an expert broke off after the first byte.",
-            ["expert"],
-            registry=registry,
-        )
-        self.redis_errors = Counter(
-            "pointsman_redis_errors", "Failed Redis operations, by kind.", ["kind"], registry=registry
-        )
-        self.evidence_calls = Counter(
+        self.redis_errors = counter("pointsman_redis_errors", "Failed Redis operations, by kind.", ["kind"])
+        self.evidence_calls = counter(
             "pointsman_evidence_calls",
             "Calls made to compare answers, by what each was to the accepted one.",
             ["expert", "verdict"],
-            registry=registry,
         )
-        self.feedback = Counter(
-            "pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"], registry=registry
+        self.feedback = counter("pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"])
+        self.lessons = counter("pointsman_lessons", "Judgements that corrected predictions.", ["expert"])
+        self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
+        self.cost = counter("pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"])
+        self.energy = counter(
+            "pointsman_energy_joules", "Joules, measured or estimated as the label says.", ["expert", "source"]
         )
-        self.lessons = Counter(
-            "pointsman_lessons", "Judgements that corrected predictions.", ["expert"], registry=registry
-        )
-        self.tokens = Counter(
-            "pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"], registry=registry
-        )
-        self.cost = Counter(
-            "pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"], registry=registry
-        )
-        self.energy = Counter(
-            "pointsman_energy_joules",
-            "Joules, measured or estimated as the label says.",
-            ["expert", "source"],
-            registry=registry,
-        )
-        self.overhead = Histogram(
+        self.overhead = histogram(
             "pointsman_overhead_seconds",
             "From the last byte of the request to its dispatch.",
             buckets=_OVERHEAD_BUCKETS_S,
-            registry=registry,
         )
-        self.ttft = Histogram(
+        self.ttft = histogram(
             "pointsman_ttft_seconds",
             "From dispatch to the first byte of the answer.",
             ["expert"],
             buckets=_LATENCY_BUCKETS_S,
-            registry=registry,
         )
-        self.latency = Histogram(
+        self.latency = histogram(
             "pointsman_latency_seconds",
             "From the last byte of the request to the last byte of the answer.",
             ["expert"],
             buckets=_LATENCY_BUCKETS_S,
-            registry=registry,
         )
         self.in_flight = Gauge(
             "pointsman_in_flight",

@@ -27,6 +27,7 @@ MODULES: tuple[str, ...] = (
     "evals.studies.answers_as_evidence",
     "evals.studies.average_budgets",
     "evals.studies.preferences",
+    "evals.studies.null_experts",
     "evals.studies.public_routers",
     "evals.studies.decision_speed",
 )

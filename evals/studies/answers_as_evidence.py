@@ -308,7 +308,7 @@ def _effort(result: PoolResult) -> list[str]:
         (
             f"At rate 0.05 a prompt of the harder half of the categories (by the best single's accuracy) gets "
             f"{means[0]:.2f} calls, one of the easier half {means[1]:.2f}. Calibrated top-p sets (Dynamic-MoE, "
-            f"arXiv 2403.07652: 1.87 experts for its hardest task, 1.72 on average) give {', '.join(by_p)}: before any "
+            f"arXiv 2403.07652: 1.87 experts for its hardest task, 1.76 on average) give {', '.join(by_p)}: before any "
             "answer is there, little tells how many will be needed."
         ),
         "",

@@ -66,7 +66,7 @@ class RefusalSettings(Node):
     """The blocked topics; none: there is no such expert."""
     message: _Text = "I cannot help with that."
     """What the caller reads; it ends with the finish reason `content_filter`."""
-    threshold: Share = 0.75
+    threshold: Share = 0.7
     """Least cosine between a prompt and an example of a topic at which the prompt is refused."""
     probability: Share = 0.5
     """Least probability of a topic's categories together at which a prompt is refused."""
