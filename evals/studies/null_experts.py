@@ -215,7 +215,8 @@ A stricter cosine loses right hits and no wrong one. Closeness alone has no safe
 {_kinds("pairs that mean the same, and pass", ways, lambda found: found.repeated)}
 
 These pairs are made by rules from the {shipped.answered.of:,} questions, by the same hand as the guards: they show that
-the guards do what they are for, not that nothing else can go wrong. The real questions above are the independent check.
+the guards do what they are for, not that nothing else can go wrong; the few that pass have only function words turned
+round ("from do to my list"). The real questions above are the independent check.
 Even so, two questions of one intent may want different answers, which the intents of the table cannot show; that is why
 the guards ask for the same words, and why hits are few.
 
