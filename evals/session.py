@@ -227,6 +227,8 @@ def run_train(options: TrainOptions) -> None:
         table = load_table(options.table)
         if options.models is not None:
             table = table.pool(options.models)
+        if table.cost_basis == "none" and (found := find_prices(options.table)) is not None:
+            table = _with_found_prices(table, found)
         part = table.split(options.train_split)
         if not len(part):
             raise EvalError(f"{table.name} has no prompt in split {options.train_split!r}")
@@ -249,6 +251,8 @@ def run_train(options: TrainOptions) -> None:
     for name, why in part.left_out.items():
         if why != "not asked for":
             console.print(f"  {name} is left out: {why}", style="yellow")
+    if fitted.evidence is not None:
+        console.print(f"Learned from answers whom to ask next: {', '.join(fitted.evidence.members)}.")
     console.print(f"Wrote {options.out} (artefact {artifact_hash[:12]}).")
     console.print(f"Evaluate it: pointsman eval --table {options.table} --router {options.out}")
 

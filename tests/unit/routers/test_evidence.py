@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from routers.artifacts import load_artifact, save_router
+from routers.errors import TrainingError
 from routers.evidence.keys import answer_key
 from routers.evidence.policy import SequentialPolicy
 from routers.evidence.replay import Asked, ask
@@ -13,6 +18,8 @@ from routers.evidence.vote import VoteModel, group_answers
 from routers.training.evidence import fit_evidence
 from routers.training.evidence_policy import Evidence, fit_policy
 from routers.training.evidence_vote import _Problem, fit_vote
+from routers.training.fit import fit_router
+from tests.unit.routers.tiny import tiny_data, tiny_embedder
 
 CHEAP, TWIN, JUDGE = 0, 1, 2
 EXPERTS = ("cheap", "twin", "judge")
@@ -221,6 +228,30 @@ def test_too_little_to_learn_from_is_no_policy() -> None:
     silent = np.full((3000, 3), -1)
     many = world(3000, 9)
     assert fit_evidence(EXPERTS, many.quality, many.scores, silent, None, None, 0) is None
+
+
+def test_a_router_learns_from_answers_where_it_is_given_any(tmp_path: Path) -> None:
+    data = tiny_data(900)
+    rng = np.random.default_rng(0)
+    right = rng.random(data.scores.shape) < np.clip(data.scores + 0.05, 0, 0.95)
+    truth = rng.integers(0, 6, (900, 1))
+    answers = np.where(right, truth, (truth + rng.integers(1, 6, right.shape)) % 6)
+    data = replace(data, scores=right.astype(np.float64), answers=answers)
+    parts = fit_router(data, embedder=tiny_embedder(), max_iter=20)
+    assert parts.evidence is not None
+    assert set(parts.evidence.members) <= set(data.experts)
+    save_router(tmp_path, parts)
+    loaded = load_artifact(tmp_path)
+    assert loaded.evidence is not None
+    assert loaded.evidence.members == parts.evidence.members
+    assert loaded.manifest["evidence"]["members"] == list(parts.evidence.members)
+
+    without = fit_router(replace(data, answers=None), embedder=tiny_embedder(), max_iter=20)
+    assert without.evidence is None
+    save_router(tmp_path, without)
+    assert load_artifact(tmp_path).evidence is None
+    with pytest.raises(TrainingError, match="answers have shape"):
+        fit_router(replace(data, answers=answers[:, :2]), embedder=tiny_embedder())
 
 
 @pytest.mark.parametrize(
