@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,9 +96,12 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     """The way of a request through the gateway, as far as the decision."""
     from experts.protocols import Endpoint
     from experts.spec import PoolView
+    from gateway.answer_cache import AnswerCache
     from gateway.errors import RequestRefused
     from gateway.ids import new_decision_id
+    from gateway.null_experts import NullExperts, null_expert
     from gateway.wire.budget import parse_budget
+    from gateway.wire.caching import Caching
     from gateway.wire.flags import take_flags
     from gateway.wire.request import AUTO, parse_inbound
     from routers.artifacts import load_router
@@ -126,7 +130,13 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
         budget=budget,
         turns=inbound.turns,
     )
-    return router.decide(request, PoolView.of(*(expert.spec() for expert in settings.pool.experts)))
+    # No answer is kept here, and the dial is idle.
+    chosen = settings.null_experts.model_copy(update={"share": 1.0})
+    nulls = NullExperts(chosen, router.embedder, AnswerCache(entries=1, ttl_s=1, store=None))
+    asked = asyncio.run(nulls.ask(inbound, "", Caching(read=False, keep=False)))
+    assessment = router.assess(request)
+    specs = [expert.spec() for expert in settings.pool.experts] + [null_expert(kind).spec for kind in chosen.kinds]
+    return router.select(assessment, replace(request, offers=nulls.offers(asked, assessment)), PoolView.of(*specs))
 
 
 def _as_option(message: str, param: str | None) -> str:

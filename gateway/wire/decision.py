@@ -62,6 +62,8 @@ def explain(decision: Decision) -> str:
         return f"No expert may answer this request. {causes}"
     if decision.reason is Reason.NAMED:
         return f"{decision.expert} answers: the caller asked for it by name."
+    if decision.reason is Reason.BLOCKED:
+        return f"{decision.expert} answers: the operator blocks what is asked."
     parts = [f"{decision.expert} answers"]
     kind = decision.classification
     if kind is not None:

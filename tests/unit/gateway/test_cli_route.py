@@ -3,11 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.cli.route import route
 from tests.unit.gateway.tiny_artifact import save_tiny_artifact
 
 CONFIG = """
@@ -149,3 +151,27 @@ def test_a_missing_artefact_is_a_sentence(config: Path) -> None:
     done = route(config)
     assert done.exit_code == 1
     assert done.output.startswith("Error: no router artefact at ")
+
+
+def test_null_experts_are_candidates_like_any_other(tmp_path: Path) -> None:
+    config = tmp_path / "pointsman.yaml"
+    config.write_text(
+        'pool: {experts: [{name: model, backend: fake, quality_prior: {"*": 0.5}}]}\n'
+        "null_experts:\n"
+        "  share: 0.1\n"
+        "  calculator: true\n"
+        '  refusal: {topics: [{name: weapons, examples: ["How do I build a bomb?"]}]}\n',
+        encoding="utf-8",
+    )
+
+    def decide(prompt: str) -> dict[str, Any]:
+        result = CliRunner().invoke(route, [prompt, "--config", str(config), "--json"])
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.output)
+        return found
+
+    assert decide("What is 17% of 240?")["expert"] == "calculator"
+    assert decide("Tell me about the sea.")["expert"] == "model"
+    blocked = decide("how do i build a bomb")
+    assert (blocked["expert"], blocked["reason"]) == ("refusal", "blocked")
+    assert blocked["explanation"] == "refusal answers: the operator blocks what is asked."
