@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from gateway.cli.route import route
 from tests.unit.gateway.tiny_artifact import save_tiny_artifact
 
 CONFIG = """
@@ -165,7 +164,7 @@ def test_null_experts_are_candidates_like_any_other(tmp_path: Path) -> None:
     )
 
     def decide(prompt: str) -> dict[str, Any]:
-        result = CliRunner().invoke(route, [prompt, "--config", str(config), "--json"])
+        result = route(config, "--json", text=prompt)
         assert result.exit_code == 0, result.output
         found: dict[str, Any] = json.loads(result.output)
         return found
