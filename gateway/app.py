@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -30,6 +29,7 @@ from gateway.runtime import Runtime
 from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.shared_store import SharedStore
+from gateway.tasks import end
 from gateway.telemetry import Telemetry
 from routers.artifacts import load_artifact
 from routers.errors import ArtifactError
@@ -79,10 +79,7 @@ class _App:
             self._tasks.append(asyncio.create_task(self.runtime.learning.run(), name="learning"))
 
     async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end(*self._tasks)
         await self.runtime.pool.aclose()
         if self.runtime.store is not None:
             await self.runtime.store.aclose()

@@ -19,6 +19,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from gateway.tasks import end
+
 _log = logging.getLogger(__name__)
 
 _FAILURES_TO_OPEN: Final = 3
@@ -144,9 +146,7 @@ class SharedStore:
     async def aclose(self) -> None:
         """Write what is waiting, as far as half a second allows, and disconnect."""
         if self._writer is not None:
-            self._writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writer
+            await end(self._writer)
             self._writer = None
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(0.5):
