@@ -117,7 +117,6 @@ class Pipeline:
             required=inbound.required,
             budget=budget,
             allowed=self._allowed(experts),
-            turns=inbound.turns,
             stay=None if session is None else await self._stay(session),
         )
         asked = None

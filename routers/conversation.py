@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from routers.classifiers.uncertainty import entropy_nats
 from routers.types import AnswerLengths, Assessment, Classification, Qualities
 
 #: What is left of the say of earlier turns, per turn.
@@ -74,10 +75,9 @@ def _blend(before: Assessment, now: Assessment, gate: float) -> Assessment:
     lead = (now if gate >= 0.5 else before).classification
     earlier, later = before.classification.posterior, now.classification.posterior
     posterior = {name: keep * earlier[name] + gate * later[name] for name in later}
-    entropy = -sum(p * math.log(p) for p in posterior.values() if p > 0.0)
     quality, lengths = now.quality, now.completion_tokens
     return Assessment(
-        Classification(posterior, lead.category, entropy, lead.out_of_scope, lead.uncertain),
+        Classification(posterior, lead.category, entropy_nats(posterior.values()), lead.out_of_scope, lead.uncertain),
         Qualities(
             quality.experts,
             keep * before.quality.mean + gate * quality.mean,

@@ -144,7 +144,6 @@ class RouteRequest:
         required: Capabilities without which no expert can answer.
         budget: Caps and weights.
         allowed: Names of the experts this caller may use; None for all.
-        turns: Number of messages so far.
         stay: Who answered this session's previous turn; None without a session.
         offers: What the null experts make of it.
     """
@@ -156,7 +155,6 @@ class RouteRequest:
     required: frozenset[Capability] = frozenset()
     budget: Budget = Budget()
     allowed: frozenset[str] | None = None
-    turns: int = 1
     stay: Stay | None = None
     offers: Offers = Offers()
 

@@ -128,7 +128,6 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
         max_completion_tokens=inbound.max_completion_tokens,
         required=inbound.required,
         budget=budget,
-        turns=inbound.turns,
     )
     # No answer is kept here, and the dial is idle.
     chosen = settings.null_experts.model_copy(update={"share": 1.0})

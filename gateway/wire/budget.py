@@ -14,7 +14,7 @@ from typing import Any, Final
 from gateway.errors import Code, RequestRefused
 from routers.types import Budget, Weights
 
-#: field of `routing` -> (header, lower bound excluded or included, upper bound)
+#: Field of `routing` -> the header that states the same.
 _CAPS: Final[dict[str, bytes]] = {
     "max_ttft_ms": b"x-pointsman-max-ttft-ms",
     "max_latency_ms": b"x-pointsman-max-latency-ms",

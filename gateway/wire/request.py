@@ -42,8 +42,7 @@ class Inbound:
         prompt_tokens: Estimated input tokens of the whole request.
         max_completion_tokens: The caller's limit, None when not stated.
         required: Capabilities without which no expert can answer.
-        turns: Number of messages.
-        earlier: The user turns before it, oldest first, three at most.
+        earlier: The user turns before the one in `text`, oldest first, three at most.
         rewritten: The payload no longer equals the body, so that the body must be written anew.
     """
 
@@ -56,7 +55,6 @@ class Inbound:
     prompt_tokens: int
     max_completion_tokens: int | None
     required: frozenset[Capability]
-    turns: int
     earlier: tuple[str, ...] = ()
     rewritten: bool = False
 
@@ -96,10 +94,10 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         required.add(Capability.STREAMING)
     earlier: tuple[str, ...] = ()
     if endpoint is Endpoint.CHAT:
-        text, earlier, prompt_bytes, turns = _read_messages(payload, required)
+        text, earlier, prompt_bytes, messages = _read_messages(payload, required)
     else:
         text, prompt_bytes = _read_prompt(payload)
-        turns = 1
+        messages = 1
     if payload.get("tools") or payload.get("functions"):
         required.add(Capability.TOOLS)
     if payload.get("logprobs") not in (None, False):
@@ -114,10 +112,9 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         model=model,
         stream=bool(stream),
         text=text,
-        prompt_tokens=int(prompt_bytes / _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE * turns,
+        prompt_tokens=int(prompt_bytes / _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE * messages,
         max_completion_tokens=_max_tokens(payload),
         required=frozenset(required),
-        turns=turns,
         earlier=earlier,
     )
 

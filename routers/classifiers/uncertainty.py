@@ -10,7 +10,7 @@ posterior, no head has evidence to speak from, and a generalist should answer as
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,14 +53,14 @@ class Thresholds:
         )
 
 
-def entropy_nats(posterior: Sequence[float]) -> float:
+def entropy_nats(posterior: Iterable[float]) -> float:
     """-Σ p log p in nats; 0 log 0 counts as 0."""
     return -sum(p * math.log(p) for p in posterior if p > 0.0)
 
 
 def classification(posterior: Mapping[str, float], scope: float, thresholds: Thresholds) -> Classification:
     """Put a posterior and a scope score into words."""
-    entropy = entropy_nats(list(posterior.values()))
+    entropy = entropy_nats(posterior.values())
     out_of_scope = scope < thresholds.min_scope
     blurred = entropy > thresholds.max_entropy
     if out_of_scope:

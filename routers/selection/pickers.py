@@ -16,7 +16,7 @@ def by_utility(figures: CallFigures, admissible: npt.NDArray[np.intp], utility: 
 
     Args:
         figures: Of the request, over the pool.
-        admissible: Positions in the pool, k of them, at least one.
+        admissible: Positions in the pool, k of them.
         utility: Shape (k,).
 
     Returns:

@@ -42,7 +42,6 @@ LATE_SHARE = 0.05
 #: The part of the sliding window that tells how dense the traffic is now.
 _RECENT = 0.1
 
-
 #: Where the prices of cost, energy and late answers stand.
 Levels = tuple[float, float, float]
 

@@ -113,13 +113,4 @@ def utility_terms(request: RouteRequest, figures: CallFigures, admissible: Posit
 
 def prices_decide(weights: Weights) -> bool:
     """Whether the caller's prices together outweigh quality: then answer quality is not what decides."""
-    prices = (
-        weights.latency
-        + weights.energy
-        + weights.cost
-        + weights.size
-        + weights.recency
-        + weights.verbosity
-        + weights.readability
-    )
-    return prices > weights.quality
+    return sum(weight_of(weights) for weight_of, _, _ in _CONSTRAINTS.values()) > weights.quality
