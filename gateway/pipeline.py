@@ -161,7 +161,7 @@ class Pipeline:
             gathered = await self._gather(routed, routed.evidence, entry, forward)
             if gathered.accepted is not None:
                 if routed.session is not None and gathered.accepted.answered:
-                    self._sessions.remember(routed.session, gathered.accepted.expert)
+                    self._sessions.put(routed.session, gathered.accepted.expert)
                 return GatheredAnswer(self._recorder, routed, entry, gathered, overhead_s)
             # Whoever failed just now comes last.
             failed = {call.expert for call in gathered.calls}
@@ -276,7 +276,7 @@ class Pipeline:
                 decision_id=routed.decision.id,
             )
         if routed.session is not None and reply.status < 400 and not self._pool[name].spec.null:
-            self._sessions.remember(routed.session, name)
+            self._sessions.put(routed.session, name)
         recording = None
         if self._nulls is not None and routed.asked is not None:
             recording = self._nulls.recording(routed.asked, routed.decision, name)

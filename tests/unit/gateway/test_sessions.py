@@ -22,8 +22,8 @@ def sessions(now):
 async def test_the_last_expert_is_remembered_until_it_is_old(sessions, now):
     key = sessions.key("acme", "chat-1")
     assert await sessions.previous(key) is None
-    sessions.remember(key, "code")
-    sessions.remember(key, "math")
+    sessions.put(key, "code")
+    sessions.put(key, "math")
     assert await sessions.previous(key) == "math"
     now[0] = 10.5
     assert await sessions.previous(key) is None
@@ -32,7 +32,7 @@ async def test_the_last_expert_is_remembered_until_it_is_old(sessions, now):
 async def test_only_so_many_are_kept(sessions):
     keys = [sessions.key("acme", name) for name in ("one", "two", "three")]
     for key in keys:
-        sessions.remember(key, "code")
+        sessions.put(key, "code")
     assert [await sessions.previous(key) for key in keys] == [None, "code", "code"]
 
 
