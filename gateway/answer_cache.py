@@ -12,26 +12,12 @@ from typing import Any, Final
 import orjson
 
 from gateway.two_level_cache import TwoLevelCache, key_of
+from gateway.wire.plain_question import IMMATERIAL
 from gateway.wire.request import Inbound
 from routers.null_experts.guards import Signature
 
 #: Of an entry in Redis; another replica may run another version.
 _VERSION: Final = 1
-#: Fields that do not change what an answer says: how it is sent, and who is billed or watched for it. Answers are kept
-#: of routed requests only, so `model` says nothing either.
-_IMMATERIAL: Final = frozenset(
-    {
-        "model",
-        "stream",
-        "stream_options",
-        "user",
-        "metadata",
-        "store",
-        "service_tier",
-        "safety_identifier",
-        "prompt_cache_key",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +80,8 @@ class AnswerCache(TwoLevelCache[KeptAnswer]):
 
 
 def _material(inbound: Inbound) -> dict[str, Any]:
-    """What can change the answer."""
-    return {name: value for name, value in inbound.payload.items() if name not in _IMMATERIAL}
+    """What can change the answer. Answers are kept of routed requests only, so `model` cannot."""
+    return {name: value for name, value in inbound.payload.items() if name != "model" and name not in IMMATERIAL}
 
 
 def _key(tenant: str, endpoint: str, *asked: object) -> str:

@@ -149,6 +149,11 @@ class RequestRefused(Exception):
         return b"data: " + self.body() + b"\n\n"
 
 
+def invalid_budget(field: str, message: str) -> RequestRefused:
+    """What the caller states of its budget, or wishes of the routing, is malformed in one field."""
+    return RequestRefused(Code.INVALID_BUDGET, f"{field}: {message}", param=field)
+
+
 #: Most specific first; the last row catches the rest of the tree.
 _EXPERT_CODES: tuple[tuple[type[ExpertError], Code], ...] = (
     (ExpertTimeout, Code.EXPERT_TIMEOUT),

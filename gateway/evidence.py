@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from experts.spec import Capability
-from gateway.errors import Code, RequestRefused
+from gateway.errors import invalid_budget
 from gateway.evidence_plan import Plan, Purse
 from gateway.gathered import Gathered, Reached
 from gateway.settings.evidence import EvidenceSettings
@@ -70,11 +70,7 @@ class Evidence:
         if policy is None:
             if wish is None:
                 return None
-            raise RequestRefused(
-                Code.INVALID_BUDGET,
-                "routing.evidence: this gateway's router was not trained on answers",
-                param="routing.evidence",
-            )
+            raise invalid_budget("routing.evidence", "this gateway's router was not trained on answers")
         weight = budget.weights.quality
         several = inbound.payload.get("n") not in (None, 1)
         if decision.reason is not Reason.BEST_UTILITY or several or not inbound.required <= _TEXT or weight <= 0:
@@ -88,7 +84,7 @@ class Evidence:
             np.array([np.inf if one is None else _price(one) / weight for one in members]),
             np.array([0.0 if one is None else -one.terms.get("latency", 0.0) / weight for one in members]),
             budget,
-            min(self._settings.max_calls, (wish and wish.max_calls) or self._settings.max_calls),
+            self._max_calls(wish),
         )
         step = next_step(policy, plan.quality, {}, Purse(plan).prices(0.0), plan.waiting)
         chosen = next(one for one in decision.candidates if one.spec.name == decision.expert)
@@ -96,6 +92,10 @@ class Evidence:
         # A chosen member alone is one of the policy's own ways; another expert has to be outbid.
         outbid = chosen in members or (isinstance(step, Ask) and step.value > worth)
         return plan if isinstance(step, Ask) and outbid else None
+
+    def _max_calls(self, wish: Wish | None) -> int:
+        most = self._settings.max_calls
+        return most if wish is None or wish.max_calls is None else min(most, wish.max_calls)
 
     async def gather(self, plan: Plan, call: Call, received_s: float) -> Gathered:
         """Ask until an answer is accepted.

@@ -14,7 +14,7 @@ from experts.protocols import ExpertCall, ExpertReply, Headers
 from gateway.answer import Answer
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
-from gateway.errors import Code, RequestRefused, refusal_for
+from gateway.errors import Code, RequestRefused, invalid_budget, refusal_for
 from gateway.evidence import Evidence
 from gateway.evidence_plan import Plan
 from gateway.gathered import Gathered, GatheredAnswer, Reached, read_reply
@@ -345,9 +345,7 @@ class Pipeline:
     def _allowed(self, experts: frozenset[str] | None) -> frozenset[str] | None:
         for name in sorted(experts or ()):
             if name not in self._pool:
-                raise RequestRefused(
-                    Code.INVALID_BUDGET, f"routing.experts: '{name}' is not in the pool", param="routing.experts"
-                )
+                raise invalid_budget("routing.experts", f"'{name}' is not in the pool")
         return experts
 
     async def _call(self, name: str, routed: Routed, forward: Headers) -> ExpertReply:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from gateway.errors import Code, RequestRefused
+from gateway.errors import invalid_budget
 from routers.types import Budget, Weights
 
 #: Field of `routing` -> the header that states the same.
@@ -33,19 +33,15 @@ _SESSION_HEADER: Final = b"x-pointsman-session"
 _MAX_SESSION_LENGTH: Final = 256
 
 
-def _refuse(field: str, message: str) -> RequestRefused:
-    return RequestRefused(Code.INVALID_BUDGET, f"{field}: {message}", param=field)
-
-
 def _number(field: str, value: object, *, maximum: float | None = None) -> float:
     """A finite, non-negative number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refuse(field, f"must be a number, got {_shown(value)}")
+        raise invalid_budget(field, f"must be a number, got {_shown(value)}")
     number = float(value)
     if not math.isfinite(number) or number < 0:
-        raise _refuse(field, f"must be a finite number of at least 0, got {_shown(value)}")
+        raise invalid_budget(field, f"must be a finite number of at least 0, got {_shown(value)}")
     if maximum is not None and number > maximum:
-        raise _refuse(field, f"must be at most {maximum:g}, got {_shown(value)}")
+        raise invalid_budget(field, f"must be at most {maximum:g}, got {_shown(value)}")
     return number
 
 
@@ -57,7 +53,7 @@ def _shown(value: object) -> str:
 def _cap(field: str, name: str, value: object) -> float:
     number = _number(field, value, maximum=1.0 if name == "min_quality" else None)
     if name.startswith("max_") and name != "max_cost_usd" and number == 0:
-        raise _refuse(field, "no answer takes nothing; state a number above 0")
+        raise invalid_budget(field, "no answer takes nothing; state a number above 0")
     return number
 
 
@@ -72,7 +68,7 @@ def _from_headers(headers: Mapping[bytes, bytes]) -> tuple[dict[str, float], dic
         try:
             value = float(raw)
         except ValueError:
-            raise _refuse(field, f"must be a number, got {_shown(raw.decode('latin-1'))}") from None
+            raise invalid_budget(field, f"must be a number, got {_shown(raw.decode('latin-1'))}") from None
         if is_weight:
             weights[name] = _number(field, value)
         else:
@@ -101,7 +97,7 @@ def parse_budget(
     experts: frozenset[str] | None = None
     if routing is not None:
         if not isinstance(routing, dict):
-            raise _refuse("routing", f"must be an object, got {_shown(routing)}")
+            raise invalid_budget("routing", f"must be an object, got {_shown(routing)}")
         body_caps, body_weights, local_only, experts = _from_object(routing, local_only)
         caps |= body_caps
         weights |= body_weights
@@ -125,7 +121,7 @@ def parse_session(routing: object, headers: Mapping[bytes, bytes]) -> str | None
             return None
         field, stated = _SESSION_HEADER.decode(), raw.decode("latin-1")
     if not isinstance(stated, str) or not 0 < len(stated) <= _MAX_SESSION_LENGTH:
-        raise _refuse(field, f"must be a text of 1 to {_MAX_SESSION_LENGTH} characters")
+        raise invalid_budget(field, f"must be a text of 1 to {_MAX_SESSION_LENGTH} characters")
     return stated
 
 
@@ -135,27 +131,27 @@ def _from_object(
     unknown = [name for name in routing if name not in _KNOWN]
     if unknown:
         known = ", ".join(sorted(_KNOWN))
-        raise _refuse(f"routing.{unknown[0]}", f"unknown field; known are {known}")
+        raise invalid_budget(f"routing.{unknown[0]}", f"unknown field; known are {known}")
     caps = {name: _cap(f"routing.{name}", name, routing[name]) for name in _CAPS if routing.get(name) is not None}
     weights: dict[str, float] = {}
     stated = routing.get("weights")
     if stated is not None:
         if not isinstance(stated, dict):
-            raise _refuse("routing.weights", f"must be an object, got {_shown(stated)}")
+            raise invalid_budget("routing.weights", f"must be an object, got {_shown(stated)}")
         for name, value in stated.items():
             if name not in _WEIGHTS:
-                raise _refuse(f"routing.weights.{name}", f"unknown weight; known are {', '.join(_WEIGHTS)}")
+                raise invalid_budget(f"routing.weights.{name}", f"unknown weight; known are {', '.join(_WEIGHTS)}")
             weights[name] = _number(f"routing.weights.{name}", value)
     wanted = routing.get("local_only")
     if wanted is not None:
         if not isinstance(wanted, bool):
-            raise _refuse("routing.local_only", f"must be true or false, got {_shown(wanted)}")
+            raise invalid_budget("routing.local_only", f"must be true or false, got {_shown(wanted)}")
         # The operator's own wish to stay local cannot be lifted by a caller.
         local_only = local_only or wanted
     experts: frozenset[str] | None = None
     names = routing.get("experts")
     if names is not None:
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise _refuse("routing.experts", "must be a non-empty list of expert names")
+            raise invalid_budget("routing.experts", "must be a non-empty list of expert names")
         experts = frozenset(names)
     return caps, weights, local_only, experts

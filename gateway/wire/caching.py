@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.errors import Code, RequestRefused
+from gateway.errors import invalid_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,7 @@ def parse_caching(routing: object, headers: Mapping[bytes, bytes]) -> Caching:
     stated = routing.get("cache") if isinstance(routing, dict) else None
     if stated is not None:
         if not isinstance(stated, str) or stated not in _WORDS:
-            raise RequestRefused(
-                Code.INVALID_BUDGET, f"routing.cache: must be one of {', '.join(_WORDS)}", param="routing.cache"
-            )
+            raise invalid_budget("routing.cache", f"must be one of {', '.join(_WORDS)}")
         return _WORDS[stated]
     raw = headers.get(b"cache-control")
     if raw is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.errors import Code, RequestRefused
+from gateway.errors import invalid_budget
 
 _FIELD = "routing.evidence"
 
@@ -34,14 +34,10 @@ def parse_evidence(routing: object) -> Wish | None:
     if isinstance(stated, bool):
         return Wish(stated)
     if not isinstance(stated, dict):
-        raise _refuse(_FIELD, "must be true, false, or an object")
+        raise invalid_budget(_FIELD, "must be true, false, or an object")
     if unknown := sorted(stated.keys() - {"max_calls"}):
-        raise _refuse(f"{_FIELD}.{unknown[0][:60]}", "unknown field; known is max_calls")
+        raise invalid_budget(f"{_FIELD}.{unknown[0][:60]}", "unknown field; known is max_calls")
     calls = stated.get("max_calls")
     if calls is not None and (isinstance(calls, bool) or not isinstance(calls, int) or calls < 1):
-        raise _refuse(f"{_FIELD}.max_calls", "must be a whole number of at least 1")
+        raise invalid_budget(f"{_FIELD}.max_calls", "must be a whole number of at least 1")
     return Wish(True, calls)
-
-
-def _refuse(field: str, message: str) -> RequestRefused:
-    return RequestRefused(Code.INVALID_BUDGET, f"{field}: {message}", param=field)

@@ -7,11 +7,14 @@ from typing import Final
 from experts.protocols import Endpoint
 from gateway.wire.request import Inbound
 
-#: Fields that a ready answer may disregard: who asks, how much is said of it, and how a model would sample.
-_DISREGARDED: Final = frozenset(
-    {"model", "messages", "stream", "stream_options", "temperature", "top_p", "seed", "frequency_penalty"}
-    | {"presence_penalty", "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
-    | {"max_tokens", "max_completion_tokens"}
+#: Fields that do not change what an answer says: how it is sent, and who is billed or watched for it.
+IMMATERIAL: Final = frozenset(
+    {"stream", "stream_options", "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
+)
+#: Fields that a ready answer may disregard: these, what is looked at elsewhere, and how a model would sample.
+_DISREGARDED: Final = IMMATERIAL | frozenset(
+    {"model", "messages", "max_tokens", "max_completion_tokens"}
+    | {"temperature", "top_p", "seed", "frequency_penalty", "presence_penalty"}
 )
 #: Fields that change nothing when they have these values, which are also their defaults.
 _HARMLESS: Final = {"n": 1, "logprobs": False, "response_format": {"type": "text"}, "modalities": ["text"]}
