@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from evals.near_duplicates import near_duplicate_clusters, shingles
+from evals.near_duplicates import SHINGLE, clusters_of
+from evals.shingles import Marks, hashed_words, shingles
 
 Bools = npt.NDArray[np.bool_]
-Hashes = npt.NDArray[np.uint64]
 
-_WORDS = re.compile(r"\w+")
 _RUN = 12
-_NONE = np.empty(0, dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,31 +51,34 @@ def find_leaks(train: Sequence[str], test: Sequence[str]) -> Leaks:
         train: Texts of the train split.
         test: Texts of the evaluated split.
     """
-    clusters = near_duplicate_clusters((*test, *train))
+    words = hashed_words((*test, *train), SHINGLE)
+    clusters = clusters_of(words)
     ours, theirs = clusters[: len(test)], clusters[len(test) :]
-    plain = [" ".join(_WORDS.findall(text.lower())) or text for text in (*test, *train)]
-    same = _in_both([_digest(text) for text in plain], len(test))
+    same = _in_both(_whole(words), len(test))
     # A text shorter than a run has no run, only its own text.
-    runs = [shingles(text, _RUN) if text.count(" ") >= _RUN - 1 else _NONE for text in plain]
-    shared = _in_both(runs, len(test), most=max(10, 0.002 * len(plain)))
+    shared = _in_both(shingles(words, _RUN), len(test), most=max(10, 0.002 * words.texts))
     near = np.concatenate([np.isin(ours, theirs), np.isin(theirs, ours)])
     concerned = (same | shared | near)[len(test) :]
     return Leaks(same[: len(test)], shared[: len(test)], near[: len(test)], concerned, ours)
 
 
-def _digest(text: str) -> Hashes:
-    return np.frombuffer(blake2b(text.encode(), digest_size=8).digest(), dtype=np.uint64)
+def _whole(words: Marks) -> Marks:
+    """One hash per text, of all its words in order."""
+    bounds = words.bounds()
+    digests = b"".join(
+        blake2b(words.values[start:end].tobytes(), digest_size=8).digest() for start, end in pairwise(bounds)
+    )
+    return Marks(np.frombuffer(digests, dtype=np.uint64), np.arange(words.texts), words.texts)
 
 
-def _in_both(marks: Sequence[Hashes], test: int, most: float = math.inf) -> Bools:
+def _in_both(marks: Marks, test: int, most: float = math.inf) -> Bools:
     """Which texts share a mark with one on the other side: the first `test` texts, or the others.
 
     Marks that stand in more than `most` texts do not count.
     """
-    owner = np.repeat(np.arange(len(marks)), [len(one) for one in marks])
-    _, mark, texts_with = np.unique(np.concatenate(marks), return_inverse=True, return_counts=True)
-    here = np.bincount(mark[owner < test], minlength=len(texts_with))
+    _, mark, texts_with = np.unique(marks.values, return_inverse=True, return_counts=True)
+    here = np.bincount(mark[marks.owner < test], minlength=len(texts_with))
     telling = (here > 0) & (here < texts_with) & (texts_with <= most)
-    found = np.zeros(len(marks), dtype=np.bool_)
-    found[owner[telling[mark]]] = True
+    found = np.zeros(marks.texts, dtype=np.bool_)
+    found[marks.owner[telling[mark]]] = True
     return found

@@ -7,23 +7,21 @@ evidence that two prompts are one, and are left out.
 
 from __future__ import annotations
 
-import re
-import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-_WORD = re.compile(r"\w+")
-_SHINGLE = 5
+from evals.shingles import Hashes, Ints, Marks, hashed_words, shingles
+
+#: Words in a row.
+SHINGLE = 5
+
 _BANDS = 32
 _ROWS = 4
-_PRIME = np.uint64((1 << 31) - 1)
 
 
-def near_duplicate_clusters(texts: Sequence[str], similarity: float = 0.8) -> npt.NDArray[np.int64]:
+def near_duplicate_clusters(texts: Sequence[str], similarity: float = 0.8) -> Ints:
     """Cluster texts whose word 5-grams have a Jaccard similarity of at least `similarity` (transitively).
 
     Args:
@@ -33,65 +31,54 @@ def near_duplicate_clusters(texts: Sequence[str], similarity: float = 0.8) -> np
     Returns:
         Cluster number of each text, shape (n,); numbers are those of the clusters' first members.
     """
-    grams = _without_templates([shingles(text) for text in texts])
-    parent = np.arange(len(texts), dtype=np.int64)
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    for i, j in _candidates(grams):
-        a, b = root(i), root(j)
-        if a != b and _jaccard(grams[i], grams[j]) >= similarity:
-            parent[max(a, b)] = min(a, b)
-    return np.array([root(i) for i in range(len(texts))], dtype=np.int64)
+    return clusters_of(hashed_words(texts, SHINGLE), similarity)
 
 
-def shingles(text: str, size: int = _SHINGLE) -> npt.NDArray[np.uint64]:
-    """Hashes of the runs of `size` words in a text, sorted and without repetition; never empty."""
-    words = np.array([zlib.crc32(word.encode()) for word in _WORD.findall(text.lower())], dtype=np.uint64)
-    if not words.size:
-        # Nothing but signs: the raw text is its own single shingle.
-        return np.array([zlib.crc32(text.encode())], dtype=np.uint64)
-    if words.size < size:
-        words = np.concatenate([words, np.zeros(size - words.size, dtype=np.uint64)])
-    hashed = np.zeros(words.size - size + 1, dtype=np.uint64)
-    for k in range(size):
-        # Wraps around modulo 2^64 on purpose: a polynomial hash.
-        hashed = hashed * np.uint64(1_000_003) + words[k : words.size - size + 1 + k]
-    return np.unique(hashed)
+def clusters_of(words: Marks, similarity: float = 0.8) -> Ints:
+    """`near_duplicate_clusters` of texts whose words are hashed already, at least `SHINGLE` of each."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not words.texts:
+        return np.empty(0, dtype=np.int64)
+    grams = _without_templates(shingles(words, SHINGLE))
+    bounds = grams.bounds()
+    own = [grams.values[start:end] for start, end in pairwise(bounds)]
+    pairs = [(i, j) for i, j in _candidates(grams) if _jaccard(own[i], own[j]) >= similarity]
+    one, other = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    linked = coo_array((np.ones(len(pairs)), (one, other)), shape=(words.texts, words.texts))
+    _, label = connected_components(linked, directed=False)
+    _, first = np.unique(label, return_index=True)
+    return np.asarray(first[label], dtype=np.int64)
 
 
-def _without_templates(grams_of: Sequence[npt.NDArray[np.uint64]]) -> list[npt.NDArray[np.uint64]]:
+def _without_templates(grams: Marks) -> Marks:
     """Drop n-grams found in more than 10 texts and more than 0.2 % of them; a text made of those alone keeps them."""
-    grams, texts_with = np.unique(np.concatenate(grams_of), return_counts=True) if grams_of else (np.array([]),) * 2
-    template = grams[texts_with > max(10, 0.002 * len(grams_of))]
-    own = [np.setdiff1d(one, template, assume_unique=True) if template.size else one for one in grams_of]
-    return [kept if kept.size else one for kept, one in zip(own, grams_of, strict=True)]
+    _, which, texts_with = np.unique(grams.values, return_inverse=True, return_counts=True)
+    telling = texts_with[which] <= max(10, 0.002 * grams.texts)
+    told = np.bincount(grams.owner[telling], minlength=grams.texts) > 0
+    return grams.where(telling | ~told[grams.owner])
 
 
-def _candidates(shingles: Sequence[npt.NDArray[np.uint64]]) -> Iterator[tuple[int, int]]:
+def _candidates(grams: Marks) -> list[tuple[int, int]]:
+    """Pairs of texts that agree in a band of their signatures."""
     rng = np.random.default_rng(0)  # fixed hash functions: the same texts always make the same clusters
-    size = _BANDS * _ROWS
-    factor = rng.integers(1, int(_PRIME), size, dtype=np.uint64)
-    shift = rng.integers(0, int(_PRIME), size, dtype=np.uint64)
-    buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-    for i, grams in enumerate(shingles):
-        small = (grams ^ (grams >> np.uint64(33))) % _PRIME
-        signature = ((small[:, None] * factor + shift) % _PRIME).min(axis=0).reshape(_BANDS, _ROWS)
-        for band in range(_BANDS):
-            buckets[band, signature[band].tobytes()].append(i)
-    seen: set[tuple[int, int]] = set()
-    for members in buckets.values():
+    # Odd factors modulo 2^64: every function is a permutation of the grams, of which a text's least is taken.
+    factors = rng.integers(0, 1 << 63, (_BANDS, _ROWS), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    mixed = grams.values ^ (grams.values >> np.uint64(33))
+    starts = grams.bounds()[:-1]
+    found: set[tuple[int, int]] = set()
+    for band in factors:
+        key: Hashes = np.zeros(grams.texts, dtype=np.uint64)
+        for factor in band:
+            key = key * factors[0, 0] + np.minimum.reduceat(mixed * factor, starts)
+        order = np.argsort(key, kind="stable")
         # A chain is enough for transitive clusters of true duplicates and keeps large buckets linear.
-        for pair in pairwise(members):
-            if pair not in seen:
-                seen.add(pair)
-                yield pair
+        same = np.flatnonzero(key[order[1:]] == key[order[:-1]])
+        found.update(zip(order[same].tolist(), order[same + 1].tolist(), strict=True))
+    return sorted(found)
 
 
-def _jaccard(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> float:
+def _jaccard(a: Hashes, b: Hashes) -> float:
     shared = np.intersect1d(a, b, assume_unique=True).size
     return float(shared / (a.size + b.size - shared))

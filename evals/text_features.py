@@ -6,8 +6,9 @@ of the product uses it: it is what a router has to be better than.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,29 +37,34 @@ def text_features(train: Sequence[str], test: Sequence[str], seed: int = 0) -> T
 
     Where no prompt has a word in it all vectors are zero: nothing is told apart.
     """
-    vectors = _projected(train, [*train, *test], seed)
-    return TextFeatures(vectors[: len(train)], vectors[len(train) :])
+    vectors, project = _projection(train, seed)
+    return TextFeatures(vectors, project(test))
 
 
 def pooled_features(texts: Sequence[str], seed: int = 0) -> Floats:
     """Features fitted on all given texts (and on no score), for folds that are cut from them; shape (n, d)."""
-    return _projected(texts, texts, seed)
+    vectors, _ = _projection(texts, seed)
+    return vectors
 
 
-def _projected(fitted_on: Sequence[str], texts: Sequence[str], seed: int) -> Floats:
+def _projection(texts: Sequence[str], seed: int) -> tuple[Floats, Callable[[Sequence[str]], Floats]]:
+    """Vectors of the texts, and what makes those of others."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
     # A word that stands in a single prompt can relate no two of them; in tiny tables every word counts.
-    rare = 2 if len(fitted_on) >= 200 else 1
+    rare = 2 if len(texts) >= 200 else 1
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=rare, max_features=_WORDS, sublinear_tf=True, dtype=np.float32)
     try:
-        counted = words.fit_transform(fitted_on)
+        counted = words.fit_transform(texts)
     except ValueError:  # an empty vocabulary: prompts of signs alone
-        return np.zeros((len(texts), 1))
+        return np.zeros((len(texts), 1)), lambda others: np.zeros((len(others), 1))
     dimensions = min(_DIMENSIONS, min(counted.shape) - 1)
-    if dimensions < 1:
-        return np.asarray(normalize(words.transform(texts).toarray()), dtype=np.float64)
-    projection = TruncatedSVD(dimensions, random_state=seed, n_iter=2, power_iteration_normalizer="QR").fit(counted)
-    return np.asarray(normalize(projection.transform(words.transform(texts))), dtype=np.float64)
+    fitted = TruncatedSVD(dimensions, random_state=seed, n_iter=2).fit(counted) if dimensions > 0 else None
+
+    def vectors(counts: Any) -> Floats:
+        projected = counts.toarray() if fitted is None else fitted.transform(counts)
+        return np.asarray(normalize(projected), dtype=np.float64)
+
+    return vectors(counted), lambda others: vectors(words.transform(others))
