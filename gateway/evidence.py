@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from experts.spec import Capability
+from gateway.embedding import embed_one
 from gateway.errors import invalid_budget
 from gateway.evidence_plan import Plan, Purse
 from gateway.gathered import Gathered, Reached
@@ -178,10 +179,7 @@ class _Comparison:
             if key not in self._keys:
                 self._keys[key] = self._new()
             return self._keys[key]
-        if self._embedder.slow:
-            vector = (await asyncio.to_thread(self._embedder.embed, (text,)))[0]
-        else:
-            vector = self._embedder.embed((text,))[0]
+        vector = await embed_one(self._embedder, text)
         for other, code in self._meanings:
             if float(vector @ other) >= self._same_meaning:
                 return code

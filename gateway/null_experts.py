@@ -5,7 +5,6 @@ What they do is pure and stands in `routers/null_experts/`; here are the answers
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from experts.backends.null import NullExpert
 from experts.protocols import Prepared
 from experts.spec import NULL_BACKEND, Capability, EnergyModel, ExpertSpec, LatencyModel, Price, Source
 from gateway.answer_cache import AnswerCache, KeptAnswer
+from gateway.embedding import embed_one
 from gateway.settings.null_experts import NullExpertSettings, NullKind
 from gateway.wire.caching import Caching
 from gateway.wire.plain_question import fits, why_not_a_question, why_not_plain
@@ -139,7 +139,7 @@ class NullExperts:
         """
         asked = Asked()
         if self._compares and inbound.text:
-            asked.vector = await self._embed(inbound.text)
+            asked.vector = unit(await embed_one(self._embedder, inbound.text))
         plain = why_not_plain(inbound, beside_system_prompts=self._settings.beside_system_prompts)
         if NullKind.CALCULATOR in self._kinds:
             self._work_out(asked, inbound, plain)
@@ -188,12 +188,6 @@ class NullExperts:
             # Four decimals keep a cosine to three.
             vector = tuple(np.round(asked.vector.astype(np.float64), 4).tolist())
             self._answers.put(asked.near_key, replace(answer, names=asked.names, vector=vector))
-
-    async def _embed(self, text: str) -> FloatArray:
-        slow = self._embedder.slow
-        rows = await asyncio.to_thread(self._embedder.embed, (text,)) if slow else self._embedder.embed((text,))
-        vector: FloatArray = unit(rows)[0]
-        return vector
 
     def _work_out(self, asked: Asked, inbound: Inbound, plain: str | None) -> None:
         result = calculate(inbound.text) if plain is None else None

@@ -74,10 +74,10 @@ class Pipeline:
         sessions: Sessions,
         ledger: Ledger,
         telemetry: Telemetry,
-        averages: AverageBudgets | None = None,
-        learning: Learning | None = None,
-        nulls: NullExperts | None = None,
-        evidence: Evidence | None = None,
+        averages: AverageBudgets | None,
+        learning: Learning | None,
+        nulls: NullExperts | None,
+        evidence: Evidence,
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
@@ -130,7 +130,7 @@ class Pipeline:
         else:
             decision, hit = await self._named(request, tenant, inbound.model, asked)
         plan = None
-        if self._evidence is not None and inbound.model == AUTO:
+        if inbound.model == AUTO:
             plan = self._evidence.plan(inbound, request.budget, decision, wish)
         self._telemetry.decided(decision, hit)
         return Routed(inbound, tenant, decision, hit, received_s, session, asked, plan)
@@ -168,11 +168,7 @@ class Pipeline:
             names = tuple(sorted(names, key=lambda name: name in failed))
         names = names[: self._policy.max_attempts]
         for index, name in enumerate(names):
-            flight = self._pool.begin(name, stream=routed.inbound.stream)
-            stake = None
-            if self._averages is not None and decision.reason is not Reason.NAMED:
-                stake = self._averages.dispatched(decision, name, stream=routed.inbound.stream)
-            attempt = Attempt(name, flight, entry, self._clock(), stake=stake)
+            attempt = self._begin(name, routed, entry, stream=routed.inbound.stream)
             answer = await self._try(routed, attempt, forward, overhead_s, last=index == len(names) - 1)
             if answer is not None:
                 return answer
@@ -180,7 +176,6 @@ class Pipeline:
 
     async def _gather(self, routed: Routed, plan: Plan, entry: Entry, forward: Headers) -> Gathered:
         """Ask experts and compare what they answer."""
-        assert self._evidence is not None  # noqa: S101  # it made the plan
         done: list[Reached] = []
 
         async def call(name: str) -> Reached:
@@ -204,33 +199,30 @@ class Pipeline:
 
     async def _reach(self, name: str, routed: Routed, entry: Entry, forward: Headers) -> Reached:
         """One of several calls, to its end. A failed one is an answer that did not come."""
-        flight = self._pool.begin(name, stream=False)
-        attempt = Attempt(name, flight, entry, self._clock())
-        if self._averages is not None:
-            attempt.stake = self._averages.dispatched(routed.decision, name, stream=False)
+        attempt = self._begin(name, routed, entry, stream=False)
         try:
             reply = await self._call(name, routed, forward)
             data = await _read_whole(name, reply)
         except ExpertError as error:
-            flight.fail(error)
+            attempt.flight.fail(error)
             self._gave_up(attempt, type(error).__name__)
-            return Reached(name, None, latency_ms=(self._clock() - attempt.dispatched_s) * 1e3)
+            return Reached(name, None, latency_ms=attempt.after_ms(self._clock()))
         except BaseException:
             # The client left while we waited: only the record is missing.
             self._recorder.landed(routed, attempt, CLIENT_LEFT)
             raise
-        flight.head(reply.status)
+        attempt.flight.head(reply.status)
         found = read_reply(name, reply.status, reply.headers, data, streamed=_is_stream(routed.inbound, reply))
         if reply.status in _TRY_NEXT:
-            flight.finish()
+            attempt.flight.finish()
             self._gave_up(attempt, str(reply.status))
-            return replace(found, latency_ms=(self._clock() - attempt.dispatched_s) * 1e3)
+            return replace(found, latency_ms=attempt.after_ms(self._clock()))
         outcome = self._recorder.landed(routed, attempt, reply.status, found.usage)
         return replace(
             found,
             cost_usd=outcome.cost_usd,
             energy_j=outcome.energy_j,
-            latency_ms=(self._clock() - attempt.dispatched_s) * 1e3,
+            latency_ms=attempt.after_ms(self._clock()),
             final=reply.status >= 400,
         )
 
@@ -281,6 +273,14 @@ class Pipeline:
         if self._nulls is not None and routed.asked is not None:
             recording = self._nulls.recording(routed.asked, routed.decision, name)
         return Answer(self._recorder, routed, attempt, reply, body, overhead_s, recording)
+
+    def _begin(self, name: str, routed: Routed, entry: Entry, *, stream: bool) -> Attempt:
+        """A call goes out. A caller who names a model decides alone, and is left out of the average budgets."""
+        flight = self._pool.begin(name, stream=stream)
+        stake = None
+        if self._averages is not None and routed.decision.reason is not Reason.NAMED:
+            stake = self._averages.dispatched(routed.decision, name, stream=stream)
+        return Attempt(name, flight, entry, self._clock(), stake=stake)
 
     def _session(self, stated: str | None, tenant: str) -> str | None:
         if stated is None or self._policy.stay_bonus is None:

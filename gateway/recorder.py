@@ -66,6 +66,10 @@ class Attempt:
     first_byte_s: float | None = None
     stake: Stake | None = None
 
+    def after_ms(self, moment_s: float) -> float:
+        """Milliseconds from the dispatch to a moment."""
+        return (moment_s - self.dispatched_s) * 1e3
+
 
 class Recorder:
     """Turns the end of an attempt into an `Outcome`."""
@@ -91,7 +95,7 @@ class Recorder:
             attempt.first_byte_s = self.clock()
             attempt.flight.first_byte()
             if self._averages is not None and attempt.stake is not None:
-                self._averages.first_token(attempt.stake, (attempt.first_byte_s - attempt.dispatched_s) * 1e3)
+                self._averages.first_token(attempt.stake, attempt.after_ms(attempt.first_byte_s))
 
     def finish(self, routed: Routed, attempt: Attempt, status: int, usage: Usage | None = None) -> None:
         """The attempt that settled the request is over.
@@ -133,7 +137,7 @@ class Recorder:
             cost_usd=cost_usd,
             energy_j=energy_j,
             energy_source=energy_source,
-            ttft_ms=None if first_byte_s is None else (first_byte_s - attempt.dispatched_s) * 1e3,
+            ttft_ms=None if first_byte_s is None else attempt.after_ms(first_byte_s),
             latency_ms=(self.clock() - routed.received_s) * 1e3,
         )
         if self._averages is not None and attempt.stake is not None:

@@ -24,5 +24,5 @@ class Runtime:
     ledger: Ledger
     telemetry: Telemetry
     store: SharedStore | None
-    averages: AverageBudgets | None = None
-    learning: Learning | None = None
+    averages: AverageBudgets | None
+    learning: Learning | None

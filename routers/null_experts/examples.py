@@ -55,7 +55,7 @@ class Examples:
 
 
 def unit(vectors: FloatArray) -> FloatArray:
-    """Rows brought to unit length; an all-zero row, of a text without known tokens, stays and is near nothing."""
+    """Vectors, or a single one, of unit length; an all-zero one, of a text without known tokens, is near nothing."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: FloatArray = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
     return scaled
