@@ -22,9 +22,9 @@ from routers.training.bags import count_tokens, inverse_document_frequency, tfid
 from routers.training.softmax import fit_softmax
 from routers.types import FloatArray
 
-#: Inverse penalty and iterations of the logistic fit; tuned on mmlu_pro and clinc150 by cross-validation.
+#: Inverse penalty and iterations of the logistic fit; tuned on mmlu_pro, ulab9 and clinc150 by cross-validation.
 INVERSE_PENALTY = 10.0
-MAX_ITER = 60
+MAX_ITER = 20
 
 #: Thresholds that nothing crosses; JSON has no infinity.
 NO_BOUND_ABOVE = 1e9
