@@ -232,7 +232,7 @@ def _content_text(content: object, where: str, required: set[Capability]) -> str
         text = part.get("text")
         if kind == "text" and isinstance(text, str):
             texts.append(text)
-        elif kind in _IMAGE_PARTS:
+        elif isinstance(kind, str) and kind in _IMAGE_PARTS:
             required.add(Capability.VISION)
     return "\n".join(texts)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.app import create_app
 from gateway.settings import Settings
-from tests.e2e.running import fake
+from tests.e2e.answering import answering_router, answering_tree
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 JSON = st.recursive(
@@ -21,22 +21,55 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=10,
 )
+#: What the null experts and flags look for, and what they must bear.
+SAID = st.sampled_from(
+    ["What is 2+2?", "9^9^9^9", "1/0", "When are you open?", "[Flag: smallest model]", "[Flag:", " "]
+)
+PART = st.fixed_dictionaries(
+    {}, optional={"type": st.sampled_from(["text", "image_url", "input_audio"]) | JSON, "text": SAID | JSON}
+)
 MESSAGE = st.fixed_dictionaries(
     {},
-    optional={"role": st.sampled_from(["user", "system", "assistant", "tool"]) | JSON, "content": JSON, "name": JSON},
+    optional={
+        "role": st.sampled_from(["user", "system", "assistant", "tool"]) | JSON,
+        "content": SAID | st.lists(PART, max_size=3) | JSON,
+        "name": JSON,
+    },
+)
+#: A request that is understood, in most of its parts.
+CHAT = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["auto", "cheap", "calculator", "exact-cache"]),
+        "messages": st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": SAID}), min_size=1, max_size=3),
+    },
+    optional={
+        "stream": st.booleans(),
+        "temperature": st.sampled_from([0, 0.5, False]) | JSON,
+        "n": st.sampled_from([1, 2]) | JSON,
+        "max_tokens": st.sampled_from([1, 50, 2**63 - 1]),
+        "routing": st.fixed_dictionaries(
+            {},
+            optional={
+                "cache": st.sampled_from(["use", "no-cache", "no-store"]),
+                "evidence": st.sampled_from([True, False, {"max_calls": 2}]),
+                "session": SAID,
+                "weights": st.dictionaries(st.sampled_from(["quality", "cost", "latency"]), st.floats(0, 1e308)),
+            },
+        ),
+    },
 )
 ROUTING = st.fixed_dictionaries(
     {},
     optional={
         "max_energy_j": JSON, "max_cost_usd": st.floats() | JSON, "max_ttft_ms": JSON, "min_quality": JSON,
         "weights": st.dictionaries(st.sampled_from(["cost", "energy", "size", "nothing"]), JSON) | JSON,
-        "experts": st.lists(st.sampled_from(["a", "b", "c"])) | JSON, "local_only": JSON,
+        "experts": st.lists(st.sampled_from(["cheap", "twin", "c"])) | JSON, "local_only": JSON,
     },
 )  # fmt: skip
 BODY = st.fixed_dictionaries(
     {},
     optional={
-        "model": st.sampled_from(["auto", "a", "nobody"]) | JSON,
+        "model": st.sampled_from(["auto", "cheap", "nobody"]) | JSON,
         "messages": st.lists(MESSAGE, max_size=3) | JSON,
         "prompt": st.lists(st.integers() | TEXT, max_size=3) | JSON,
         "routing": ROUTING | JSON,
@@ -68,9 +101,20 @@ PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/route", "/v1/feedback"]
 
 
 @pytest.fixture(scope="module")
-def app() -> Any:
-    experts = [fake("a", generalist=True), fake("b", local=True)]
-    tree = {"pool": {"experts": experts, "probe_interval_s": 0}, "router": {"flags": True}}
+def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A gateway with everything switched on."""
+    artifact = answering_router(tmp_path_factory.mktemp("router"))
+    tree = answering_tree(artifact, {"cheap": "The answer is C.", "twin": " ", "judge": "It depends on what you mean."})
+    tree["pool"]["probe_interval_s"] = 0
+    tree["router"]["flags"] = True
+    tree["average_budgets"] = {"max_cost_usd": 1e-4, "max_energy_j": 10, "p95_ttft_ms": 100}
+    tree["null_experts"] = {
+        "share": 0.5,
+        "calculator": True,
+        "constants": {"entries": [{"ask": ["When are you open?"], "answer": "At nine."}]},
+        "refusal": {"message": "No.", "topics": [{"name": "opening", "examples": ["When is the bank open?"]}]},
+        "answers": {"exact": True, "semantic": True, "any_temperature": True},
+    }
     return create_app(Settings.model_validate(tree), {})
 
 
@@ -107,7 +151,7 @@ async def call(app: Any, path: str, headers: list[tuple[bytes, bytes]], body: by
 @given(
     path=st.sampled_from(PATHS),
     headers=HEADERS,
-    body=BODY.map(lambda tree: orjson.dumps(_writable(tree))) | st.binary(max_size=100),
+    body=(BODY | CHAT).map(lambda tree: orjson.dumps(_writable(tree))) | st.binary(max_size=100),
 )
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_request_makes_a_server_error(
