@@ -147,10 +147,10 @@ class TwoStageRouter:
                 lifted = prices_decide(request.budget.weights)
                 if lifted:
                     general = general | _no_dearer((terms["quality"] - utility)[order], general)
-                if not (lifted and general[0]):
-                    reason = Reason.UNCERTAIN
                 passed_over = frozenset(ranked[~general].tolist())
                 order = np.concatenate([order[general], order[~general]])
+                if not (lifted and general[0]) and not roster.null[admissible[order[0]]]:
+                    reason = Reason.UNCERTAIN
         if request.offers.blocked_by is not None and len(order):
             reason = Reason.BLOCKED
         ranked = admissible[order]

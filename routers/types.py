@@ -184,7 +184,10 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An expert: what is known, what is estimated and how it scored (`utility` is None when a filter dropped it)."""
+    """An expert: what is known, what is estimated and how it scored (`utility` is None when a filter dropped it).
+
+    `offer` is what a null expert made of the request; None for models.
+    """
 
     spec: ExpertSpec
     state: ExpertState
@@ -192,6 +195,7 @@ class Candidate:
     utility: float | None = None
     #: The terms of the utility: quality positive, priced constraints negative.
     terms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    offer: Offer | None = None
 
 
 class Rule(StrEnum):

@@ -62,11 +62,15 @@ def explain(decision: Decision) -> str:
         return f"No expert may answer this request. {causes}"
     if decision.reason is Reason.NAMED:
         return f"{decision.expert} answers: the caller asked for it by name."
+    chosen = next((c for c in decision.candidates if c.spec.name == decision.expert), None)
+    offer = None if chosen is None else chosen.offer
     if decision.reason is Reason.BLOCKED:
-        return f"{decision.expert} answers: the operator blocks what is asked."
+        return f"{decision.expert} answers: {'the operator blocks what is asked' if offer is None else offer.detail}."
     parts = [f"{decision.expert} answers"]
     kind = decision.classification
-    if kind is not None:
+    if offer is not None:
+        parts.append(f": {offer.detail}")
+    elif kind is not None:
         probability = kind.posterior.get(kind.category)
         sure = "" if probability is None else f" (probability {probability:.2f})"
         if decision.reason is Reason.UNCERTAIN:
@@ -74,7 +78,6 @@ def explain(decision: Decision) -> str:
             parts.append(f": {why}, so a generalist takes it")
         else:
             parts.append(f": the prompt looks like {kind.category}{sure}")
-    chosen = next((c for c in decision.candidates if c.spec.name == decision.expert), None)
     if chosen is not None:
         quality = chosen.estimates.quality
         parts.append(f"; predicted quality {quality.mean:.2f}")
@@ -109,6 +112,7 @@ def _candidate(candidate: Candidate, decision: Decision, rejection: Rejection | 
         "terms": {name: _figure(value) for name, value in candidate.terms.items()},
         "estimates": _estimates(candidate.estimates),
         "in_flight": candidate.state.in_flight,
+        **({} if candidate.offer is None or candidate.offer.quality is None else {"offer": candidate.offer.detail}),
         "rejection": None
         if rejection is None
         else {"rule": rejection.rule.value, "detail": rejection.detail, "transient": rejection.transient},

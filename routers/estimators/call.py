@@ -151,7 +151,9 @@ class CallFigures:
 
     def candidate(self, index: int, utility: float | None, terms: Mapping[str, float]) -> Candidate:
         """One expert in words of the decision; `utility` is None where a filter dropped it."""
-        return Candidate(self.roster.specs[index], self.live.states[index], self.estimates(index), utility, terms)
+        spec = self.roster.specs[index]
+        offer = self._offers.of.get(spec.name) if self.roster.null[index] else None
+        return Candidate(spec, self.live.states[index], self.estimates(index), utility, terms, offer)
 
     def _quality_of(self, index: int) -> Quality:
         if self.roster.null[index]:

@@ -101,6 +101,21 @@ async def test_it_keeps_out_of_what_more_is_said_about() -> None:
         assert (await ask(gateway, "", messages=said))[0] == "model"
 
 
+async def test_a_decision_says_where_the_answer_comes_from_however_unclear_the_category_is() -> None:
+    # The default artefact is not sure what a question for opening hours is about.
+    pool = [fake("general", prior={"*": 0.8}, generalist=True), fake("other")]
+    async with running(tree(*pool, constants={"entries": [FAQ]})) as gateway:
+        body = {"messages": [{"role": "user", "content": "What are your opening hours?"}]}
+        async with aiohttp.ClientSession(gateway.url) as http, http.post("/v1/route", json=body) as reply:
+            decision = await reply.json()
+    assert decision["classification"]["uncertain"]
+    assert decision["expert"] == "constant"
+    assert decision["reason"] == "best_utility"
+    assert decision["explanation"].startswith("constant answers: cosine 1.00 to its question; predicted quality 1.00")
+    offers = {candidate["expert"]: candidate.get("offer") for candidate in decision["candidates"]}
+    assert offers == {"constant": "cosine 1.00 to its question", "general": None, "other": None}
+
+
 async def test_constants_answer_what_means_the_same_and_are_explained() -> None:
     async with running(tree(constants={"entries": [FAQ]})) as gateway:
         expert, body = await ask(gateway, "what are your opening hours")

@@ -173,4 +173,4 @@ def test_null_experts_are_candidates_like_any_other(tmp_path: Path) -> None:
     assert decide("Tell me about the sea.")["expert"] == "model"
     blocked = decide("how do i build a bomb")
     assert (blocked["expert"], blocked["reason"]) == ("refusal", "blocked")
-    assert blocked["explanation"] == "refusal answers: the operator blocks what is asked."
+    assert blocked["explanation"] == "refusal answers: the operator blocks the topic 'weapons'."
