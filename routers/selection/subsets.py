@@ -53,17 +53,6 @@ class Selection:
         return max(self.upper_bound - self.value, 0.0)
 
 
-def expected_best(quality: Floats, weights: Floats, members: Members) -> float:
-    """F(S): the expected quality of the best awake expert; 0 for nobody, a prompt without an answer.
-
-    Args:
-        quality: Predicted quality, 0 where the pair is barred, shape (p, n).
-        weights: Share of each prompt, shape (p,).
-        members: Columns.
-    """
-    return float(weights @ quality[:, members].max(axis=1, initial=0.0))
-
-
 def best_subset(
     quality: Floats,
     weights: Floats,
@@ -111,32 +100,6 @@ def best_subset(
             push(child, _NODE_STEPS)
     upper = max(search.value, -heap[0][0]) if heap else search.value
     return Selection(tuple(int(n) for n in search.needed()), search.value, upper, nodes)
-
-
-def best_subset_by_enumeration(quality: Floats, weights: Floats, limits: Limits) -> Selection:
-    """The same by looking at every admissible set: the oracle for small pools.
-
-    Raises:
-        ValueError: More than 20 experts, or as `best_subset`.
-    """
-    _check(quality, weights)
-    weighted = quality * weights[:, None]
-    experts = quality.shape[1]
-    if experts > 20:
-        raise ValueError(f"{experts} experts have too many subsets to look at each")
-    best: tuple[int, ...] = ()
-    value, seen = 0.0, 0
-    stack: list[tuple[tuple[int, ...], Floats]] = [((), np.zeros(len(quality)))]
-    while stack:
-        members, reached = stack.pop()
-        seen += 1
-        if (total := float(reached.sum())) > value:
-            best, value = members, total
-        for expert in range(members[-1] + 1 if members else 0, experts):
-            more = (*members, expert)
-            if limits.allows(np.array(more)):
-                stack.append((more, np.maximum(reached, weighted[:, expert])))
-    return Selection(best, value, value, seen)
 
 
 def _check(quality: Floats, weights: Floats) -> None:
