@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from routers.evidence.vote import Floats
+from routers.arrays import Floats
 from routers.types import Budget, Candidate, Estimates
 
 

@@ -6,13 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from experts.spec import Source
-
-FloatArray = npt.NDArray[np.float32]
-#: Figures that may come from a head (float32) or from a statement (float64).
-Figures = npt.NDArray[np.floating]
+from routers.arrays import Figures
 
 
 @dataclass(frozen=True, slots=True)

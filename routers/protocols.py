@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from experts.spec import PoolView
+from routers.arrays import FloatArray, Mask
 from routers.estimators.call import CallFigures
 from routers.estimators.online import Corrections
-from routers.estimators.roster import Mask
-from routers.types import (
-    Assessment,
-    Classification,
-    Decision,
-    FloatArray,
-    Qualities,
-    Rejection,
-    RouteRequest,
-)
+from routers.types import Assessment, Classification, Decision, Qualities, Rejection, RouteRequest
 
 
 class Embedder(Protocol):

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from experts.spec import PoolView
+from routers.arrays import Column, Mask
 from routers.classifiers.cards import CardReader
 from routers.estimators.call import CallFigures
 from routers.estimators.live import Live
 from routers.estimators.online import Corrections
-from routers.estimators.roster import Column, Mask, Roster
+from routers.estimators.roster import Roster
 from routers.estimators.tokens import CompletionTokens
 from routers.protocols import Classifier, Embedder, QualityEstimator
 from routers.selection.explanation import ArrayExplanation

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 from experts.spec import Capability, ExpertSpec, ExpertState, Source
+from routers.arrays import Figures as Figures
+from routers.arrays import FloatArray as FloatArray
 from routers.assessment import AnswerLengths as AnswerLengths
 from routers.assessment import Assessment as Assessment
 from routers.assessment import Classification as Classification
-from routers.assessment import Figures as Figures
-from routers.assessment import FloatArray as FloatArray
 from routers.assessment import Qualities as Qualities
 from routers.assessment import Quality as Quality
 

@@ -27,9 +27,10 @@ from functools import cached_property
 import numpy as np
 
 from experts.spec import Source
+from routers.arrays import Column
 from routers.estimators.live import Live
 from routers.estimators.online import Corrections
-from routers.estimators.roster import Column, Roster
+from routers.estimators.roster import Roster
 from routers.types import Assessment, Candidate, Estimates, Offers, Quality
 
 _NO_OFFERS = Offers()

@@ -19,9 +19,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Column
 from routers.types import Classification
-
-Column = npt.NDArray[np.float64]
 
 #: What is expected of an expert in its own domain beyond the best of the others.
 OPTIMISM = 0.02

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from experts.spec import ExpertState
-from routers.estimators.roster import Column, Mask, Roster
+from routers.arrays import Column, Mask
+from routers.estimators.roster import Roster
 
 
 class Live:

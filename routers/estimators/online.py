@@ -24,11 +24,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
+from routers.arrays import Column
 from routers.types import Classification, Quality
-
-Column = npt.NDArray[np.float64]
 
 #: Greatest variance of a figure in [0, 1]: that of an even coin.
 JUDGEMENT_VARIANCE = 0.25

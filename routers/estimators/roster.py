@@ -8,17 +8,14 @@ from datetime import date
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from experts.spec import Capability, ExpertSpec, Source
+from routers.arrays import Column, Mask
 from routers.estimators.cards import CARD_STD, CONFIDENT, Claims
 from routers.estimators.online import Corrections
 from routers.estimators.prior import ANY_CATEGORY, quality_prior
 from routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
 from routers.types import AnswerLengths, Assessment, Classification, Qualities, Quality
-
-Column = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 #: p95 over typical where only observations exist, the same as `LatencyModel`'s default.
 OBSERVED_P95_FACTOR = 1.5

@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Figures, FloatArray, Floats, Ints
 from routers.evidence.state import State, read_state
-from routers.evidence.vote import Floats, Ints, VoteModel
-from routers.types import Figures, FloatArray
+from routers.evidence.vote import VoteModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

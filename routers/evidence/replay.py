@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Floats, Ints
 from routers.evidence.policy import SequentialPolicy, set_members
-from routers.evidence.vote import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from routers.arrays import Figures, Floats
 from routers.evidence.policy import SequentialPolicy
-from routers.evidence.vote import Floats
-from routers.types import Figures
 
 
 @dataclass(frozen=True, slots=True)

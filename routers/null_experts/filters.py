@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from routers.arrays import Mask
 from routers.estimators.call import CallFigures
-from routers.estimators.roster import Mask
 from routers.types import Offers, Rejection, Rule
 
 

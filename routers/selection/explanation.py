@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Column
 from routers.estimators.call import CallFigures, known
-from routers.estimators.roster import Column
 from routers.protocols import Filter
 from routers.types import Candidate, Classification, Rejection, Rule
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experts.spec import Capability
+from routers.arrays import Mask
 from routers.estimators.call import CallFigures, Estimate
-from routers.estimators.roster import Mask
 from routers.null_experts.filters import Blocked, Offered
 from routers.protocols import Filter
 from routers.types import Rejection, RouteRequest, Rule

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Column
 from routers.estimators.call import CallFigures
-from routers.estimators.roster import Column
 
 
 def by_utility(figures: CallFigures, admissible: npt.NDArray[np.intp], utility: Column) -> npt.NDArray[np.intp]:

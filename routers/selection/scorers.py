@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Column
 from routers.estimators.call import CallFigures
-from routers.estimators.roster import Column
 from routers.types import Prices, RouteRequest, Weights
 
 #: Positions of the admissible experts in the pool.

@@ -21,10 +21,10 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Floats
 from routers.selection.subset_bounds import Relaxation, relax
 from routers.selection.worst_case import Limits
 
-Floats = npt.NDArray[np.float64]
 Members = npt.NDArray[np.intp]
 
 _ROOT_STEPS = 200

@@ -11,9 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from routers.types import Figures
-
-Floats = npt.NDArray[np.float64]
+from routers.arrays import Figures, Floats
 
 
 def probability_best(quality: Figures, temperature: float) -> Floats:

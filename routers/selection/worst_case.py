@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from routers.arrays import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

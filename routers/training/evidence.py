@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Floats
 from routers.evidence.policy import SequentialPolicy
 from routers.evidence.replay import ask
-from routers.evidence.vote import Floats, VoteModel
+from routers.evidence.vote import VoteModel
 from routers.training.evidence_policy import Evidence, fit_policy
 from routers.training.evidence_vote import fit_vote
 

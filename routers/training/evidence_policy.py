@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Figures, FloatArray, Floats, Ints
 from routers.evidence.policy import SequentialPolicy, set_members
 from routers.evidence.state import State, read_state
-from routers.evidence.vote import Floats, Ints, VoteModel
-from routers.types import Figures, FloatArray
+from routers.evidence.vote import VoteModel
 
 #: What a call to the best single expert may be worth in quality, from a spendthrift policy to a miser.
 RATES = (0.005, 0.02, 0.04, 0.08, 0.16, 0.4)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from routers.evidence.vote import Floats, Ints, VoteModel, group_answers, logit, surprise
-from routers.types import Figures
+from routers.arrays import Figures, Floats, Ints
+from routers.evidence.vote import VoteModel, group_answers, logit, surprise
 
 #: Penalties: on the departure from the independent weighted vote, and on the pair terms.
 PENALTY = 1.0

@@ -18,11 +18,9 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Bools, Floats
 from routers.errors import RouterError
 from routers.selection.worst_case import slow_pairs
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 class MappingLimit(StrEnum):

@@ -30,14 +30,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from routers.arrays import Floats
 from routers.artifacts import RouterParts
 from routers.classifiers.cards import CardReader
 from routers.errors import TrainingError
 from routers.estimators.cards import OPTIMISM
 from routers.estimators.quality import BlendedQuality
 from routers.estimators.tokens import CompletionTokens
-
-Floats = npt.NDArray[np.float64]
 
 #: Prompts that a card's word is worth: 0.25 / 0.2², the variance of a judgement over that of a card's claim.
 CARD_PROMPTS = 6.0

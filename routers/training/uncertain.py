@@ -9,9 +9,8 @@ threshold is chosen as the mapping is, by routed quality on validation prompts:
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from routers.arrays import Floats
 
 #: Shares of the prompts that may be called uncertain. Few candidates: each one more is a chance to fit noise.
 SHARES = tuple(share / 20 for share in range(1, 20))
