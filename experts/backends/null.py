@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from experts.backends.openai_wire import DONE, JSON_HEADERS, SSE_HEADERS, Answer, wants_usage_chunk
 from experts.backends.planned import Plan, PlannedReply, Stats, play
@@ -20,12 +19,10 @@ class NullExpert:
 
     Args:
         spec: What it is.
-        time_s: Unix time, for the `created` of answers.
     """
 
-    def __init__(self, spec: ExpertSpec, time_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, spec: ExpertSpec) -> None:
         self._spec = spec
-        self._time_s = time_s
         self.stats = Stats()
 
     @property
@@ -56,9 +53,7 @@ class NullExpert:
 
     def _plan(self, call: ExpertCall, prepared: Prepared) -> Plan:
         with_usage = wants_usage_chunk(call.payload)
-        answer = Answer(
-            call.endpoint, call.request_id, int(self._time_s()), self._spec.model, with_usage_field=with_usage
-        )
+        answer = Answer(call.endpoint, call.request_id, int(time.time()), self._spec.model, with_usage_field=with_usage)
         if not call.stream:
             body = answer.whole(prepared.text, prepared.finish_reason, _NO_TOKENS)
             return Plan(200, JSON_HEADERS, pieces=((0.0, body),))

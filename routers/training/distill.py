@@ -11,23 +11,22 @@ import numpy as np
 from routers.embed.sentence_transformers import packaged_model
 from routers.embed.static import StaticEmbedder, quantise_rows
 
+#: Name in `routers.embed.sentence_transformers.PACKAGED`.
+MODEL = "all-MiniLM-L6-v2"
+
 #: Dimensions kept: 256 of 384 in int8 are 7.6 MB.
 DIM = 256
 
 
-def distil_static(model: str = "all-MiniLM-L6-v2", dim: int = DIM) -> StaticEmbedder:
-    """Distil a static embedder from a packaged sentence encoder.
-
-    Args:
-        model: Name in `routers.embed.sentence_transformers.PACKAGED`, or a folder.
-        dim: Dimensions to keep.
+def distil_static() -> StaticEmbedder:
+    """Distil a static embedder from the packaged sentence encoder.
 
     Raises:
         EmbedderError: The model is not installed.
     """
     from model2vec.distill import distill
 
-    static = distill(packaged_model(model), pca_dims=dim, quantize_to="float32")
+    static = distill(packaged_model(MODEL), pca_dims=DIM, quantize_to="float32")
     rows, scales = quantise_rows(np.asarray(static.embedding, dtype=np.float32))
     tokenizer = static.tokenizer
     # Unknown and padding tokens say nothing about a prompt.
@@ -35,4 +34,4 @@ def distil_static(model: str = "all-MiniLM-L6-v2", dim: int = DIM) -> StaticEmbe
         index = tokenizer.token_to_id(token)
         if index is not None:
             scales[index] = 0.0
-    return StaticEmbedder(tokenizer, rows, scales, name=f"{model} distilled by model2vec, PCA {dim}, int8")
+    return StaticEmbedder(tokenizer, rows, scales, name=f"{MODEL} distilled by model2vec, PCA {DIM}, int8")

@@ -138,6 +138,7 @@ class _Problem:
         every = np.arange(self._n)
         loss = -np.log(np.maximum(share[every, self._right], 1e-300)).sum()
         share[every, self._right] -= 1.0
+        # What is added to the parts, which are views, is added to the gradient.
         gradient = np.zeros_like(theta)
         g_bias, g_slope, g_length, g_refusal, g_nobody, g_pair = _unpack(gradient, m)
         for i, (row, refused) in enumerate(self._slots):

@@ -140,7 +140,6 @@ def tune_encoder(
     name: str,
     seed: int = 0,
     on_step: Callable[[float], None] = lambda _: None,
-    recipe: Recipe = Recipe(),
 ) -> tuple[TrainingData, FineTunedEmbedder]:
     """Fine-tune on a router's training data; the data comes back with a note of it in its provenance.
 
@@ -148,9 +147,10 @@ def tune_encoder(
         TrainingError: As `fine_tune`.
         EmbedderError: As `fine_tune`.
     """
-    tuned = fine_tune(data.texts, data.scores, replace(recipe, seed=seed), name=name, on_step=on_step)
+    recipe = Recipe(seed=seed)
+    tuned = fine_tune(data.texts, data.scores, recipe, name=name, on_step=on_step)
     note = {
-        "recipe": asdict(replace(recipe, seed=seed)),
+        "recipe": asdict(recipe),
         "training_losses": list(tuned.losses),
         "note": "the encoder has seen these outcomes: figures out of fold are out of fold for the heads alone",
     }

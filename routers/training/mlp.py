@@ -17,6 +17,9 @@ PENALTY = 1e-3
 #: A unit vector's columns are a twentieth in size; Adam's steps suit columns of size one.
 _LEARNING_RATE = 3e-3
 
+#: Logit of a class that the data has no example of.
+_NEVER = -30.0
+
 
 @dataclass(frozen=True, slots=True)
 class FittedMlp:
@@ -41,17 +44,11 @@ class FittedMlp:
         )
 
 
-#: Logit of a class that the data has no example of.
-_NEVER = -30.0
-
-
 def fit_mlp(
     vectors: FloatArray,
     labels: npt.NDArray[np.int64],
     classes: int,
     *,
-    weights: npt.NDArray[np.float64] | None = None,
-    hidden: int = HIDDEN,
     epochs: int = EPOCHS,
     seed: int = 0,
 ) -> FittedMlp:
@@ -61,8 +58,6 @@ def fit_mlp(
         vectors: Shape (n, dim).
         labels: Class index of each row, shape (n,).
         classes: K; a class without an example gets a logit nothing reaches.
-        weights: Of the rows, shape (n,), None for equal ones.
-        hidden: Units of the hidden layer.
         epochs: Passes over the data.
         seed: Of the initial weights and of shuffling.
     """
@@ -72,7 +67,7 @@ def fit_mlp(
     from sklearn.neural_network import MLPClassifier
 
     model = MLPClassifier(
-        (hidden,),
+        (HIDDEN,),
         alpha=PENALTY,
         batch_size=min(256, len(vectors)),
         learning_rate_init=_LEARNING_RATE,
@@ -82,9 +77,9 @@ def fit_mlp(
     with warnings.catch_warnings():
         # The number of passes is the recipe: stopping early regularises.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(vectors, labels, sample_weight=weights)
+        model.fit(vectors, labels)
     found = model.classes_
-    output = np.zeros((classes, hidden), dtype=np.float32)
+    output = np.zeros((classes, HIDDEN), dtype=np.float32)
     bias = np.full(classes, _NEVER, dtype=np.float32)
     if len(found) == 2:
         # scikit-learn fits two classes with one logit: that of the second.
