@@ -11,8 +11,8 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -77,16 +77,7 @@ class SharedStore:
         """The value, or None when there is none, Redis is slow, or Redis is gone."""
         if not self.available:
             return None
-        try:
-            async with asyncio.timeout(self._read_timeout_s):
-                value = await self._redis.get(f"{self._prefix}:{key}")
-        except TimeoutError:
-            self._failed("timeout")
-            return None
-        except (RedisError, OSError) as error:
-            self._failed(type(error).__name__)
-            return None
-        self._failures = 0
+        value = await self._answered(self._redis.get(f"{self._prefix}:{key}"), self._read_timeout_s)
         return value if isinstance(value, bytes) else None
 
     def put(self, key: str, value: bytes, ttl_s: int) -> None:
@@ -111,23 +102,14 @@ class SharedStore:
         if not self.available:
             return None
         name = f"{self._prefix}:{key}"
-        try:
-            async with asyncio.timeout(_POST_S), self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(name, field, value)
-                if forget:
-                    pipe.hdel(name, *forget)
-                pipe.expire(name, ttl_s)
-                pipe.hgetall(name)
-                results = await pipe.execute()
-        except TimeoutError:
-            self._failed("timeout")
-            return None
-        except (RedisError, OSError) as error:
-            self._failed(type(error).__name__)
-            return None
-        self._failures = 0
-        found: Mapping[bytes, bytes] = results[-1]
-        return found
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hset(name, field, value)
+        if forget:
+            pipe.hdel(name, *forget)
+        pipe.expire(name, ttl_s)
+        pipe.hgetall(name)
+        results = await self._answered(pipe.execute(), _POST_S)
+        return None if results is None else results[-1]
 
     async def ping(self) -> bool:
         """Whether Redis answers now."""
@@ -183,6 +165,20 @@ class SharedStore:
             self._writes.extendleft(reversed(batch[: _QUEUE - len(self._writes)]))
             raise
         self._failures = 0
+
+    async def _answered(self, asking: Awaitable[Any], deadline_s: float) -> Any:
+        """What Redis answers; None, and a failure for the breaker, when it does not in time or at all."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                found = await asking
+        except TimeoutError:
+            self._failed("timeout")
+            return None
+        except (RedisError, OSError) as error:
+            self._failed(type(error).__name__)
+            return None
+        self._failures = 0
+        return found
 
     def _failed(self, kind: str) -> None:
         self._on_error(kind)
