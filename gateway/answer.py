@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 
 from experts.errors import ExpertError
 from experts.protocols import ExpertReply, Headers
-from gateway.errors import refusal_for
+from gateway.errors import CLIENT_LEFT, refusal_for
 from gateway.null_experts import Recording
-from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
+from gateway.recorder import Attempt, Recorder, Routed
 from gateway.wire.reply import EventStream, usage_in, with_model
 
 _log = logging.getLogger(__name__)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Final
 
 import orjson
 
+from gateway.errors import CLIENT_LEFT
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
 from routers.selection.price_keeper import PriceKeeper, Report
@@ -18,6 +19,11 @@ from routers.types import Budget, Decision, Outcome
 
 _EVERY_S: Final = 1.0
 _RESOURCES: Final = ("cost_usd", "energy_j", "late_share")
+
+
+def failed(status: int) -> bool:
+    """Whether a call that ended so spent nothing; what a client did not wait for is spent all the same."""
+    return status >= 400 and status != CLIENT_LEFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +92,25 @@ class AverageBudgets:
 
     def finished(self, stake: Stake, outcome: Outcome) -> None:
         """The call is over: what it spent takes the place of what was foreseen, as far as it is known."""
-        if outcome.status >= 500:
+        if failed(outcome.status):
             self.given_up(stake)
         else:
             known = correction(stake.foreseen, outcome.cost_usd, outcome.energy_j)
             self._keeper.settled(known, stake.decided_s)
+
+    def one_request(self, stakes: Sequence[Stake], ttft_ms: float | None) -> None:
+        """Several calls were for one request: it spent what all of them did, and counts once.
+
+        Args:
+            stakes: Of the calls that are counted, which each counted as a request so far.
+            ttft_ms: From the request to the first token; None where nothing was streamed.
+        """
+        more = Spending()
+        for stake in stakes:
+            more += replace(stake.foreseen, cost_usd=0.0, energy_j=0.0)
+        once = Spending(priced=min(1.0, more.priced), metered=min(1.0, more.metered))
+        began = Spending() if ttft_ms is None else Spending.first_token(ttft_ms, self._budget)
+        self._keeper.spent(once - more + began)
 
     async def run(self) -> None:
         """Tell the other replicas and hear of them, once a second, until cancelled. No request waits for it."""

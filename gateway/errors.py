@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import orjson
 
@@ -19,6 +20,9 @@ from experts.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
+
+#: The status recorded when the client left; nobody receives it.
+CLIENT_LEFT: Final = 499
 
 
 class Code(StrEnum):

@@ -8,8 +8,9 @@ from typing import Final
 
 from experts.protocols import Headers
 from experts.spec import Usage
+from gateway.errors import CLIENT_LEFT
 from gateway.ledger import Entry
-from gateway.recorder import CLIENT_LEFT, Recorder, Routed
+from gateway.recorder import Recorder, Routed
 from gateway.wire.reply import EventStream, usage_in, with_model
 from gateway.wire.transcript import Transcript, text_of_whole
 from routers.types import CallOutcome, Verdict

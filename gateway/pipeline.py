@@ -12,9 +12,9 @@ from experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken,
 from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, ExpertReply, Headers
 from gateway.answer import Answer
-from gateway.average_budgets import AverageBudgets
+from gateway.average_budgets import AverageBudgets, Stake, failed
 from gateway.cache import DecisionCache, Hit
-from gateway.errors import Code, RequestRefused, invalid_budget, refusal_for
+from gateway.errors import CLIENT_LEFT, Code, RequestRefused, invalid_budget, refusal_for
 from gateway.evidence import Evidence
 from gateway.evidence_plan import Plan
 from gateway.gathered import Gathered, GatheredAnswer, Reached, read_reply
@@ -22,7 +22,7 @@ from gateway.ids import new_decision_id
 from gateway.learning import Learning
 from gateway.ledger import Entry, Ledger
 from gateway.null_experts import Asked, NullExperts
-from gateway.recorder import CLIENT_LEFT, Attempt, Recorder, Routed
+from gateway.recorder import Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
 from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
@@ -177,10 +177,12 @@ class Pipeline:
     async def _gather(self, routed: Routed, plan: Plan, entry: Entry, forward: Headers) -> Gathered:
         """Ask experts and compare what they answer."""
         done: list[Reached] = []
+        stakes: list[Stake] = []
+        ttft_ms = None
 
         async def call(name: str) -> Reached:
             try:
-                found = await self._reach(name, routed, entry, forward)
+                found = await self._reach(name, routed, entry, forward, stakes)
             except BaseException:
                 # What a cancelled call cost is not known; that it was made is.
                 done.append(Reached(name, None))
@@ -189,16 +191,23 @@ class Pipeline:
             return found
 
         try:
-            return await self._evidence.gather(plan, call, routed.received_s)
+            gathered = await self._evidence.gather(plan, call, routed.received_s)
         except BaseException:
             # The client left, and the calls under way are cancelled.
             left = Gathered(tuple(done), None, None, frozenset())
             expert = done[0].expert if done else str(routed.decision.expert)
             self._recorder.gathered(routed, entry, expert, left.outcomes(), CLIENT_LEFT)
             raise
+        else:
+            if gathered.accepted is not None and gathered.accepted.streamed:
+                ttft_ms = (self._clock() - routed.received_s) * 1e3
+            return gathered
+        finally:
+            if self._averages is not None:
+                self._averages.one_request(stakes, ttft_ms)
 
-    async def _reach(self, name: str, routed: Routed, entry: Entry, forward: Headers) -> Reached:
-        """One of several calls, to its end. A failed one is an answer that did not come."""
+    async def _reach(self, name: str, routed: Routed, entry: Entry, forward: Headers, stakes: list[Stake]) -> Reached:
+        """One of several calls, to its end. A failed one is an answer that did not come, and leaves no stake."""
         attempt = self._begin(name, routed, entry, stream=False)
         try:
             reply = await self._call(name, routed, forward)
@@ -210,6 +219,8 @@ class Pipeline:
         except BaseException:
             # The client left while we waited: only the record is missing.
             self._recorder.landed(routed, attempt, CLIENT_LEFT)
+            if attempt.stake is not None:
+                stakes.append(attempt.stake)
             raise
         attempt.flight.head(reply.status)
         found = read_reply(name, reply.status, reply.headers, data, streamed=_is_stream(routed.inbound, reply))
@@ -218,6 +229,8 @@ class Pipeline:
             self._gave_up(attempt, str(reply.status))
             return replace(found, latency_ms=attempt.after_ms(self._clock()))
         outcome = self._recorder.landed(routed, attempt, reply.status, found.usage)
+        if attempt.stake is not None and not failed(reply.status):
+            stakes.append(attempt.stake)
         return replace(
             found,
             cost_usd=outcome.cost_usd,

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from experts.pool import ExpertPool, Flight
 from experts.spec import Source, Usage
 from gateway.average_budgets import AverageBudgets, Stake
 from gateway.cache import Hit
+from gateway.errors import CLIENT_LEFT
 from gateway.evidence_plan import Plan
 from gateway.ledger import Entry, Ledger
 from gateway.null_experts import Asked
 from gateway.telemetry import Telemetry
 from gateway.wire.request import Inbound
 from routers.types import CallOutcome, Decision, Outcome, Verdict
-
-#: The status recorded when the client left; nobody receives it.
-CLIENT_LEFT: Final = 499
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,16 @@ async def test_failed_calls_are_not_counted() -> None:
         assert {await ask(http) for _ in range(20)} == {"thrifty"}
         await asyncio.sleep(2.2)
         assert (await gauges(gateway))["average", "energy_j"] == pytest.approx(1.0)
+
+
+async def test_a_refused_call_is_not_counted() -> None:
+    settings = tree(None)
+    async with running(settings) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        # The fake gives one choice; its 400 goes to the client.
+        body = {"model": "auto", "messages": [{"role": "user", "content": "a question"}], "n": 2}
+        async with http.post("/v1/chat/completions", json=body) as reply:
+            assert reply.status == 400
+        await asyncio.sleep(1.2)
+        assert ("average", "energy_j") not in await gauges(gateway) or math.isnan(
+            (await gauges(gateway))["average", "energy_j"]
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -106,6 +107,31 @@ async def test_a_stream_is_the_accepted_answer_event_by_event(artifact: Path, in
         assert text == DIFFERING["judge"]
         assert {chunk.model for chunk in chunks} == {"judge"}
         assert (chunks[-1].usage is not None) == include_usage
+
+
+async def gauge(http: aiohttp.ClientSession, resource: str) -> float:
+    async with http.get("/metrics") as metrics:
+        found = re.search(rf'average_budget_average{{resource="{resource}"}} (\S+)', await metrics.text())
+    assert found is not None
+    return float(found[1])
+
+
+async def test_all_calls_of_a_request_count_as_one_against_average_budgets(artifact: Path) -> None:
+    tree = answering_tree(artifact, DIFFERING, judge={"ttft_ms": 60.0})
+    tree["average_budgets"] = {"window_s": 20, "max_energy_j": 1000.0, "p95_ttft_ms": 50}
+    for expert in tree["pool"]["experts"]:
+        expert["energy"] = {"base_j": 2, "j_per_prompt_token": 0, "j_per_completion_token": 0}
+    async with asking(tree) as (_, http):
+        reply, _ = await ask(http)
+        assert reply.headers["x-pointsman-asked"].count(",") == 2
+        await asyncio.sleep(1.2)
+        assert await gauge(http, "energy_j") == pytest.approx(6.0)
+        # Its stream begins when the last of the calls is over.
+        body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "stream": True}
+        async with http.post("/v1/chat/completions", json=body) as stream:
+            await stream.read()
+        await asyncio.sleep(1.2)
+        assert await gauge(http, "late_share") == pytest.approx(1.0)
 
 
 async def test_no_call_is_begun_that_could_break_the_cap_on_all_calls_together(artifact: Path) -> None:
