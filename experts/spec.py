@@ -53,7 +53,7 @@ class Price:
 class LatencyModel:
     """Linear latency of an unloaded expert: `ttft = base + prompt * prefill`, `e2e = ttft + completion * tpot`.
 
-    The linear form `T = a0 + a1 l_in + a2 l_out` is MoE² (arXiv 2501.09410) as restated in papers.md §3.2.
+    Linear in both lengths, `T = a0 + a1 l_in + a2 l_out`, after MoE² (arXiv 2501.09410).
     `p95_factor` turns a typical figure into the worst case that hard caps are held against.
     """
 
@@ -74,7 +74,7 @@ class LatencyModel:
 
 @dataclass(frozen=True, slots=True)
 class EnergyModel:
-    """Linear energy of one call: `E = b0 + b1 l_in + b2 l_out` in joules (MoE², papers.md §3.2)."""
+    """Linear energy of one call: `E = b0 + b1 l_in + b2 l_out` in joules (after MoE², arXiv 2501.09410)."""
 
     base_j: float
     j_per_prompt_token: float

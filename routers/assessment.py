@@ -18,7 +18,7 @@ class Classification:
     Attributes:
         posterior: Category -> probability; sums to 1.
         category: The most probable category, or `"out_of_scope"` / `"uncertain"`.
-        entropy: Of the posterior in nats, H(x) = -Σ p log p (Composition of Experts, papers.md §2.2).
+        entropy: Of the posterior in nats, H(x) = -Σ p log p (Composition of Experts, arXiv 2412.01868).
         out_of_scope: The prompt resembles nothing the classifier was trained on.
         uncertain: A generalist should answer: out of scope, entropy above the artefact's threshold, or most of the
             posterior on categories for which the artefact has no outcomes.

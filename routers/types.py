@@ -19,7 +19,7 @@ from routers.assessment import Quality as Quality
 
 
 class Flag(StrEnum):
-    """Goals a user may write into the prompt, `[Flag: smallest model]` (Tryage, arXiv 2308.11601; papers.md §1.2)."""
+    """Goals a user may write into the prompt, `[Flag: smallest model]` (Tryage, arXiv 2308.11601)."""
 
     SMALLEST = "smallest model"
     NEWEST = "most recent"

@@ -19,8 +19,8 @@ def mean_known(values: Floats) -> float:
 def gap_closed(quality: Floats, best_single: Floats, oracle: Floats) -> Floats:
     """Share of the gap from best single to oracle that a router closes: (q - q_single) / (q_oracle - q_single).
 
-    0 is no better than always asking the best single expert, 1 is the oracle, negative is worse than not routing
-    (Tryage, papers.md §1.4). NaN where there is no gap.
+    0 is no better than always asking the best single expert, 1 is the oracle, negative is worse than not routing.
+    NaN where there is no gap.
     """
     gap = np.asarray(oracle - best_single, dtype=np.float64)
     gain = np.asarray(quality - best_single, dtype=np.float64)

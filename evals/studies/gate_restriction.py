@@ -34,7 +34,7 @@ def heads(vectors: Floats, scores: Floats, asked: Floats) -> Floats:
 
 
 def soft_gate(vectors: Floats, scores: Floats, asked: Floats) -> Floats:
-    """Softmax gate on normalised utilities u_n / Σ_m u_m (Luce's choice; papers.md §3.3)."""
+    """Softmax gate on normalised utilities u_n / Σ_m u_m (Luce's choice)."""
     total = scores.sum(axis=1, keepdims=True)
     known = total[:, 0] > 0
     return _gate(vectors[known], (scores / np.maximum(total, 1e-12))[known], asked)

@@ -1,4 +1,4 @@
-"""Stage 1 by neighbours: weighted votes of the k nearest training prompts (Composition of Experts, papers.md §2.3).
+"""Stage 1 by neighbours: weighted votes of the k nearest training prompts (Composition of Experts, arXiv 2412.01868).
 
     w_i = exp(cos(v, v_i) / τ),   p(c|x) = (Σ_{i in N_k, y_i = c} w_i + α / C) / (Σ_{i in N_k} w_i + α)
 

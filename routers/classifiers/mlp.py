@@ -2,8 +2,8 @@
 
     h = max(0, V v + c),   then as `LinearClassifier` on h
 
-One of three heads for Composition of Experts' category router (arXiv 2412.01868), whose own type is not known
-(papers.md §2.3). Temperature, sums over fine classes, scope score and thresholds are those of the linear classifier.
+One of three heads for Composition of Experts' category router (arXiv 2412.01868), whose own type is not known.
+Temperature, sums over fine classes, scope score and thresholds are those of the linear classifier.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """When does stage 1 not know? Entropy of the posterior, and resemblance to nothing it was trained on.
 
 Entropy: H(x) = -Σ_c p_c log p_c in nats; above a threshold chosen on validation data the prompt is "uncertain" and a
-generalist should answer (Composition of Experts, arXiv 2412.01868; papers.md §2.2, C4).
+generalist should answer (Composition of Experts, arXiv 2412.01868).
 
 Measured: a classifier may know categories on which no expert was ever measured. Where those hold more than half of the
 posterior, no head has evidence to speak from, and a generalist should answer as well.

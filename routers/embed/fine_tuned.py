@@ -1,4 +1,4 @@
-"""A transformer encoder fine-tuned to predict outcomes: Tryage's perceptive router without its heads (papers.md §1.3).
+"""A transformer fine-tuned to predict outcomes: Tryage's perceptive router (arXiv 2308.11601) without its heads.
 
     v = u / |u|,   u = mean over the tokens of the encoder's last layer
 

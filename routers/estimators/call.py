@@ -6,8 +6,8 @@ request without caps and prices pays for none of them.
 Length: never more than the caller's limit (or the expert's own where the caller states none), nor than what is left of
 the context window.
 
-Cost and energy are linear in prompt and answer tokens, `E = b0 + b1 l_in + b2 l_out` (MoE², arXiv 2501.09410;
-papers.md §3.2), at the expected and at the worst-case length.
+Cost and energy are linear in prompt and answer tokens, `E = b0 + b1 l_in + b2 l_out` (after MoE²,
+arXiv 2501.09410), at the expected and at the worst-case length.
 
 Latency: unloaded, an expert follows its linear model, `ttft = base + l_in prefill`, `e2e = ttft + l_out tpot` (the
 same source). What the pool has observed lately goes before the model: an observed time per token replaces `tpot`, and

@@ -1,4 +1,4 @@
-"""Predicted quality per expert: independent heads (Tryage, arXiv 2308.11601; papers.md §1.6), blended and shrunk.
+"""Predicted quality per expert: independent heads (Tryage, arXiv 2308.11601), blended and shrunk.
 
     q̂_n(x) = μ_n + w_cat (Σ_c p(c|x) m_nc - μ_n) + w_lin (W_n v + U_n p + b_n - μ_n)
 
@@ -10,7 +10,7 @@ what is missing to 1 stays on μ_n: with thin evidence the router falls back to 
 Heads read the first columns of the vector, as many as they were fitted on.
 
 Every head stands alone, so adding or removing an expert never moves another's prediction, and restriction to a subset
-of the pool is exact (MoE², papers.md §3.3).
+of the pool is exact (MoE², arXiv 2501.09410).
 """
 
 from __future__ import annotations

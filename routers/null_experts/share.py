@@ -2,7 +2,7 @@
 
 AdaMoE (arXiv 2406.13233) holds the use of its null experts at a target with a load loss, MoE++ (arXiv 2410.07348)
 with a weight τ; at serving time nothing is trained, so the same is done with a price. Null experts are counted
-together, as AdaMoE's paper intends (papers.md §5.3). They have an account of at most B answers:
+together, as AdaMoE's paper intends. They have an account of at most B answers:
 
     b_0 = B,    b_t+1 = clip(b_t + [a null expert answered] - τ, 0, B),    price = P b / (B - 1 - b)
 

@@ -1,4 +1,4 @@
-"""Goals written into the prompt, `[Flag: smallest model]` (Tryage, arXiv 2308.11601; papers.md §1.2).
+"""Goals written into the prompt, `[Flag: smallest model]` (Tryage, arXiv 2308.11601).
 
 A flag moves prices, except the security flag, which is a mask. Flags are stripped before anything reads the prompt,
 and one that nobody knows is reported, never ignored: it stays out of the text, and the caller is told.

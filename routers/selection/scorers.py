@@ -1,4 +1,4 @@
-"""The utility: predicted quality minus priced constraints C_j (Tryage's objective, papers.md §1.1, T3).
+"""The utility: predicted quality minus priced constraints C_j (Tryage's objective, arXiv 2308.11601).
 
     U_n(x) = λ_quality q̂_n(x) - Σ_j λ_j C_j(n) - (μ_usd cost + μ_j energy + μ_ms ttft)
               + [n answered last] bonus + [n is a null expert] (bonus - price of the dial τ)

@@ -1,4 +1,4 @@
-"""Coarse selection: which experts to keep awake (MoE², papers.md §3.4).
+"""Coarse selection: which experts to keep awake (MoE², arXiv 2501.09410).
 
     maximise F(S) = Σ_x w_x max_{n in S} q̂_n(x)     subject to the worst cases of S (`worst_case`)
 

@@ -1,9 +1,8 @@
 """How many experts a prompt needs: the smallest set that holds more than p of the probability of being best.
 
-Top-p routing of Dynamic-MoE (arXiv 2403.07652; papers.md §5.5) one level up: experts are models, and the probability is
-a softmax of predicted quality, p_n = exp(q_n / T) / Σ_j exp(q_j / T). At a fixed p the size of the set hangs on T alone
-(1.07 to 2.90 experts for the same figures, papers.md §5.5), so that T has to be calibrated first: fitted on outcomes,
-`routers.training.width`.
+Top-p routing of Dynamic-MoE (arXiv 2403.07652) one level up: experts are models, and the probability is a softmax of
+predicted quality, p_n = exp(q_n / T) / Σ_j exp(q_j / T). At a fixed p the size of the set hangs on T alone, so that T
+has to be calibrated first: fitted on outcomes, `routers.training.width`.
 """
 
 from __future__ import annotations

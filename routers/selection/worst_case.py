@@ -1,4 +1,4 @@
-"""What a set of awake experts may cost at worst, whichever of them the gate picks (MoE², papers.md §3.2).
+"""What a set of awake experts may cost at worst, whichever of them the gate picks (after MoE², arXiv 2501.09410).
 
     T_c^wc(S) = max_{n in S} T_nc        E^wc(S) = sum of the k largest E_n in S        R(S) = Σ_{n in S} r_n
 

@@ -1,4 +1,4 @@
-"""Fine-tune a sentence encoder on outcomes: Tryage's perceptive router (arXiv 2308.11601; papers.md §1.1, T2).
+"""Fine-tune a sentence encoder on outcomes: Tryage's perceptive router (arXiv 2308.11601).
 
     θ* = argmin_θ  mean over scored (x, n) of  BCE(σ(w_n · s v_θ(x) + b_n), y_n(x))
 

@@ -1,4 +1,4 @@
-"""Category-to-expert mapping as a mixed-integer programme (CoE, arXiv 2412.01868; papers.md §2.1, C3).
+"""Category-to-expert mapping as a mixed-integer programme (Composition of Experts, arXiv 2412.01868).
 
     max Σ_c w_c Σ_e s_ce z_ce
     s.t. Σ_e z_ce = 1 for every category c;   z_ce <= y_e;   z, y in {0, 1}

@@ -50,7 +50,7 @@ def best_single_quality(train_means: Floats, scores: Floats) -> float:
 
 
 def selection_accuracy(predicted: Floats, scores: Floats, tolerance: float = 1e-12) -> float:
-    """Share of fully scored prompts for which one of the truly best experts is picked (Tryage; papers.md §1.4)."""
+    """Share of fully scored prompts for which one of the truly best experts is picked (Tryage, arXiv 2308.11601)."""
     full = np.isfinite(scores).all(axis=1)
     if not full.any():
         return math.nan

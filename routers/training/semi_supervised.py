@@ -1,4 +1,4 @@
-"""Labels for all from labels for few: seed set, neighbours, entropy filter (CoE's recipe, papers.md §2.3).
+"""Labels for all from labels for few: seed set, neighbours, entropy filter.
 
     p_c(x) = vote share of the k nearest seeds,   H(x) = -Σ_c p_c ln p_c,   label argmax_c p_c where H(x) ≤ H_max
 

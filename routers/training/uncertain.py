@@ -1,4 +1,4 @@
-"""Where is a prompt better off with the generalist? The uncertain category's threshold (CoE, papers.md §2.2, C4).
+"""Where is a prompt better off with the generalist? The uncertain category's threshold (CoE, arXiv 2412.01868).
 
 The uncertain category is one more category of the mapping: its prompts go to the best single expert. So the entropy
 threshold is chosen as the mapping is, by routed quality on validation prompts:

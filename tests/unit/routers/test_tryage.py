@@ -1,4 +1,4 @@
-"""Tryage's promises (papers.md §1.6), held by the shipped router on its own experts and on pools drawn by lot."""
+"""Tryage's promises (arXiv 2308.11601), held by the shipped router on its own experts and on pools drawn by lot."""
 
 from __future__ import annotations
 
