@@ -122,10 +122,12 @@ class Evidence:
             async with asyncio.TaskGroup() as group:
                 tasks = {member: group.create_task(_named(call, plan, member)) for member in batch}
             for member, task in tasks.items():
-                found = reached[member] = task.result()
+                reached[member] = task.result()
+            for member in batch:
+                found = reached[member]
                 purse.spend(member, found.cost_usd, found.energy_j)
                 if found.final:
-                    return _settled(plan, Accept(member, 0.0, (member,)), reached)
+                    return Gathered(tuple(reached.values()), found, None, frozenset())
                 if found.answered:
                     code = NO_ANSWER if found.text is None else await answers.code(found.text)
                     tokens = float("nan") if found.usage is None else float(found.usage.completion_tokens)

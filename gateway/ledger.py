@@ -20,7 +20,7 @@ import orjson
 from gateway.learning import Lesson
 from gateway.shared_store import SharedStore
 from gateway.wire.decision import decision_to_dict, decision_to_record
-from routers.types import CallOutcome, Decision, Outcome
+from routers.types import CallOutcome, Decision, Outcome, Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,10 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """In full, as JSON types, without the tenant."""
-        return {**decision_to_dict(self.decision), "outcome": outcome_to_dict(self.outcome)}
+        told = {**decision_to_dict(self.decision), "outcome": outcome_to_dict(self.outcome)}
+        if self.outcome is not None and self.outcome.calls:
+            told["explanation"] += f" {_gathered(self.outcome)}"
+        return told
 
     def to_record(self) -> dict[str, Any]:
         """In short, as JSON types, without the tenant."""
@@ -59,6 +62,14 @@ def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
         "quality": outcome.quality,
         **({"calls": [_call_to_dict(call) for call in outcome.calls]} if outcome.calls else {}),
     }
+
+
+def _gathered(outcome: Outcome) -> str:
+    """What became of a decision whose expert was not to answer alone."""
+    asked = ", ".join(call.expert for call in outcome.calls)
+    accepted = next((call.expert for call in outcome.calls if call.verdict is Verdict.ACCEPTED), None)
+    end = "the client left before one was accepted" if accepted is None else f"that of {accepted} was accepted"
+    return f"Answers were gathered from {asked}; {end}."
 
 
 def _call_to_dict(call: CallOutcome) -> dict[str, Any]:

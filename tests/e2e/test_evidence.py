@@ -79,6 +79,9 @@ async def test_when_they_differ_the_dear_one_decides(artifact: Path) -> None:
         assert answer["choices"][0]["message"]["content"] == DIFFERING["judge"]
         verdicts = {call["expert"]: call["verdict"] for call in (await record(http, reply))["calls"]}
         assert verdicts == {"cheap": "differed", "twin": "differed", "judge": "accepted"}
+        async with http.get(f"/v1/decisions/{reply.headers['x-pointsman-decision']}") as found:
+            told = (await found.json())["explanation"]
+        assert told.endswith(f"Answers were gathered from {', '.join(verdicts)}; that of judge was accepted.")
 
 
 async def test_answers_without_a_plain_result_are_compared_by_what_they_say(artifact: Path) -> None:
@@ -198,6 +201,21 @@ async def test_a_request_that_is_itself_at_fault_is_told_so_at_once(artifact: Pa
         assert reply.status == 400
         assert "error" in answer
         assert sum(gateway.fake(name).stats.started for name in PRICES) == 1
+
+
+async def test_beside_a_request_at_fault_every_call_made_at_once_is_recorded(artifact: Path) -> None:
+    bad = {"fault": "error", "error_status": 400, "ttft_ms": 50.0}
+    tree = answering_tree(artifact, AGREEING, cheap=bad, twin=bad)
+    tree["pool"]["experts"][-1]["latency"]["base_ms"] = 2000
+    tree["budgets"]["weights"] = {"cost": 0.02, "latency": 0.1}
+    async with asking(tree) as (gateway, http):
+        reply, _ = await ask(http)
+        assert reply.status == 400
+        # There was nothing to compare, and so nothing to believe.
+        assert "x-pointsman-belief" not in reply.headers
+        made = {name for name in PRICES if gateway.fake(name).stats.started}
+        assert made == {"cheap", "twin"}
+        assert {call["expert"] for call in (await record(http, reply))["calls"]} == made
 
 
 async def test_a_client_that_leaves_cancels_every_call(artifact: Path) -> None:
