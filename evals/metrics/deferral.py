@@ -15,7 +15,7 @@ def deferral_curve(score: Floats, weak: Floats, strong: Floats, bins: int = 10) 
     """Quality against the share of prompts that go to the strong expert, as a threshold on the score sweeps.
 
     Thresholds are the edges of `bins` quantile bins of the score (RouteLLM: 10, so 11 points); a prompt goes to the
-    strong expert where its score is at or above the threshold.
+    strong expert where its score is at or above the threshold, above the last one.
 
     Args:
         score: Belief that the strong expert is worth it, shape (n,).
@@ -24,11 +24,12 @@ def deferral_curve(score: Floats, weak: Floats, strong: Floats, bins: int = 10) 
         bins: Number of quantile bins.
 
     Returns:
-        Share of strong calls in [0, 1] (rising) and mean quality, at most bins + 1 points.
+        Share of strong calls from 0 to 1 (rising) and mean quality, at most bins + 1 points.
     """
     order = np.argsort(score, kind="stable")
     ranked = score[order]
-    first = np.searchsorted(ranked, np.unique(np.quantile(ranked, np.linspace(0, 1, bins + 1))), side="left")[::-1]
+    edges = np.unique(np.quantile(ranked, np.linspace(0, 1, bins + 1)[:-1]))
+    first = np.append(np.searchsorted(ranked, edges, side="left"), score.size)[::-1]
     # Sums up to each threshold instead of a mask per threshold: a bootstrap comes here thousands of times.
     below = np.concatenate([[0.0], weak[order].cumsum()])
     above = np.concatenate([[0.0], strong[order].cumsum()])

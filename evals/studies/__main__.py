@@ -29,6 +29,7 @@ MODULES: tuple[str, ...] = (
     "evals.studies.preferences",
     "evals.studies.null_experts",
     "evals.studies.public_routers",
+    "evals.studies.routellm_evaluator",
     "evals.studies.decision_speed",
 )
 

@@ -10,27 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.contenders import FITTED, Contender, compete
-from evals.crossfit import fold_trials
 from evals.metrics.bootstrap import interval, resample_counts, resampled_means
 from evals.metrics.multiplicity import bootstrap_p, holm
 from evals.metrics.selection import picked_values
 from evals.policies import Policy, Trial, make_trial
 from evals.public_routers.beside import ROUTERS, public_policies
 from evals.research_baselines import research_baselines
+from evals.studies.pools import CLOSE_POOL, routellm_pair
 from evals.studies.study import Ground, Study
-from evals.tables import OutcomeTable, load_table
+from evals.tables import load_table
 from evals.text_features import text_features
 
 Floats = npt.NDArray[np.float64]
 
-_CLOSE_POOL = (
-    "Meta-Llama-3.1-8B-Instruct",
-    "Mixtral-8x7B-Instruct-v0.1",
-    "Phi-3-mini-4k-instruct",
-    "Qwen1.5-72B-Chat",
-    "jamba-1.5-large",
-    "mathstral-7B",
-)
 _SEED = 42
 
 
@@ -58,18 +50,10 @@ def run(ground: Ground) -> str:
 
 def _trials(ground: Ground) -> Iterator[tuple[str, Trial]]:
     mmlu_pro = load_table(ground.data / "mmlu_pro")
-    yield "`mmlu_pro`, close pool of six", make_trial(mmlu_pro.pool(_CLOSE_POOL))
+    yield "`mmlu_pro`, close pool of six", make_trial(mmlu_pro.pool(CLOSE_POOL))
     yield "`ulab9`", make_trial(load_table(ground.data / "ulab9"))
-    routellm = load_table(ground.data / "routellm")
     for dataset in ("mmlu", "gsm8k"):
-        part = _pair(routellm.rows(np.array([name == dataset for name in routellm.datasets])))
-        # All of it is a test split: a third is held out, near-duplicates together, and the rest fitted on.
-        held_out = fold_trials(make_trial(part), 3, _SEED)[0]
-        yield f"RouteLLM's pair on `{dataset}` (a third held out)", held_out.trial
-
-
-def _pair(table: OutcomeTable) -> OutcomeTable:
-    return table.covering(0.95)
+        yield f"RouteLLM's pair on `{dataset}` (a third held out)", routellm_pair(ground.data, dataset, _SEED)
 
 
 def _rows(trial: Trial, resamples: int) -> list[_Row]:
@@ -131,7 +115,7 @@ tie, and the experts are listed best first, the kindest order. Settings are thos
 configurations.
 
 RouteLLM's trained routers are not here: `mf` and `sw_ranking` ask a paid embedding service for every prompt, `bert` and
-`causal_llm` download their weights."""
+`causal_llm` download their weights. Its evaluator is [run beside ours](routellm_evaluator.md)."""
 
 _READING = """\
 ## Reading it

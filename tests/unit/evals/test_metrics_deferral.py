@@ -11,9 +11,17 @@ def test_curve_by_hand() -> None:
     score = np.array([0.1, 0.2, 0.8, 0.9])
     weak, strong = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0, 1.0])
     share, quality = deferral_curve(score, weak, strong, bins=4)
-    # Edges are the quantiles 0, 1/4, ... 1: .1, .175, .5, .825, .9, so 4, 3, 2, 1 and 1 prompts are deferred.
-    assert share.tolist() == [0.25, 0.25, 0.5, 0.75, 1.0]
-    assert quality.tolist() == [0.75, 0.75, 1.0, 1.0, 1.0]
+    # Edges are the quantiles 0, 1/4, ... 1: .1, .175, .5, .825, .9. At or above them are 4, 3, 2 and 1 prompts, above
+    # the last none.
+    assert share.tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert quality.tolist() == [0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_beliefs_that_are_all_the_same_are_worth_a_coin_toss() -> None:
+    weak, strong = np.array([0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0])
+    share, quality = deferral_curve(np.zeros(3), weak, strong)
+    assert share.tolist() == [0.0, 1.0]
+    assert apgr(share, quality, weak.mean(), strong.mean()) == pytest.approx(0.5)
 
 
 def test_apgr_and_cpt_by_hand() -> None:
