@@ -25,7 +25,7 @@ RIDGE_PENALTIES = (10.0, 30.0, 100.0, 300.0)
 #: Mean quality by which an expert falls behind the best until the blend cares e times less about it.
 NEAR_THE_TOP = 0.3
 
-#: Standard errors by which a view must lower the error to count; at so many it has no weight at all.
+#: Standard errors by which a blend must lower the error to have half of its weight.
 EVIDENCE = 2.0
 
 #: Share of the blend that goes to the category view before any evidence for the others.
@@ -70,8 +70,10 @@ def choose_blend(base: Floats, views: Sequence[Floats], scores: Floats) -> Float
     order among experts that are never chosen. Least squares likes a noisy view more than a choice does, and on little
     data any view. Two things hold it back:
 
-    - all weights are multiplied by e = max(0, 1 - (2 / z)²), where z is by how many standard errors the blend lowers
-      that error against the overall means; where e is 0 they alone are left, hence the best single expert;
+    - all weights are multiplied by e = z⁴ / (z⁴ + 2⁴), where z > 0 is by how many standard errors the blend lowers that
+      error against the overall means; where e is small these decide, hence the best single expert, and what little is
+      left still says on which prompts the second best is nearest: a trade with cost needs that, and a gate that shuts
+      has nothing to say;
     - the first view is the categories', and category-level mapping is what holds out of distribution (Bench-CoE,
       papers.md §2.5): 0.3 of the blend are its own, times the e of this view alone.
 
@@ -104,8 +106,8 @@ def choose_blend(base: Floats, views: Sequence[Floats], scores: Floats) -> Float
     def evidence(weights: Floats) -> float:
         gain = (goal**2).sum(axis=1) - ((goal - columns @ weights) ** 2).sum(axis=1)
         error = float(gain.std()) / np.sqrt(len(gain))
-        lead = float(gain.mean()) / error if error > 0 else 0.0
-        return max(0.0, 1.0 - (EVIDENCE / max(lead, 1e-9)) ** 2)
+        lead = max(0.0, float(gain.mean()) / error) if error > 0 else 0.0
+        return lead**4 / (lead**4 + EVIDENCE**4)
 
     weights, _ = nnls(columns.reshape(-1, len(views)), goal.ravel())
     weights /= max(1.0, float(weights.sum()))
