@@ -10,6 +10,7 @@ from experts.protocols import Headers
 from experts.spec import Usage
 from gateway.errors import CLIENT_LEFT
 from gateway.ledger import Entry
+from gateway.null_experts import Recording
 from gateway.recorder import Recorder, Routed
 from gateway.wire.reply import EventStream, usage_in, with_model
 from gateway.wire.transcript import Transcript, text_of_whole
@@ -111,7 +112,15 @@ class GatheredAnswer:
 
     __slots__ = ("_entry", "_gathered", "_over", "_recorder", "_reply", "_routed", "body", "notes", "overhead_s")
 
-    def __init__(self, recorder: Recorder, routed: Routed, entry: Entry, gathered: Gathered, overhead_s: float) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        routed: Routed,
+        entry: Entry,
+        gathered: Gathered,
+        overhead_s: float,
+        recording: Recording | None,
+    ) -> None:
         assert gathered.accepted is not None  # noqa: S101  # the caller has seen to it
         self._recorder = recorder
         self._routed = routed
@@ -122,6 +131,8 @@ class GatheredAnswer:
         self.overhead_s = overhead_s
         self.body = None if self._reply.streamed else self._reply.data
         self.notes = _notes(gathered)
+        if recording is not None and self._reply.answered:
+            _keep(self._reply, recording)
         if self.body is not None:
             self._finish(self.status)
 
@@ -157,6 +168,14 @@ class GatheredAnswer:
         if not self._over:
             self._over = True
             self._recorder.gathered(self._routed, self._entry, self.expert, self._gathered.outcomes(), status)
+
+
+def _keep(reply: Reached, recording: Recording) -> None:
+    if reply.streamed:
+        recording.feed(reply.data)
+        recording.complete()
+    else:
+        recording.whole(reply.data)
 
 
 def _notes(gathered: Gathered) -> Headers:

@@ -165,16 +165,29 @@ class NullExperts:
         bonus = self._settings.bonus - self._account.price
         return Offers(MappingProxyType(asked.offers), bonus, blocked_by)
 
-    def decided(self, decision: Decision) -> None:
-        """Count a routed request. Refusals are policy, not economy, and do not count."""
-        if decision.reason not in (Reason.BLOCKED, Reason.NAMED):
-            self._account = self._account.after(null=decision.expert in self._kinds)
+    def decided(self, decision: Decision, *, gathered: bool) -> None:
+        """Count a routed request. Refusals are policy, not economy, and do not count.
 
-    def recording(self, asked: Asked, decision: Decision, expert: str) -> Recording | None:
-        """Where an expert's answer goes on its way to the client; None where it is not to be kept."""
+        Args:
+            decision: Who is to answer.
+            gathered: Models are asked in the place of the expert it names.
+        """
+        if decision.reason not in (Reason.BLOCKED, Reason.NAMED):
+            self._account = self._account.after(null=decision.expert in self._kinds and not gathered)
+
+    def recording(self, asked: Asked, decision: Decision, expert: str, belief: float | None = None) -> Recording | None:
+        """Where an expert's answer goes on its way to the client; None where it is not to be kept.
+
+        Args:
+            asked: From `ask`.
+            decision: The decision.
+            expert: Who answered.
+            belief: Probability that the answer is right, where it was compared with others.
+        """
         if (asked.key is None and asked.near_key is None) or expert in self._kinds:
             return None
-        quality = next((one.estimates.quality.mean for one in decision.candidates if one.spec.name == expert), None)
+        predicted = next((one.estimates.quality.mean for one in decision.candidates if one.spec.name == expert), None)
+        quality = predicted if belief is None else belief
         if quality is None:
             return None
         return Recording(

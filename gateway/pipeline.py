@@ -21,7 +21,7 @@ from gateway.gathered import Gathered, GatheredAnswer, Reached, read_reply
 from gateway.ids import new_decision_id
 from gateway.learning import Learning
 from gateway.ledger import Entry, Ledger
-from gateway.null_experts import Asked, NullExperts
+from gateway.null_experts import Asked, NullExperts, Recording
 from gateway.recorder import Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
 from gateway.sessions import Sessions
@@ -152,7 +152,7 @@ class Pipeline:
         if decision.expert is None:
             raise refusal_of(decision)
         if self._nulls is not None:
-            self._nulls.decided(decision)
+            self._nulls.decided(decision, gathered=routed.evidence is not None)
         entry = self._ledger.record(routed.tenant, decision)
         overhead_s = self._clock() - routed.received_s
         self._telemetry.overhead.observe(overhead_s)
@@ -162,7 +162,8 @@ class Pipeline:
             if gathered.accepted is not None:
                 if routed.session is not None and gathered.accepted.answered:
                     self._sessions.put(routed.session, gathered.accepted.expert)
-                return GatheredAnswer(self._recorder, routed, entry, gathered, overhead_s)
+                recording = self._recording(routed, gathered.accepted.expert, gathered.belief)
+                return GatheredAnswer(self._recorder, routed, entry, gathered, overhead_s, recording)
             # Whoever failed just now comes last.
             failed = {call.expert for call in gathered.calls}
             names = tuple(sorted(names, key=lambda name: name in failed))
@@ -282,10 +283,13 @@ class Pipeline:
             )
         if routed.session is not None and reply.status < 400 and not self._pool[name].spec.null:
             self._sessions.put(routed.session, name)
-        recording = None
-        if self._nulls is not None and routed.asked is not None:
-            recording = self._nulls.recording(routed.asked, routed.decision, name)
-        return Answer(self._recorder, routed, attempt, reply, body, overhead_s, recording)
+        return Answer(self._recorder, routed, attempt, reply, body, overhead_s, self._recording(routed, name))
+
+    def _recording(self, routed: Routed, name: str, belief: float | None = None) -> Recording | None:
+        """Keeps the answer once it is complete; None where it is not to be kept."""
+        if self._nulls is None or routed.asked is None:
+            return None
+        return self._nulls.recording(routed.asked, routed.decision, name, belief)
 
     def _begin(self, name: str, routed: Routed, entry: Entry, *, stream: bool) -> Attempt:
         """A call goes out. A caller who names a model decides alone, and is left out of the average budgets."""

@@ -218,6 +218,27 @@ async def test_beside_a_request_at_fault_every_call_made_at_once_is_recorded(art
         assert {call["expert"] for call in (await record(http, reply))["calls"]} == made
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_gathered_answer_is_kept_for_the_same_request(artifact: Path, stream: bool) -> None:
+    tree = answering_tree(artifact, AGREEING)
+    tree["null_experts"] = {"answers": {"exact": True, "any_temperature": True}}
+    body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}]}
+    async with asking(tree) as (gateway, http):
+        async with http.post("/v1/chat/completions", json={**body, "stream": stream}) as reply:
+            await reply.read()
+            belief = float(reply.headers["x-pointsman-belief"])
+            given = AGREEING[reply.headers["x-pointsman-expert"]]
+        asked = [gateway.fake(name).stats.started for name in PRICES]
+        async with http.post("/v1/chat/completions", json=body) as reply:
+            assert reply.headers["x-pointsman-expert"] == "exact-cache"
+            assert (await reply.json())["choices"][0]["message"]["content"] == given
+        assert [gateway.fake(name).stats.started for name in PRICES] == asked
+        # What it is worth is how sure the comparison was, not what was predicted of one expert.
+        async with http.post("/v1/route", json=body) as reply:
+            (kept,) = [one for one in (await reply.json())["candidates"] if one["expert"] == "exact-cache"]
+        assert kept["estimates"]["quality"] == pytest.approx(belief, abs=0.001)
+
+
 async def test_a_client_that_leaves_cancels_every_call(artifact: Path) -> None:
     hanging = {"fault": "hang_head"}
     tree = answering_tree(artifact, AGREEING, cheap=hanging, twin=hanging, judge=hanging)
