@@ -25,6 +25,9 @@ _TOKENS_PER_MESSAGE: Final = 4
 #: Earlier user turns that are read for what they say about the present one; older ones have next to no say left.
 _EARLIER_TURNS: Final = 3
 
+#: Levels that orjson writes; it reads more.
+_DEEPEST: Final = 254
+
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 
 
@@ -71,6 +74,11 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise RequestRefused(Code.INVALID_JSON, f"The body is not valid JSON: {error}") from None
     if not isinstance(payload, dict):
         raise RequestRefused(Code.INVALID_JSON, f"The body must be a JSON object, not {_json_type(payload)}.")
+    if body.count(b"[") + body.count(b"{") > _DEEPEST:
+        try:
+            orjson.dumps(payload)
+        except orjson.JSONEncodeError:
+            raise RequestRefused(Code.INVALID_JSON, f"The body is nested more than {_DEEPEST} levels deep.") from None
     return payload
 
 
@@ -100,6 +108,8 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         messages = 1
     if payload.get("tools") or payload.get("functions"):
         required.add(Capability.TOOLS)
+        # Chat templates write them into the prompt.
+        prompt_bytes += _size_of(payload.get("tools")) + _size_of(payload.get("functions"))
     if payload.get("logprobs") not in (None, False):
         required.add(Capability.LOGPROBS)
     response_format = payload.get("response_format")
@@ -208,7 +218,7 @@ def _read_messages(payload: Mapping[str, Any], required: set[Capability]) -> tup
         if not isinstance(role, str):
             raise RequestRefused(Code.INVALID_VALUE, f"{where}.role: must be a string.", param=f"{where}.role")
         text = _content_text(message.get("content"), where, required)
-        total += len(text)
+        total += _size(text) + _size_of(message.get("tool_calls"))
         if role == "user":
             said.append(text)
     return said[-1] if said else "", tuple(said[-1 - _EARLIER_TURNS : -1]), total, len(messages)
@@ -243,11 +253,11 @@ def _read_prompt(payload: Mapping[str, Any]) -> tuple[str, int]:
     if prompt is None:
         raise RequestRefused(Code.MISSING_FIELD, "prompt: missing.", param="prompt")
     if isinstance(prompt, str):
-        return prompt, len(prompt)
+        return prompt, _size(prompt)
     if isinstance(prompt, list) and prompt:
         if all(isinstance(item, str) for item in prompt):
             text = "\n".join(prompt)
-            return text, len(text)
+            return text, _size(text)
         if all(isinstance(item, int) and not isinstance(item, bool) for item in prompt):
             return "", int(len(prompt) * _BYTES_PER_TOKEN)
         if all(isinstance(item, list) for item in prompt):
@@ -255,6 +265,16 @@ def _read_prompt(payload: Mapping[str, Any]) -> tuple[str, int]:
     raise RequestRefused(
         Code.INVALID_VALUE, "prompt: must be a string, a list of strings, or token ids.", param="prompt"
     )
+
+
+def _size(text: str) -> int:
+    """UTF-8 bytes."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _size_of(value: object) -> int:
+    """Bytes of what is written into a prompt as JSON; 0 for nothing."""
+    return len(orjson.dumps(value)) if value else 0
 
 
 def _json_type(value: object) -> str:

@@ -81,6 +81,30 @@ def test_every_form_of_prompt_is_accepted(prompt: object) -> None:
     assert inbound.prompt_tokens > 0
 
 
+def test_a_prompt_counts_by_its_bytes_and_with_its_tools() -> None:
+    def tokens(content: str, **fields: object) -> int:
+        return parse_inbound(
+            Endpoint.CHAT, chat(messages=[{"role": "user", "content": content}], **fields)
+        ).prompt_tokens
+
+    assert tokens("語" * 600) == pytest.approx(3 * tokens("w" * 600), rel=0.02)
+    tool = {"type": "function", "function": {"name": "f", "description": "w" * 600, "parameters": {}}}
+    assert tokens("hello", tools=[tool]) > tokens("w" * 600)
+
+
+def test_a_body_too_deep_to_be_written_again_is_refused() -> None:
+    deep: object = []
+    for _ in range(251):
+        deep = [deep]
+    fine = parse_inbound(Endpoint.CHAT, chat(metadata=deep))
+    fine.rewritten = True
+    assert expert_body(fine, "expert")
+    body = chat(metadata=0).replace(b'"metadata":0', b'"metadata":' + b"[" * 300 + b"]" * 300)
+    with pytest.raises(RequestRefused) as refused:
+        parse_inbound(Endpoint.CHAT, body)
+    assert refused.value.code is Code.INVALID_JSON
+
+
 @pytest.mark.parametrize("prompt", [None, [], {}, 5, [1, "a"], [None]])
 def test_any_other_prompt_is_refused(prompt: object) -> None:
     with pytest.raises(RequestRefused) as refused:
