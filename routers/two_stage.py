@@ -136,7 +136,9 @@ class TwoStageRouter:
         terms = utility_terms(request, figures, admissible)
         utility = np.sum(list(terms.values()), axis=0) if len(terms) > 1 else terms["quality"]
         order = by_utility(figures, admissible, utility)
-        reason = (Reason.INFEASIBLE, Reason.ONLY_CANDIDATE)[len(order)] if len(order) < 2 else Reason.BEST_UTILITY
+        reason = Reason.BEST_UTILITY
+        if len(order) < 2:
+            reason = Reason.ONLY_CANDIDATE if len(order) else Reason.INFEASIBLE
         passed_over: frozenset[int] = frozenset()
         if self._uncertain_to_generalist and assessment.classification.uncertain:
             ranked = admissible[order]
@@ -144,7 +146,6 @@ class TwoStageRouter:
             if general.any():
                 # What a null expert offers is an answer to this very prompt, whatever its category.
                 general = general | roster.claimed(assessment.classification)[ranked] | roster.null[ranked]
-            if general.any():
                 lifted = prices_decide(request.budget.weights)
                 if lifted:
                     general = general | _no_dearer((terms["quality"] - utility)[order], general)
