@@ -36,6 +36,8 @@ def fit_on_table(
     Raises:
         RouterError: The data cannot train a router, or the embedder cannot be had.
     """
+    from threadpoolctl import threadpool_limits
+
     from routers.training.data import TrainingData
     from routers.training.fine_tune import FINE_TUNED, tune_encoder
     from routers.training.fit import fit_router
@@ -63,7 +65,9 @@ def fit_on_table(
     chosen: StorableEmbedder | str | None = embedder
     if embedder == FINE_TUNED:
         data, chosen = tune_encoder(data, table.name, seed, lambda share: progress(0.8 * share))
-    return fit_router(data, name=name, embedder=chosen, seed=seed, head=HeadChoice(head), progress=progress)
+    # Thousands of small products: handing each to several threads costs more than it gains.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return fit_router(data, name=name, embedder=chosen, seed=seed, head=HeadChoice(head), progress=progress)
 
 
 def save_fitted(folder: Path, parts: RouterParts) -> str:

@@ -14,6 +14,7 @@ from evals.metrics.calibration import expected_calibration_error, reliability
 from evals.near_duplicates import near_duplicate_clusters
 from evals.studies.categories_figures import plot_confusion, plot_seeds, plot_trust
 from evals.studies.labelled import Head, Labelled, load_labelled, logits_of
+from evals.studies.pools import CLOSE_POOL
 from evals.studies.seed_sets import SHARES, SeedCurve, seed_curve
 from evals.studies.study import Ground, Study
 from routers.training import classify
@@ -24,16 +25,6 @@ from routers.training.uncertain import choose_max_entropy
 Floats = npt.NDArray[np.float64]
 
 FOLDS = 3
-
-#: The close pool: six models of like quality, where knowing the category matters most.
-CLOSE_SIX = (
-    "Meta-Llama-3.1-8B-Instruct",
-    "Mixtral-8x7B-Instruct-v0.1",
-    "Phi-3-mini-4k-instruct",
-    "Qwen1.5-72B-Chat",
-    "jamba-1.5-large",
-    "mathstral-7B",
-)
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.6)
 
@@ -190,7 +181,7 @@ def _threshold_section(folder: Path, table: Labelled, head: Judged, resamples: i
     clusters = near_duplicate_clusters([table.texts[row] for row in table.test])
     counts = np.concatenate(list(resample_counts(clusters, resamples, seed=0)))
     lines = []
-    for name, experts in (("28 models", outcomes.experts), ("close six", CLOSE_SIX)):
+    for name, experts in (("28 models", outcomes.experts), ("close six", CLOSE_POOL)):
         pool = outcomes.pool(experts)
         fitted, tested = pool.scores[train], pool.scores[test]
         single = int(np.nanmean(fitted, axis=0).argmax())
