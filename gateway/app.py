@@ -21,6 +21,7 @@ from gateway.control import create_control
 from gateway.dataplane import DataPlane
 from gateway.evidence import Evidence
 from gateway.expert_factory import build_expert
+from gateway.exploration import Exploration
 from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.null_experts import NullExperts, null_expert
@@ -80,6 +81,8 @@ class _App:
 
     async def _stop(self) -> None:
         await end(*self._tasks)
+        if self.runtime.exploration is not None:
+            await self.runtime.exploration.aclose()
         await self.runtime.pool.aclose()
         if self.runtime.store is not None:
             await self.runtime.store.aclose()
@@ -161,9 +164,16 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         ),
         clock=time.monotonic,
     )
-    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store, averages, learning)
+    explored = settings.learning.exploration.budget(settings.server.workers)
+    exploration = None
+    if explored is not None:
+        exploration = Exploration(
+            explored, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
+        )
+    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store, averages, learning, exploration)
     plane = DataPlane(
         pipeline=pipeline,
+        exploration=exploration,
         control=create_control(runtime),
         keyring=Keyring((key.key(env), key.tenant or key.name) for key in settings.auth.keys),
         telemetry=telemetry,

@@ -11,7 +11,9 @@ from gateway.answer import Answer
 from gateway.asgi import ASGIApp, ClientLeft, DisconnectWatch, Receive, Scope, Send, read_body, send_refusal, send_whole
 from gateway.auth import Keyring
 from gateway.errors import Code, RequestRefused
+from gateway.exploration import Exploration
 from gateway.gathered import GatheredAnswer
+from gateway.null_experts import Recording
 from gateway.pipeline import Pipeline
 from gateway.recorder import Routed
 from gateway.telemetry import Telemetry
@@ -31,6 +33,7 @@ class DataPlane:
 
     Args:
         pipeline: The way of one request; set once the process has started up.
+        exploration: May ask another expert after the client has its answer; None where it never does.
         control: The FastAPI app.
         keyring: Who may call.
         telemetry: Counts refusals and disconnects.
@@ -42,6 +45,7 @@ class DataPlane:
         self,
         *,
         pipeline: Pipeline,
+        exploration: Exploration | None,
         control: ASGIApp,
         keyring: Keyring,
         telemetry: Telemetry,
@@ -49,6 +53,7 @@ class DataPlane:
         forward_headers: tuple[str, ...],
     ) -> None:
         self._pipeline = pipeline
+        self._exploration = exploration
         self._control = control
         self._keyring = keyring
         self._telemetry = telemetry
@@ -93,15 +98,24 @@ class DataPlane:
         async with DisconnectWatch(receive) as watch:
             routed = await self._pipeline.route(inbound, tenant, headers)
             answer = await self._pipeline.answer(routed, forward)
+            recording = None
+            if self._exploration is not None:
+                recording = self._exploration.recording(routed, answer.expert, forward)
             try:
-                await _send_answer(send, watch, routed, answer)
+                await _send_answer(send, watch, routed, answer, recording)
             finally:
                 await answer.aclose()
         if watch.client_left:
             self._telemetry.disconnects.inc()
 
 
-async def _send_answer(send: Send, watch: DisconnectWatch, routed: Routed, answer: Answer | GatheredAnswer) -> None:
+async def _send_answer(
+    send: Send,
+    watch: DisconnectWatch,
+    routed: Routed,
+    answer: Answer | GatheredAnswer,
+    recording: Recording | None,
+) -> None:
     headers = [
         (name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX)
     ]
@@ -119,15 +133,21 @@ async def _send_answer(send: Send, watch: DisconnectWatch, routed: Routed, answe
     if answer.body is not None:
         watch.release()
         await send_whole(send, answer.status, headers, answer.body)
+        if recording is not None:
+            recording.whole(answer.body)
         return
     headers.append((b"cache-control", b"no-cache"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     pieces = answer.pieces()
     try:
         async for piece in pieces:
+            if recording is not None:
+                recording.feed(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     finally:
         # An async generator left half-way is not closed by the loop that left it.
         await pieces.aclose()
     watch.release()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+    if recording is not None:
+        recording.complete()

@@ -28,12 +28,14 @@ class Lesson:
         posterior: Of the prompt's categories.
         predicted: Quality that was predicted before anything was learned.
         quality: As judged, in [0, 1].
+        weight: How much it counts.
     """
 
     expert: str
     posterior: Mapping[str, float]
     predicted: float
     quality: float
+    weight: float = 1.0
 
 
 class Learning:
@@ -78,7 +80,7 @@ class Learning:
     def learn(self, lesson: Lesson) -> None:
         """Count a judged answer; the next decision is made with it."""
         now = self._own.at(self._clock(), self._half_life_s)
-        self._own = now.judged(lesson.expert, lesson.posterior, lesson.quality - lesson.predicted)
+        self._own = now.judged(lesson.expert, lesson.posterior, lesson.quality - lesson.predicted, lesson.weight)
         self._correct()
 
     async def run(self) -> None:

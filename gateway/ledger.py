@@ -61,6 +61,7 @@ def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
         "latency_ms": outcome.latency_ms,
         "quality": outcome.quality,
         **({"calls": [_call_to_dict(call) for call in outcome.calls]} if outcome.calls else {}),
+        **({} if outcome.shadow is None else {"shadow": _call_to_dict(outcome.shadow)}),
     }
 
 
@@ -132,6 +133,18 @@ class Ledger:
         entry.outcome = outcome
         if self._store is not None or self._file is not None:
             self._publish(entry.tenant, outcome.decision_id, entry.to_record())
+
+    async def shadowed(self, tenant: str, decision_id: str, call: CallOutcome) -> None:
+        """Add a call that was made to learn. A decision that has been forgotten stays so."""
+        shared = await self._find_shared(tenant, decision_id)
+        entry = self._recent.get(decision_id)
+        if entry is None or entry.outcome is None or entry.tenant != tenant:
+            return
+        outcome = entry.outcome
+        if outcome.quality is None and shared is not None and shared["outcome"] is not None:
+            # Judged at another replica since.
+            outcome = replace(outcome, quality=shared["outcome"]["quality"])
+        self.finish(entry, replace(outcome, shadow=call))
 
     async def find(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
         """The decision and its outcome, in full where this process decided, else in short.

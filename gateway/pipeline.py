@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
+from experts.errors import ExpertError
 from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, ExpertReply, Headers
 from gateway.answer import Answer
@@ -26,6 +26,7 @@ from gateway.recorder import Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
 from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
+from gateway.whole_reply import is_stream, read_whole
 from gateway.wire.budget import parse_budget, parse_session
 from gateway.wire.caching import parse_caching
 from gateway.wire.evidence import parse_evidence
@@ -41,7 +42,6 @@ _log = logging.getLogger(__name__)
 _TRY_NEXT: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
 #: Of these the client can make nothing: they speak of the operator's credentials or model names.
 _OPERATORS_FAULT: Final = frozenset({401, 403, 404})
-_MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
 _NO_BUDGET: Final = Budget()
 
 
@@ -133,7 +133,7 @@ class Pipeline:
         if inbound.model == AUTO:
             plan = self._evidence.plan(inbound, request.budget, decision, wish)
         self._telemetry.decided(decision, hit)
-        return Routed(inbound, tenant, decision, hit, received_s, session, asked, plan)
+        return Routed(inbound, tenant, decision, hit, received_s, session, asked, plan, caching)
 
     async def answer(self, routed: Routed, forward: Headers) -> Answer | GatheredAnswer:
         """Dispatch to the chosen expert, then to its fallbacks, until one answers.
@@ -212,7 +212,7 @@ class Pipeline:
         attempt = self._begin(name, routed, entry, stream=False)
         try:
             reply = await self._call(name, routed, forward)
-            data = await _read_whole(name, reply)
+            data = await read_whole(name, reply)
         except ExpertError as error:
             attempt.flight.fail(error)
             self._gave_up(attempt, type(error).__name__)
@@ -224,7 +224,7 @@ class Pipeline:
                 stakes.append(attempt.stake)
             raise
         attempt.flight.head(reply.status)
-        found = read_reply(name, reply.status, reply.headers, data, streamed=_is_stream(routed.inbound, reply))
+        found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(routed.inbound, reply))
         if reply.status in _TRY_NEXT:
             attempt.flight.finish()
             self._gave_up(attempt, str(reply.status))
@@ -251,7 +251,7 @@ class Pipeline:
         name = attempt.expert
         try:
             reply = await self._call(name, routed, forward)
-            body = None if _is_stream(routed.inbound, reply) else await _read_whole(name, reply)
+            body = None if is_stream(routed.inbound, reply) else await read_whole(name, reply)
         except ExpertError as error:
             attempt.flight.fail(error)
             if error.transient and not last:
@@ -385,28 +385,3 @@ class Pipeline:
         if self._averages is not None and attempt.stake is not None:
             self._averages.given_up(attempt.stake)
         _log.info("%s failed (%s); trying the next expert", attempt.expert, cause)
-
-
-async def _read_whole(name: str, reply: ExpertReply) -> bytes:
-    """The whole body: an answer that is not streamed is passed on complete or not at all."""
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        async for piece in reply:
-            size += len(piece)
-            if size > _MAX_BUFFERED_BYTES:
-                raise ExpertProtocolError(name, f"answer of more than {_MAX_BUFFERED_BYTES} bytes")
-            pieces.append(piece)
-    except ExpertStreamBroken as error:
-        # Nothing has gone to the client yet, so another expert may still be tried.
-        raise ExpertUnavailable(name, error.message) from error
-    finally:
-        await reply.aclose()
-    return b"".join(pieces)
-
-
-def _is_stream(inbound: Inbound, reply: ExpertReply) -> bool:
-    """A streamed answer is one that was asked for and did come as events; errors come whole."""
-    if not inbound.stream or reply.status >= 400:
-        return False
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers)

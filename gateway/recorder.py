@@ -14,6 +14,7 @@ from gateway.evidence_plan import Plan
 from gateway.ledger import Entry, Ledger
 from gateway.null_experts import Asked
 from gateway.telemetry import Telemetry
+from gateway.wire.caching import ANYTHING, Caching
 from gateway.wire.request import Inbound
 from routers.types import CallOutcome, Decision, Outcome, Verdict
 
@@ -31,6 +32,7 @@ class Routed:
         session: Key of the caller's session, None without one.
         asked: What the null experts have to say of it; None where they have no say.
         evidence: Whom to ask until an answer is accepted; None where the chosen expert alone answers.
+        caching: What the caller allows to be kept.
     """
 
     inbound: Inbound
@@ -41,6 +43,7 @@ class Routed:
     session: str | None = None
     asked: Asked | None = None
     evidence: Plan | None = None
+    caching: Caching = ANYTHING
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from experts.pool import ExpertPool
 from gateway.average_budgets import AverageBudgets
+from gateway.exploration import Exploration
 from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline
@@ -26,3 +27,4 @@ class Runtime:
     store: SharedStore | None
     averages: AverageBudgets | None
     learning: Learning | None
+    exploration: Exploration | None

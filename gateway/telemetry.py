@@ -60,6 +60,11 @@ class Telemetry:
             "Calls made to compare answers, by what each was to the accepted one.",
             ["expert", "verdict"],
         )
+        self.shadow_calls = counter(
+            "pointsman_shadow_calls",
+            "Calls made to learn after the client had its answer, by what each was to that answer.",
+            ["expert", "verdict"],
+        )
         self.feedback = counter("pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"])
         self.lessons = counter("pointsman_lessons", "Judgements that corrected predictions.", ["expert"])
         self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
@@ -150,6 +155,12 @@ class Telemetry:
             self._child(self.evidence_calls, call.expert, call.verdict.value).inc()
         for spender in outcome.calls or (outcome,):
             self._spent(spender, outcome.energy_source)
+
+    def shadowed(self, call: CallOutcome) -> None:
+        """Count a call that was made to learn."""
+        self._child(self.shadow_calls, call.expert, call.verdict.value).inc()
+        # However an energy model was fitted, applied to this call it is an estimate.
+        self._spent(call, Source.ESTIMATED)
 
     def _spent(self, call: Outcome | CallOutcome, energy_source: Source | None) -> None:
         expert = call.expert

@@ -324,12 +324,13 @@ class Decision:
 
 
 class Verdict(StrEnum):
-    """What one of several calls was to the answer that was accepted."""
+    """What one of several calls was to the answer that was accepted; `not_compared` where one states no result."""
 
     ACCEPTED = "accepted"
     AGREED = "agreed"
     DIFFERED = "differed"
     FAILED = "failed"
+    NOT_COMPARED = "not_compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +362,7 @@ class Outcome:
         quality: In [0, 1], None until somebody judged it.
         calls: All calls where several answers were compared: cost and energy are their sum then, None where one of
             them is unknown, and the tokens those of the accepted answer. Empty for one answer.
+        shadow: A call made after the client had its answer, to learn; None without one. Not in the figures above.
     """
 
     decision_id: str
@@ -375,3 +377,4 @@ class Outcome:
     latency_ms: float | None = None
     quality: float | None = None
     calls: tuple[CallOutcome, ...] = ()
+    shadow: CallOutcome | None = None

@@ -37,6 +37,7 @@ _SECTIONS = {
     "AnswerCacheSettings": "null_experts.answers",
     "EvidenceSettings": "evidence",
     "LearningSettings": "learning",
+    "ExplorationSettings": "learning.exploration",
     "RedisSettings": "redis",
     "LedgerSettings": "ledger",
 }

@@ -22,9 +22,12 @@ class Caching:
     keep: bool = True
 
 
+#: Of callers who state nothing.
+ANYTHING: Final = Caching()
+
 #: Words of the header's directive and of `routing.cache`; `no-cache` asks for a fresh answer, which may be kept.
 _WORDS: Final[dict[str, Caching]] = {
-    "use": Caching(),
+    "use": ANYTHING,
     "no-cache": Caching(read=False),
     "no-store": Caching(read=False, keep=False),
 }

@@ -1,0 +1,40 @@
+"""Reading an expert's reply to its end, where nothing of it goes out before."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from experts.errors import ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
+from experts.protocols import ExpertReply
+from gateway.wire.request import Inbound
+
+_MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
+
+
+async def read_whole(name: str, reply: ExpertReply) -> bytes:
+    """The whole body: an answer that is not streamed is passed on complete or not at all.
+
+    Raises:
+        ExpertError: It broke off, or is too large.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in reply:
+            size += len(piece)
+            if size > _MAX_BUFFERED_BYTES:
+                raise ExpertProtocolError(name, f"answer of more than {_MAX_BUFFERED_BYTES} bytes")
+            pieces.append(piece)
+    except ExpertStreamBroken as error:
+        # Nothing has gone to the client yet, so another expert may still be tried.
+        raise ExpertUnavailable(name, error.message) from error
+    finally:
+        await reply.aclose()
+    return b"".join(pieces)
+
+
+def is_stream(inbound: Inbound, reply: ExpertReply) -> bool:
+    """A streamed answer is one that was asked for and did come as events; errors come whole."""
+    if not inbound.stream or reply.status >= 400:
+        return False
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers)
