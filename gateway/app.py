@@ -112,6 +112,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         clock=time.monotonic,
         probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
     )
+    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_experts.kinds})
     artifact = load_artifact(
         settings.router.artifact,
         uncertain_to_generalist=settings.router.uncertain_to_generalist,

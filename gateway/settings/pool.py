@@ -20,6 +20,9 @@ class PoolSettings(Node):
     """The experts, in the order they are listed to clients."""
     model_list: tuple[ModelListEntry, ...] = ()
     """Further experts in litellm's shape. They are converted, and stand behind `experts` once the file is read."""
+    awake: tuple[str, ...] | None = None
+    """Names of the experts that `auto` may choose, as `pointsman plan` chooses them; all when not set. The others can
+    still be named."""
     probe_interval_s: NonNegative = 15.0
     """Seconds between two health probes of an expert; 0 for none (health is then known from calls alone)."""
 
@@ -36,6 +39,9 @@ class PoolSettings(Node):
                     ((*path, key), f"'{expert.name}' is already the name of {shown_path(first[expert.name])}")
                 )
             first.setdefault(expert.name, path)
+        for i, name in enumerate(self.awake or ()):
+            if name not in first:
+                problems.append((("awake", i), f"no expert is called '{name}'"))
         if problems:
             raise TreeProblems(problems)
         if self.model_list:

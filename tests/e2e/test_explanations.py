@@ -117,3 +117,18 @@ async def test_probes_and_metrics(http: aiohttp.ClientSession) -> None:
     assert 'pointsman_decisions_total{category="code",expert="fake-code",reason="best_utility"} 1.0' in text
     assert 'pointsman_tokens_total{expert="fake-code",kind="completion"}' in text
     assert 'pointsman_in_flight{expert="fake-code"} 0.0' in text
+
+
+async def test_auto_chooses_among_those_awake_and_the_others_can_be_named() -> None:
+    awake = ["fake-math", "fake-general"]
+    tree = {"pool": {"experts": pool_of_fakes(), "awake": awake}}
+    async with running(tree) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        async with http.post("/v1/route", json={"prompt": CODE}) as reply:
+            decision = await reply.json()
+        asleep = {one["expert"] for one in decision["candidates"] if (one["rejection"] or {}).get("rule") == "asleep"}
+        assert decision["expert"] in awake
+        assert asleep == {"fake-code", "fake-clinical", "fake-prose"}
+        body = {"model": "fake-code", "messages": [{"role": "user", "content": CODE}]}
+        async with http.post("/v1/chat/completions", json=body) as reply:
+            assert reply.status == 200
+            assert reply.headers["x-pointsman-expert"] == "fake-code"
