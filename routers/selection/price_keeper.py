@@ -133,7 +133,6 @@ class PriceKeeper:
             Those of whom nothing new was heard for a whole window: they are gone.
         """
         lost_s = self.budget.window_s * _LOST_AFTER
-        alone = not self._peers
         for name, report in peers.items():
             known = self._peers.get(name)
             if known is not None and known.report == report:
@@ -141,11 +140,14 @@ class PriceKeeper:
             if known is not None and now_s - known.at_s <= lost_s:
                 self._pending += report.total - known.report.total
             self._peers[name] = _Heard(report, now_s)
-        near = [heard.report.levels for heard in self._peers.values() if now_s - heard.at_s <= lost_s]
+        # Who has had no traffic yet has no prices to speak of, and takes over those of the others.
+        near = [
+            heard.report.levels
+            for heard in self._peers.values()
+            if now_s - heard.at_s <= lost_s and heard.report.total != _NOTHING
+        ]
         if near:
-            # Who meets others for the first time takes over their prices.
-            fresh = alone and self._total == _NOTHING
-            self._state = in_step(self._state, near if fresh else [*near, self._state.levels])
+            self._state = in_step(self._state, near if self._total == _NOTHING else [*near, self._state.levels])
         gone = frozenset(name for name, heard in self._peers.items() if now_s - heard.at_s > self.budget.window_s)
         for name in gone:
             del self._peers[name]

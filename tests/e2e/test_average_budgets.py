@@ -66,7 +66,7 @@ async def share_of_good(gateway: Running, requests: int) -> float:
 
 async def test_the_average_is_held_and_the_other_replica_knows(server: EmbeddedRedis) -> None:
     async with running(tree(server.url)) as busy, running(tree(server.url)) as idle:
-        await share_of_good(busy, 400)
+        await share_of_good(busy, 1200)
         assert await share_of_good(busy, 800) == pytest.approx((ALLOWED_J - 1) / 9, abs=0.05)
         found: dict[tuple[str, str], float] = {}
 
@@ -94,7 +94,7 @@ async def test_the_average_is_held_and_the_other_replica_knows(server: EmbeddedR
 
 async def test_without_redis_each_replica_holds_the_average_alone(server: EmbeddedRedis) -> None:
     async with running(tree(server.url)) as gateway:
-        await share_of_good(gateway, 300)
+        await share_of_good(gateway, 900)
         await asyncio.to_thread(server.stop)
         await share_of_good(gateway, 300)
         assert await share_of_good(gateway, 600) == pytest.approx((ALLOWED_J - 1) / 9, abs=0.06)

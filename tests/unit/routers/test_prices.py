@@ -176,6 +176,19 @@ def test_a_replica_that_joins_takes_over_the_prices_it_finds() -> None:
     assert new.state.levels == old.state.levels
 
 
+def test_a_replica_without_traffic_has_no_say_in_the_prices_of_the_others() -> None:
+    busy, idle = PriceKeeper(BUDGET, 0.0), PriceKeeper(BUDGET, 0.0)
+    for second in range(500):
+        busy.prices(float(second))
+        busy.spent(Spending.of(None, 300.0))
+    before = busy.state.levels
+    for second in range(500, 510):
+        busy.heard({"idle": idle.report()}, float(second))
+        idle.heard({"busy": busy.report()}, float(second))
+    assert busy.state.levels == before
+    assert idle.state.levels == before
+
+
 def test_in_step_is_the_mean() -> None:
     state = in_step(replace(PriceState(), age_s=7.0), [(0.0, 1.0, 4.0), (2.0, 3.0, 0.0)])
     assert state.levels == (1.0, 2.0, 2.0)
