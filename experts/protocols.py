@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from experts.errors import ExpertError
+from experts.http1.connection import Connection
+from experts.http1.failures import HttpFailure
+from experts.http1.response import Sink
 from experts.spec import ExpertSpec
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -36,7 +40,8 @@ class Prepared:
     finish_reason: str = "stop"
 
 
-@dataclass(frozen=True, slots=True)
+# Made for every request, and freezing it costs more than the rest of the making: not frozen, and never changed.
+@dataclass(slots=True, eq=False)
 class ExpertCall:
     """One request as an expert gets it.
 
@@ -115,3 +120,25 @@ class Expert(Protocol):
 
     async def aclose(self) -> None:
         """Let go of everything. Idempotent."""
+
+
+@runtime_checkable
+class ImmediateExpert(Expert, Protocol):
+    """An expert on the far side of a pooled connection, which can be called without a coroutine."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether `send` would send now."""
+
+    def send(self, call: ExpertCall, sink: Sink) -> Connection | None:
+        """As `call`, without waiting for anything: the answer goes to a sink as it comes.
+
+        Returns:
+            The connection, to resume or to give up; None, and nothing is sent, where none is idle.
+
+        Raises:
+            ExpertError: The request cannot be sent.
+        """
+
+    def error_of(self, failure: HttpFailure) -> ExpertError:
+        """What a failure that a sink was told means for this expert."""

@@ -10,32 +10,35 @@ from experts.protocols import ExpertReply, Headers
 from gateway.errors import CLIENT_LEFT, refusal_for
 from gateway.null_experts import Recording
 from gateway.recorder import Attempt, Recorder, Routed
+from gateway.whole_reply import Head
 from gateway.wire.reply import EventStream, usage_in, with_model
 
 _log = logging.getLogger(__name__)
 
 
 class Answer:
-    """What the client gets. Close it in every case.
+    """What the client gets of an expert's reply, and the account of it.
+
+    Whoever brings the reply pushes its pieces: `feed` for each, then `end` or `broken`; `left` when the client left.
 
     Args:
         recorder: Told how it ended.
         routed: The request.
         attempt: The attempt that answers.
         reply: The expert's reply.
-        body: The whole body of an answer that is not streamed; None when `pieces` is to be read.
+        body: The whole body of an answer that is not streamed; None when its pieces are to come.
         overhead_s: From the last byte of the request to its first dispatch.
         recording: Keeps the answer once it is complete; None where it is not to be kept.
     """
 
-    __slots__ = ("_attempt", "_over", "_recorder", "_recording", "_reply", "_routed", "body", "overhead_s")
+    __slots__ = ("_attempt", "_events", "_over", "_recorder", "_recording", "_routed", "body", "head", "overhead_s")
 
     def __init__(
         self,
         recorder: Recorder,
         routed: Routed,
         attempt: Attempt,
-        reply: ExpertReply,
+        reply: Head,
         body: bytes | None,
         overhead_s: float,
         recording: Recording | None = None,
@@ -43,12 +46,14 @@ class Answer:
         self._recorder = recorder
         self._routed = routed
         self._attempt = attempt
-        self._reply = reply
         self._recording = recording
         self._over = False
+        self.head = reply
         self.overhead_s = overhead_s
         self.body = body
-        if body is not None:
+        if body is None:
+            self._events = EventStream(attempt.expert)
+        else:
             self._account_for(body)
 
     @property
@@ -64,51 +69,47 @@ class Answer:
     @property
     def status(self) -> int:
         """HTTP status."""
-        return self._reply.status
+        return self.head.status
 
     @property
     def headers(self) -> Headers:
         """The expert's response headers."""
-        return self._reply.headers
+        return self.head.headers
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The streamed body: whole events, byte for byte. A dead expert becomes an error event, never a clean end."""
-        stream = EventStream(self.expert)
-        status = CLIENT_LEFT
-        try:
-            try:
-                async for chunk in self._reply:
-                    self._recorder.first_byte(self._attempt)
-                    if data := stream.feed(chunk):
-                        self._record(data)
-                        yield data
-                if data := stream.finish():
-                    self._record(data)
-                    yield data
-                status = self.status
-                if self._recording is not None:
-                    self._recording.complete()
-            except ExpertError as error:
-                status = 502
-                self._attempt.flight.fail(error)
-                _log.warning("%s: stream broken: %s", self.expert, error.message)
-                self._recorder.broken(self.expert)
-                yield refusal_for(error, self._routed.decision.id).event()
-        finally:
-            self._over = True
-            self._recorder.finish(self._routed, self._attempt, status, stream.usage)
-            await self._reply.aclose()
+    def feed(self, chunk: bytes) -> bytes:
+        """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty."""
+        self._recorder.first_byte(self._attempt)
+        return self._recorded(self._events.feed(chunk))
 
-    async def aclose(self) -> None:
-        """Let go; cancels the expert when the answer was not read to its end. Idempotent."""
+    def end(self) -> bytes:
+        """The streamed body is complete: what is left of it."""
+        data = self._recorded(self._events.finish())
+        if self._recording is not None:
+            self._recording.complete()
+        self._finish(self.status)
+        return data
+
+    def broken(self, error: ExpertError) -> bytes:
+        """The expert broke the stream off: the event that says so, in place of a clean end."""
+        self._attempt.flight.fail(error)
+        _log.warning("%s: stream broken: %s", self.expert, error.message)
+        self._recorder.broken(self.expert)
+        self._finish(502)
+        return refusal_for(error, self._routed.decision.id).event()
+
+    def left(self) -> None:
+        """The client left. Idempotent; nothing where the answer had ended before."""
+        self._finish(CLIENT_LEFT)
+
+    def _finish(self, status: int) -> None:
         if not self._over:
             self._over = True
-            self._recorder.finish(self._routed, self._attempt, CLIENT_LEFT)
-            await self._reply.aclose()
+            self._recorder.finish(self._routed, self._attempt, status, self._events.usage)
 
-    def _record(self, data: bytes) -> None:
-        if self._recording is not None:
+    def _recorded(self, data: bytes) -> bytes:
+        if data and self._recording is not None:
             self._recording.feed(data)
+        return data
 
     def _account_for(self, body: bytes) -> None:
         self._over = True
@@ -119,3 +120,41 @@ class Answer:
             if self._recording is not None:
                 self._recording.whole(body)
         self._recorder.finish(self._routed, self._attempt, self.status, usage_in(body) if good else None)
+
+
+class PulledAnswer(Answer):
+    """An answer that is read from the expert piece by piece. Close it in every case."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        routed: Routed,
+        attempt: Attempt,
+        reply: ExpertReply,
+        body: bytes | None,
+        overhead_s: float,
+        recording: Recording | None = None,
+    ) -> None:
+        super().__init__(recorder, routed, attempt, reply, body, overhead_s, recording)
+        self._reply = reply
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The streamed body. A dead expert becomes an error event, never a clean end."""
+        try:
+            try:
+                async for chunk in self._reply:
+                    if data := self.feed(chunk):
+                        yield data
+                if data := self.end():
+                    yield data
+            except ExpertError as error:
+                yield self.broken(error)
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go; cancels the expert when the answer was not read to its end. Idempotent."""
+        self.left()
+        await self._reply.aclose()

@@ -13,19 +13,21 @@ from dataclasses import dataclass, field
 from experts.errors import ExpertError
 from experts.pool import ExpertPool, ProbePolicy
 from gateway.answer_cache import AnswerCache
-from gateway.asgi import ASGIApp, Receive, Scope, Send
+from gateway.asgi import Receive, Scope, Send
 from gateway.auth import Keyring
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache
 from gateway.control import create_control
 from gateway.dataplane import DataPlane
+from gateway.deciding import Decider, DecisionPolicy
 from gateway.evidence import Evidence
 from gateway.expert_factory import build_expert
 from gateway.exploration import Exploration
+from gateway.fast_lane import FastLane
 from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.null_experts import NullExperts, null_expert
-from gateway.pipeline import Pipeline, Policy
+from gateway.pipeline import Pipeline
 from gateway.runtime import Runtime
 from gateway.sessions import Sessions
 from gateway.settings import Settings
@@ -40,14 +42,22 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _App:
-    """The data plane, and the start and end of what it runs on."""
+class App:
+    """The data plane, and the start and end of what it runs on.
+
+    Attributes:
+        plane: Serves everything.
+        lane: Serves most requests faster, where the server has a protocol for it.
+        runtime: What both run on.
+    """
 
     plane: DataPlane
+    lane: FastLane
     runtime: Runtime
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -72,6 +82,7 @@ class _App:
         if self.runtime.store is not None:
             self.runtime.store.start()
         await self.runtime.pool.start()
+        self._tasks.append(asyncio.create_task(self.runtime.telemetry.run(), name="telemetry"))
         if self.runtime.settings.pool.probe_interval_s:
             self._tasks.append(asyncio.create_task(self.runtime.pool.run_probes(), name="probes"))
         if self.runtime.averages is not None:
@@ -80,6 +91,7 @@ class _App:
             self._tasks.append(asyncio.create_task(self.runtime.learning.run(), name="learning"))
 
     async def _stop(self) -> None:
+        self.lane.stop()
         await end(*self._tasks)
         if self.runtime.exploration is not None:
             await self.runtime.exploration.aclose()
@@ -90,7 +102,7 @@ class _App:
         await asyncio.to_thread(self.runtime.ledger.close)
 
 
-def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGIApp:
+def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
     """The gateway as one ASGI callable. Nothing is opened or spawned before its lifespan starts.
 
     Args:
@@ -142,25 +154,26 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
             replica=secrets.token_hex(8),
             store=store,
         )
-    pipeline = Pipeline(
+    evidence = Evidence(artifact.evidence, router.embedder, settings.evidence, time.monotonic)
+    nulls = _null_experts(settings, router.embedder, store)
+    sessions = Sessions(
+        entries=settings.conversations.local_entries,
+        ttl_s=int(settings.conversations.ttl_s),
+        store=store,
+    )
+    decider = Decider(
         pool=pool,
         router=router,
         cache=_decision_cache(settings, store),
-        sessions=Sessions(
-            entries=settings.conversations.local_entries,
-            ttl_s=int(settings.conversations.ttl_s),
-            store=store,
-        ),
-        ledger=ledger,
+        sessions=sessions,
         telemetry=telemetry,
         averages=averages,
         learning=learning,
-        evidence=Evidence(artifact.evidence, router.embedder, settings.evidence, time.monotonic),
-        nulls=_null_experts(settings, router.embedder, store),
-        policy=Policy(
+        evidence=evidence,
+        nulls=nulls,
+        policy=DecisionPolicy(
             settings.budgets.budget(),
             settings.router.flags,
-            settings.server.max_attempts,
             settings.conversations.stay_bonus if settings.conversations.enabled else None,
         ),
         clock=time.monotonic,
@@ -171,17 +184,38 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> ASGI
         exploration = Exploration(
             explored, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
         )
-    runtime = Runtime(settings, pool, pipeline, ledger, telemetry, store, averages, learning, exploration)
+    pipeline = Pipeline(
+        pool=pool,
+        decider=decider,
+        sessions=sessions,
+        ledger=ledger,
+        telemetry=telemetry,
+        averages=averages,
+        evidence=evidence,
+        nulls=nulls,
+        max_attempts=settings.server.max_attempts,
+        clock=time.monotonic,
+    )
+    runtime = Runtime(settings, pool, decider, pipeline, ledger, telemetry, store, averages, learning, exploration)
+    keyring = Keyring((key.key(env), key.tenant or key.name) for key in settings.auth.keys)
     plane = DataPlane(
         pipeline=pipeline,
         exploration=exploration,
         control=create_control(runtime),
-        keyring=Keyring((key.key(env), key.tenant or key.name) for key in settings.auth.keys),
+        keyring=keyring,
         telemetry=telemetry,
         max_body_bytes=settings.server.max_body_bytes,
         forward_headers=settings.server.forward_headers,
     )
-    return _App(plane, runtime)
+    lane = FastLane(
+        pipeline=pipeline,
+        exploring=exploration is not None,
+        keyring=keyring,
+        telemetry=telemetry,
+        max_body_bytes=settings.server.max_body_bytes,
+        forward_headers=settings.server.forward_headers,
+    )
+    return App(plane, lane, runtime)
 
 
 def _null_experts(settings: Settings, embedder: Embedder, store: SharedStore | None) -> NullExperts | None:

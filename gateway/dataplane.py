@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Final
 
 from experts.protocols import Endpoint, Headers
-from gateway.answer import Answer
-from gateway.asgi import ASGIApp, ClientLeft, DisconnectWatch, Receive, Scope, Send, read_body, send_refusal, send_whole
+from gateway.answer import PulledAnswer
+from gateway.asgi import (
+    ASGIApp,
+    ClientLeft,
+    DisconnectWatch,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    send_refusal,
+    send_whole,
+)
 from gateway.auth import Keyring
-from gateway.errors import Code, RequestRefused
+from gateway.errors import Code, RequestRefused, shutting_down
 from gateway.exploration import Exploration
 from gateway.gathered import GatheredAnswer
 from gateway.null_experts import Recording
-from gateway.pipeline import Pipeline
+from gateway.pipeline import Departure, Pipeline
 from gateway.recorder import Routed
 from gateway.telemetry import Telemetry
 from gateway.wire.request import parse_inbound
+from gateway.wire.response_head import answer_headers
 
 _log = logging.getLogger(__name__)
 
-_ENDPOINTS: Final = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
+#: In the scope of a request that was decided before it came here.
+DEPARTURE: Final = "pointsman.departure"
 
-#: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
-_PASSED_ON: Final = frozenset({b"content-type", b"retry-after", b"x-request-id", b"openai-processing-ms"})
-_PASSED_ON_PREFIX: Final = b"x-ratelimit-"
+_ENDPOINTS: Final = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
 
 
 class DataPlane:
@@ -65,6 +77,7 @@ class DataPlane:
         if scope["type"] != "http":
             await self._control(scope, receive, send)
             return
+        sending = _Sending(send)
         # A header sent twice counts once: the last one, the same for authorisation and for everything after it.
         headers: dict[bytes, bytes] = dict(scope["headers"])
         path: str = scope["path"]
@@ -73,63 +86,74 @@ class DataPlane:
             endpoint = _ENDPOINTS.get(path)
             if endpoint is None:
                 scope["pointsman.tenant"] = tenant
-                await self._control(scope, receive, send)
+                await self._control(scope, receive, sending)
                 return
             if scope["method"] != "POST":
                 raise RequestRefused(Code.METHOD_NOT_ALLOWED, f"{path} answers POST only.")
-            await self._serve(endpoint, tenant, headers, receive, send)
+            await self._serve(endpoint, tenant, headers, scope.get(DEPARTURE), receive, sending)
         except RequestRefused as refusal:
             self._telemetry.refusals.labels(refusal.code.value).inc()
             await send_refusal(send, refusal)
         except ClientLeft:
             self._telemetry.disconnects.inc()
+        except asyncio.CancelledError:
+            # Only a shutdown cancels us; once a response has begun, `_send_answer` has ended it.
+            if not sending.begun:
+                await send_refusal(send, shutting_down())
         except Exception:
             # The last resort: a bug of ours must still answer in OpenAI's shape, and be seen in the log.
             _log.exception("request failed")
             self._telemetry.refusals.labels(Code.INTERNAL.value).inc()
-            await send_refusal(send, RequestRefused(Code.INTERNAL, "The gateway failed; its log says why."))
+            if not sending.begun:
+                await send_refusal(send, RequestRefused(Code.INTERNAL, "The gateway failed; its log says why."))
 
     async def _serve(
-        self, endpoint: Endpoint, tenant: str, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        endpoint: Endpoint,
+        tenant: str,
+        headers: Mapping[bytes, bytes],
+        departure: Departure | None,
+        receive: Receive,
+        send: Send,
     ) -> None:
         body = await read_body(headers, receive, self._max_body_bytes)
-        inbound = parse_inbound(endpoint, body)
         forward: Headers = tuple((name, headers[name]) for name in self._forward if name in headers)
         async with DisconnectWatch(receive) as watch:
-            routed = await self._pipeline.route(inbound, tenant, headers)
-            answer = await self._pipeline.answer(routed, forward)
+            if departure is None:
+                inbound = parse_inbound(endpoint, body)
+                departure = self._pipeline.depart(await self._pipeline.decider.decide(inbound, tenant, headers))
+            answer = await self._pipeline.answer(departure, forward)
             recording = None
             if self._exploration is not None:
-                recording = self._exploration.recording(routed, answer.expert, forward)
+                recording = self._exploration.recording(departure.routed, answer.expert, forward)
             try:
-                await _send_answer(send, watch, routed, answer, recording)
+                await _send_answer(send, watch, departure.routed, answer, recording)
             finally:
                 await answer.aclose()
         if watch.client_left:
             self._telemetry.disconnects.inc()
 
 
+class _Sending:
+    """Knows whether a response has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
+
+
 async def _send_answer(
     send: Send,
     watch: DisconnectWatch,
     routed: Routed,
-    answer: Answer | GatheredAnswer,
+    answer: PulledAnswer | GatheredAnswer,
     recording: Recording | None,
 ) -> None:
-    headers = [
-        (name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX)
-    ]
-    kind = routed.decision.classification
-    headers += [
-        (b"x-pointsman-decision", routed.decision.id.encode()),
-        (b"x-pointsman-expert", answer.expert.encode()),
-        (b"x-pointsman-reason", routed.decision.reason.value.encode()),
-        (b"x-pointsman-cache", routed.hit.value.encode()),
-        (b"x-pointsman-overhead-ms", b"%.3f" % (answer.overhead_s * 1e3)),
-        *answer.notes,
-    ]
-    if kind is not None:
-        headers.append((b"x-pointsman-category", kind.category.encode("ascii", "replace")))
+    headers = answer_headers(routed, answer)
     if answer.body is not None:
         watch.release()
         await send_whole(send, answer.status, headers, answer.body)
@@ -144,6 +168,10 @@ async def _send_answer(
             if recording is not None:
                 recording.feed(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except asyncio.CancelledError:
+        if not watch.client_left:
+            await send({"type": "http.response.body", "body": shutting_down().event(), "more_body": False})
+        raise
     finally:
         # An async generator left half-way is not closed by the loop that left it.
         await pieces.aclose()

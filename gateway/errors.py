@@ -36,6 +36,7 @@ class Code(StrEnum):
     BUDGET_INFEASIBLE = "budget_infeasible"
     NO_CAPABLE_EXPERT = "no_capable_expert"
     POOL_BUSY = "pool_busy"
+    SHUTTING_DOWN = "shutting_down"
     MODEL_NOT_FOUND = "model_not_found"
     DECISION_NOT_FOUND = "decision_not_found"
     ALREADY_JUDGED = "already_judged"
@@ -72,6 +73,7 @@ TABLE: dict[Code, _Row] = {
     Code.BUDGET_INFEASIBLE: _Row(422, _CLIENT),
     Code.NO_CAPABLE_EXPERT: _Row(422, _CLIENT),
     Code.POOL_BUSY: _Row(503, "overloaded_error"),
+    Code.SHUTTING_DOWN: _Row(503, "overloaded_error"),
     Code.MODEL_NOT_FOUND: _Row(404, _CLIENT),
     Code.DECISION_NOT_FOUND: _Row(404, _CLIENT),
     Code.ALREADY_JUDGED: _Row(409, _CLIENT),
@@ -156,6 +158,11 @@ class RequestRefused(Exception):
 def invalid_budget(field: str, message: str) -> RequestRefused:
     """What the caller states of its budget, or wishes of the routing, is malformed in one field."""
     return RequestRefused(Code.INVALID_BUDGET, f"{field}: {message}", param=field)
+
+
+def shutting_down() -> RequestRefused:
+    """A request outlasted the time that a stopping gateway gives; another replica may answer it."""
+    return RequestRefused(Code.SHUTTING_DOWN, "The gateway is shutting down.", retry_after_s=1.0)
 
 
 #: Most specific first; the last row catches the rest of the tree.

@@ -19,7 +19,8 @@ from gateway.wire.request import Inbound
 from routers.types import CallOutcome, Decision, Outcome, Verdict
 
 
-@dataclass(frozen=True, slots=True)
+# Made for every request, and freezing costs a third of the making: not frozen, and never changed.
+@dataclass(slots=True, eq=False)
 class Routed:
     """A decided request, before its dispatch.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from experts.pool import ExpertPool
 from gateway.average_budgets import AverageBudgets
+from gateway.deciding import Decider
 from gateway.exploration import Exploration
 from gateway.learning import Learning
 from gateway.ledger import Ledger
@@ -21,6 +22,7 @@ class Runtime:
 
     settings: Settings
     pool: ExpertPool
+    decider: Decider
     pipeline: Pipeline
     ledger: Ledger
     telemetry: Telemetry

@@ -9,12 +9,14 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
 if TYPE_CHECKING:
+    from gateway.app import App
     from gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -125,21 +127,7 @@ def serve_here(
         _log.error("cannot start: %s", error)
         return STARTUP_FAILED
     _spare_collector()
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(settings.server.graceful_shutdown_s),
-        log_config=None,
-    )
-    server = _Server(config, on_ready)
+    server = _Server(uvicorn_config(app, settings.server.graceful_shutdown_s), on_ready)
     stopping.server = server
     try:
         server.run(sockets=[listener])
@@ -147,6 +135,26 @@ def serve_here(
         # uvicorn leaves this way when the app's start fails; it has logged why.
         return ended.code if isinstance(ended.code, int) else STARTUP_FAILED
     return 0 if server.started else STARTUP_FAILED
+
+
+def uvicorn_config(app: App, graceful_shutdown_s: float) -> uvicorn.Config:
+    """The server's settings for this gateway."""
+    from gateway.http_protocol import FastLaneProtocol
+
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=partial(FastLaneProtocol, lane=app.lane),  # type: ignore[arg-type]  # it is called as a class would be
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(graceful_shutdown_s),
+        log_config=None,
+    )
 
 
 def _spare_collector() -> None:

@@ -46,6 +46,11 @@ class TwoLevelCache(ABC, Generic[V]):
     def decode(raw: bytes) -> V | None:
         """The inverse; None for anything that is not ours, such as an entry of another version."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether there is a shared level."""
+        return self._store is not None
+
     def get_local(self, key: str) -> V | None:
         """The local level alone: no waiting."""
         found = self._local.get(key)
@@ -63,16 +68,17 @@ class TwoLevelCache(ABC, Generic[V]):
         raw = None if self._store is None else await self._store.get(f"{self.kind}:{key}")
         value = None if raw is None else self.decode(raw)
         if value is not None:
-            self._keep(key, value)
+            self.keep(key, value)
         return value
 
     def put(self, key: str, value: V) -> None:
         """Keep in both levels; the shared one behind the request's back."""
-        self._keep(key, value)
+        self.keep(key, value)
         if self._store is not None:
             self._store.put(f"{self.kind}:{key}", self.encode(value), self._ttl_s)
 
-    def _keep(self, key: str, value: V) -> None:
+    def keep(self, key: str, value: V) -> None:
+        """Keep in this process alone."""
         self._local[key] = (self._clock() + self._ttl_s, value)
         self._local.move_to_end(key)
         while len(self._local) > self._entries:

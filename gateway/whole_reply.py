@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from experts.errors import ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
-from experts.protocols import ExpertReply
+from experts.protocols import ExpertReply, Headers
 from gateway.wire.request import Inbound
 
-_MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
+#: Of an answer that is not streamed.
+MAX_WHOLE_BYTES: Final = 64 * 1024 * 1024
+
+
+class Head(Protocol):
+    """The head of a reply."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def headers(self) -> Headers:
+        """Response headers, lower-case names, hop-by-hop headers already dropped."""
 
 
 async def read_whole(name: str, reply: ExpertReply) -> bytes:
@@ -22,8 +35,8 @@ async def read_whole(name: str, reply: ExpertReply) -> bytes:
     try:
         async for piece in reply:
             size += len(piece)
-            if size > _MAX_BUFFERED_BYTES:
-                raise ExpertProtocolError(name, f"answer of more than {_MAX_BUFFERED_BYTES} bytes")
+            if size > MAX_WHOLE_BYTES:
+                raise ExpertProtocolError(name, f"answer of more than {MAX_WHOLE_BYTES} bytes")
             pieces.append(piece)
     except ExpertStreamBroken as error:
         # Nothing has gone to the client yet, so another expert may still be tried.
@@ -33,7 +46,7 @@ async def read_whole(name: str, reply: ExpertReply) -> bytes:
     return b"".join(pieces)
 
 
-def is_stream(inbound: Inbound, reply: ExpertReply) -> bool:
+def is_stream(inbound: Inbound, reply: Head) -> bool:
     """A streamed answer is one that was asked for and did come as events; errors come whole."""
     if not inbound.stream or reply.status >= 400:
         return False

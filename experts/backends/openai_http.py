@@ -17,6 +17,7 @@ from experts.errors import (
     ExpertUnavailable,
 )
 from experts.http1.client import Client, Limits, Origin, Timeouts
+from experts.http1.connection import Connection
 from experts.http1.failures import (
     BodyBroken,
     ClientClosed,
@@ -27,7 +28,7 @@ from experts.http1.failures import (
     NotConnected,
     QueueTimedOut,
 )
-from experts.http1.response import Headers, Response
+from experts.http1.response import Headers, Response, Sink
 from experts.protocols import Endpoint, ExpertCall
 from experts.spec import ExpertSpec
 
@@ -114,21 +115,39 @@ class OpenAIHttpExpert:
 
     async def call(self, call: ExpertCall) -> Response:
         """Send the body as it is and return when the head of the answer is here. The reply's bytes are the server's."""
-        headers: Headers = call.headers
-        for name, _ in headers:
-            if name in OWN_HEADERS:
-                headers = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
-                break
         try:
             return await self._client.request(
                 self._prepared[call.endpoint],
-                headers,
+                _passed_on(call.headers),
                 call.body,
                 head_timeout_s=call.head_timeout_s,
                 idle_timeout_s=call.idle_timeout_s,
             )
         except ValueError as error:  # a header value with a line break in it
             raise ExpertError(self._spec.name, f"request refused: {error}") from error
+
+    @property
+    def ready(self) -> bool:
+        """Whether `send` would send now."""
+        return self._client.idle_connections > 0
+
+    def send(self, call: ExpertCall, sink: Sink) -> Connection | None:
+        """As `call`, without waiting for anything: the answer goes to a sink as it comes.
+
+        Returns:
+            The connection, to pause or to give up; None, and nothing is sent, where none is idle.
+
+        Raises:
+            ExpertError: The request cannot be sent.
+        """
+        try:
+            return self._client.send(self._prepared[call.endpoint], _passed_on(call.headers), call.body, sink)
+        except ValueError as error:
+            raise ExpertError(self._spec.name, f"request refused: {error}") from error
+
+    def error_of(self, failure: HttpFailure) -> ExpertError:
+        """What a failure that a sink was told means for this expert."""
+        return self._translate(failure)
 
     async def probe(self) -> str | None:
         """GET /health as vLLM answers it; where a server has no such page, GET /v1/models."""
@@ -155,7 +174,7 @@ class OpenAIHttpExpert:
         await self._client.aclose()
         await self._probe_client.aclose()
 
-    def _translate(self, failure: HttpFailure) -> Exception:
+    def _translate(self, failure: HttpFailure) -> ExpertError:
         name, message = self._spec.name, str(failure)
         match failure:
             case QueueTimedOut():
@@ -170,6 +189,13 @@ class OpenAIHttpExpert:
                 return ExpertStreamBroken(name, message)
             case _:  # ConnectionLost, BadResponse: something was answered, or began to be, that is no response
                 return _before_head(name, failure)
+
+
+def _passed_on(headers: Headers) -> Headers:
+    for name, _ in headers:
+        if name in OWN_HEADERS:
+            return tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
+    return headers
 
 
 def _before_head(name: str, failure: HttpFailure) -> ExpertError:

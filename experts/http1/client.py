@@ -19,11 +19,7 @@ from experts.http1.failures import (
     NotConnected,
     QueueTimedOut,
 )
-from experts.http1.response import Headers, Response, Translate
-
-#: How soon after the request a reused connection has to die, with nothing received, to count as one that the peer had
-#: closed before. Later, the peer may have been working on the request: sending it twice would make it work twice.
-STALE_WINDOW_S = 1.0
+from experts.http1.response import Headers, Response, Sink, Translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +117,10 @@ def field_lines(headers: Headers) -> bytes:
     return lines
 
 
+def _message(prepared: bytes, headers: Headers, body: bytes) -> bytes:
+    return b"%b%bcontent-length: %d\r\n\r\n%b" % (prepared, field_lines(headers) if headers else b"", len(body), body)
+
+
 class Client:
     """Connections to one origin.
 
@@ -214,22 +214,15 @@ class Client:
             HttpFailure: As `translate` renders it.
             ValueError: A header holds a line break.
         """
-        message = b"%b%bcontent-length: %d\r\n\r\n%b" % (
-            prepared,
-            field_lines(headers) if headers else b"",
-            len(body),
-            body,
-        )
+        message = _message(prepared, headers, body)
         head_s = self.timeouts.head_s if head_timeout_s is None else head_timeout_s
         idle_s = self.timeouts.idle_s if idle_timeout_s is None else idle_timeout_s
         try:
             connection = self._pop_idle() or await self._acquire()
-            reused = connection.reused
             try:
                 return await connection.exchange(message, self._translate, head_s, idle_s)
             except ConnectionLost as lost:
-                elapsed_s = asyncio.get_running_loop().time() - connection.asked_at_s
-                if lost.received or not reused or elapsed_s > STALE_WINDOW_S:
+                if not connection.stale(lost):
                     raise
             self._drop_idle()  # the peer has restarted or tired of us: its other connections are as stale
             connection = await self._acquire()
@@ -239,6 +232,23 @@ class Client:
             if translated is failure:
                 raise
             raise translated from failure
+
+    def send(self, prepared: bytes, headers: Headers, body: bytes, sink: Sink) -> Connection | None:
+        """Send a request on an idle connection and hand its response to a sink as it comes.
+
+        The sink hears of failures untranslated. One whose `Connection.stale` holds may be asked for once more.
+
+        Returns:
+            The connection, to pause or to give up; None, and nothing is sent, where none is idle.
+
+        Raises:
+            ValueError: A header holds a line break.
+        """
+        message = _message(prepared, headers, body)
+        connection = self._pop_idle()
+        if connection is not None:
+            connection.send(message, sink, self.timeouts.head_s, self.timeouts.idle_s)
+        return connection
 
     async def aclose(self) -> None:
         """Close every connection, busy ones too, and refuse whoever waits. Idempotent."""

@@ -20,7 +20,7 @@ from experts.http1.failures import (
     HttpFailure,
     IdleTimedOut,
 )
-from experts.http1.response import Response, Translate
+from experts.http1.response import Response, Sink, Translate
 
 #: Bytes of a response head (and of trailers or chunk framing without a byte of body) before the peer is given up.
 MAX_HEAD_BYTES = 64 * 1024
@@ -41,6 +41,10 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+
+#: How soon after the request a reused connection has to die, with nothing received, to count as one that the peer had
+#: closed before. Later, the peer may have been working on the request: sending it twice would make it work twice.
+STALE_WINDOW_S = 1.0
 
 _NEVER = float("inf")
 
@@ -92,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self._response: Response | None = None
+        self._response: Sink | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_s = _NEVER
@@ -139,19 +143,39 @@ class Connection(asyncio.Protocol):
         Raises:
             HttpFailure: `ConnectionLost`, `BadResponse` or `HeadTimedOut`, untranslated.
         """
+        response = Response(self, self._loop, translate)
+        self.send(request, response, head_timeout_s, idle_timeout_s)
+        await response.head()
+        return response
+
+    def send(self, request: bytes, sink: Sink, head_timeout_s: float, idle_timeout_s: float) -> None:
+        """Write a request, and hand its response to a sink as it comes.
+
+        Arguments as `exchange`.
+
+        Raises:
+            ConnectionLost: Closed already; nothing was written.
+        """
         self.asked_at_s = self._loop.time()
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionLost("closed before the request was written", received=False)
-        response = self._response = Response(self, self._loop, translate)
+        self._response = sink
         self._headers = []
         self._received = self._head_seen = self._done = False
         self._unproductive = 0
         self._idle_timeout_s = idle_timeout_s
         self._arm(self.asked_at_s + head_timeout_s)
         transport.write(request)
-        await response.head()
-        return response
+
+    def stale(self, failure: HttpFailure) -> bool:
+        """Whether a request that failed may be sent again: the peer had closed this used connection already."""
+        return (
+            self.reused
+            and isinstance(failure, ConnectionLost)
+            and not failure.received
+            and self._loop.time() - self.asked_at_s <= STALE_WINDOW_S
+        )
 
     # What the response calls.
 
@@ -244,7 +268,8 @@ class Connection(asyncio.Protocol):
         status = parser.get_status_code()
         if 100 <= status < 200:
             return  # 100 Continue, 103 Early Hints; 101 ends in HttpParserUpgrade
-        names = {name for name, _ in self._headers}
+        headers = self._headers
+        names = [name for name, _ in headers]
         self._until_close = (
             b"content-length" not in names and b"transfer-encoding" not in names and status not in (204, 304)
         )
@@ -252,13 +277,10 @@ class Connection(asyncio.Protocol):
         dropped: frozenset[bytes] | set[bytes] = HOP_BY_HOP
         if b"connection" in names:
             dropped = HOP_BY_HOP.union(
-                token.strip().lower()
-                for name, value in self._headers
-                if name == b"connection"
-                for token in value.split(b",")
+                token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
             )
         response.status = status
-        response.headers = tuple(pair for pair in self._headers if pair[0] not in dropped)
+        response.headers = tuple([pair for pair in headers if pair[0] not in dropped])
         self._head_seen = True
         self._unproductive = 0
 
@@ -282,7 +304,7 @@ class Connection(asyncio.Protocol):
 
     # Inside.
 
-    def _complete(self, response: Response) -> None:
+    def _complete(self, response: Sink) -> None:
         self._response = None
         transport = self._transport
         self._deadline_s = _NEVER

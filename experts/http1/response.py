@@ -22,6 +22,27 @@ class Carrier(Protocol):
         """End the response with a failure and close."""
 
 
+class Sink(Protocol):
+    """What a connection hands a response to, as it comes. None of its methods may raise or wait.
+
+    Attributes:
+        status: HTTP status; 0 before the head is here.
+        headers: Lower-case names, hop-by-hop headers dropped.
+    """
+
+    status: int
+    headers: Headers
+
+    def push(self, data: bytes) -> int:
+        """A piece of the body; answers how many bytes wait for whoever takes them on."""
+
+    def wake(self) -> None:
+        """Everything that came at once has been pushed, or the head is here."""
+
+    def finish(self, failure: HttpFailure | None) -> None:
+        """No more will come: the end, or what broke it. The connection is no longer this response's."""
+
+
 class Response:
     """A response whose head has arrived; iterate for the body. Made by `Connection.exchange`.
 

@@ -98,7 +98,7 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     from experts.spec import PoolView
     from gateway.answer_cache import AnswerCache
     from gateway.errors import RequestRefused
-    from gateway.ids import new_decision_id
+    from gateway.ids import DecisionIds
     from gateway.null_experts import NullExperts, null_expert
     from gateway.wire.budget import parse_budget
     from gateway.wire.caching import Caching
@@ -122,7 +122,7 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     except RouterError as error:
         raise click.ClickException(str(error)) from None
     request = RouteRequest(
-        id=new_decision_id(),
+        id=DecisionIds().new(),
         text=inbound.text,
         prompt_tokens=inbound.prompt_tokens,
         max_completion_tokens=inbound.max_completion_tokens,

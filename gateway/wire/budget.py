@@ -28,9 +28,15 @@ _HEADER_FIELDS: Final[dict[bytes, tuple[str, bool]]] = {
     **{header: (name, False) for name, header in _CAPS.items()},
     **{header: (name, True) for name, header in _WEIGHT_HEADERS.items()},
 }
+_PREFIX: Final = b"x-pointsman-"
 _KNOWN: Final = frozenset(_CAPS) | {"weights", "local_only", "experts", "session", "cache", "evidence"}
 _SESSION_HEADER: Final = b"x-pointsman-session"
 _MAX_SESSION_LENGTH: Final = 256
+
+
+def states_routing(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a header may state what `routing` could."""
+    return any(name.startswith(_PREFIX) for name in headers)
 
 
 def _number(field: str, value: object, *, maximum: float | None = None) -> float:
@@ -60,10 +66,10 @@ def _cap(field: str, name: str, value: object) -> float:
 def _from_headers(headers: Mapping[bytes, bytes]) -> tuple[dict[str, float], dict[str, float]]:
     caps: dict[str, float] = {}
     weights: dict[str, float] = {}
-    for header, (name, is_weight) in _HEADER_FIELDS.items():
-        raw = headers.get(header)
-        if raw is None:
+    for header, raw in headers.items():
+        if not header.startswith(_PREFIX) or header not in _HEADER_FIELDS:
             continue
+        name, is_weight = _HEADER_FIELDS[header]
         field = header.decode()
         try:
             value = float(raw)

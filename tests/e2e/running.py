@@ -13,6 +13,7 @@ import uvicorn
 
 from experts.backends.fake import FakeExpert
 from gateway.app import create_app
+from gateway.server import uvicorn_config
 from gateway.settings import Settings
 
 #: Fakes that are good at what the default artefact's categories are called.
@@ -61,11 +62,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(tree: dict[str, Any], env: dict[str, str] | None = None) -> AsyncIterator[Running]:
-    """Serve these settings on a free port until the block ends."""
+async def running(
+    tree: dict[str, Any], env: dict[str, str] | None = None, *, fast: bool = True
+) -> AsyncIterator[Running]:
+    """Serve these settings on a free port until the block ends; without `fast`, by the ASGI data plane alone."""
     app = create_app(Settings.model_validate(tree), env or {})
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", lifespan="on", loop="none", timeout_graceful_shutdown=2)
+    config = uvicorn_config(app, graceful_shutdown_s=2)
+    if not fast:
+        config.http = "httptools"
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

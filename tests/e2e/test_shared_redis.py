@@ -46,15 +46,19 @@ async def ask(gateway: Running, key: str, prompt: str) -> tuple[str, str]:
         return reply.headers["x-pointsman-cache"], reply.headers["x-pointsman-decision"]
 
 
+#: So long that asking Redis is cheaper than assessing it.
+LONG = "a question of many words " * 400
+
+
 async def test_a_second_replica_finds_what_the_first_decided(server: EmbeddedRedis) -> None:
     client = redis.Redis.from_url(server.url)
     async with running(tree(server), ENV) as first, running(tree(server), ENV) as second:
-        cache, decision = await ask(first, "KEY_A", "a question")
+        cache, decision = await ask(first, "KEY_A", LONG)
         assert cache == "miss"
         await eventually(lambda: len(client.keys("pointsman:*")) == 2)
-        assert (await ask(second, "KEY_B", "a question"))[0] == "miss", "another tenant shares nothing"
-        assert (await ask(second, "KEY_A", "a question"))[0] == "hit-redis"
-        assert (await ask(second, "KEY_A", "a question"))[0] == "hit-local"
+        assert (await ask(second, "KEY_B", LONG))[0] == "miss", "another tenant shares nothing"
+        assert (await ask(second, "KEY_A", LONG))[0] == "hit-redis"
+        assert (await ask(second, "KEY_A", LONG))[0] == "hit-local"
         headers = {"authorization": f"Bearer {ENV['KEY_A']}"}
         async with aiohttp.ClientSession(second.url, headers=headers) as http:
             async with http.post("/v1/feedback", json={"decision_id": decision, "quality": 0.5}) as reply:
@@ -68,14 +72,25 @@ async def test_a_second_replica_finds_what_the_first_decided(server: EmbeddedRed
 
 async def test_requests_go_on_when_redis_dies_and_state_heals_when_it_is_back(server: EmbeddedRedis) -> None:
     async with running(tree(server), ENV) as gateway:
-        await ask(gateway, "KEY_A", "before")
+        await ask(gateway, "KEY_A", LONG)
         await asyncio.to_thread(server.stop)
         for number in range(10):
-            assert (await ask(gateway, "KEY_A", f"during {number}"))[0] == "miss"
-        assert (await ask(gateway, "KEY_A", "during 3"))[0] == "hit-local"
+            assert (await ask(gateway, "KEY_A", f"{LONG} during {number}"))[0] == "miss"
+        assert (await ask(gateway, "KEY_A", f"{LONG} during 3"))[0] == "hit-local"
         assert await asyncio.to_thread(server.start)
         client = redis.Redis.from_url(server.url)
         await asyncio.sleep(0.1)
-        await ask(gateway, "KEY_A", "after")
+        await ask(gateway, "KEY_A", f"{LONG} after")
         await eventually(lambda: len(client.keys("pointsman:assessment:*")) >= 1, seconds=10)
         client.close()
+
+
+async def test_a_short_prompt_is_assessed_sooner_than_redis_answers(server: EmbeddedRedis) -> None:
+    client = redis.Redis.from_url(server.url)
+    async with running(tree(server), ENV) as first, running(tree(server), ENV) as second:
+        assert (await ask(first, "KEY_A", "a question"))[0] == "miss"
+        await eventually(lambda: client.keys("pointsman:decision:*"))
+        assert not client.keys("pointsman:assessment:*")
+        assert (await ask(second, "KEY_A", "a question"))[0] == "miss"
+        assert (await ask(second, "KEY_A", "a question"))[0] == "hit-local"
+    client.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experts.http1 import client as client_module
+from experts.http1 import connection as connection_module
 from experts.http1.client import Client, Limits, Origin, Timeouts
 from experts.http1.failures import (
     BodyBroken,
@@ -216,7 +216,7 @@ async def test_a_fresh_connection_that_dies_is_not_retried() -> None:
 async def test_a_request_that_may_have_been_worked_on_is_not_sent_twice(
     begin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "STALE_WINDOW_S", 0.05)
+    monkeypatch.setattr(connection_module, "STALE_WINDOW_S", 0.05)
 
     async def talk(peer: Peer) -> None:
         await peer.request()

@@ -1,0 +1,300 @@
+"""Deciding one request: read what the caller allows, assess the prompt, select. Without waiting wherever possible.
+
+A decision waits for three things only: a session's history and a cached assessment that may lie in Redis, and an
+embedder so slow that it runs in a thread. Everything else is arithmetic in this process, and `decide_now` does it on
+the spot; `decide` is the same with the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from experts.pool import ExpertPool
+from gateway.average_budgets import AverageBudgets
+from gateway.cache import DecisionCache, Hit
+from gateway.errors import Code, RequestRefused, invalid_budget
+from gateway.evidence import Evidence
+from gateway.ids import DecisionIds
+from gateway.learning import Learning
+from gateway.null_experts import Asked, NullExperts
+from gateway.recorder import Routed
+from gateway.sessions import Sessions
+from gateway.telemetry import Telemetry
+from gateway.wire.budget import parse_budget, parse_session, states_routing
+from gateway.wire.caching import Caching, parse_caching
+from gateway.wire.evidence import Wish, parse_evidence
+from gateway.wire.flags import take_flags
+from gateway.wire.request import AUTO, Inbound, strip_routing
+from routers.conversation import Turn, recall
+from routers.protocols import Router
+from routers.types import Assessment, Budget, Decision, Reason, RouteRequest, Stay
+
+_NO_BUDGET: Final = Budget()
+#: Characters from which on asking Redis for an assessment costs less of the event loop's time than making it.
+_WORTH_ASKING_CHARS: Final = 8_000
+
+_Assessed = tuple[Assessment, Hit]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPolicy:
+    """What the operator set for every decision.
+
+    Attributes:
+        budget: Of callers who state none.
+        flags: Whether goals may be written into the prompt.
+        stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
+    """
+
+    budget: Budget
+    flags: bool
+    stay_bonus: float | None = None
+
+
+# Made for every request, and freezing costs a third of the making: not frozen, and never changed.
+@dataclass(slots=True, eq=False)
+class _Question:
+    """One request as it is put to the router.
+
+    Attributes:
+        inbound: The parsed request, without our own fields and flags.
+        tenant: Whose it is.
+        request: As the router reads it.
+        texts: The user's turns to assess, the latest last; empty where a model is named and nothing else is asked.
+        session: Key of the caller's session, None without one.
+        caching: Whether the answer may come from a cache, or go into one.
+        wish: Of answers as evidence.
+        received_s: When the request's last byte was in (monotonic).
+    """
+
+    inbound: Inbound
+    tenant: str
+    request: RouteRequest
+    texts: tuple[str, ...]
+    session: str | None
+    caching: Caching
+    wish: Wish | None
+    received_s: float
+
+
+class Decider:
+    """Makes decisions. One per process; holds no state of its own beyond its parts.
+
+    Args:
+        pool: The experts.
+        router: Assesses and selects.
+        cache: Of assessments, None for none.
+        sessions: Who answered last.
+        telemetry: Told every decision.
+        averages: Prices of the average budgets.
+        learning: Corrections from judged answers.
+        nulls: Answers without a model.
+        evidence: Plans to ask several experts.
+        policy: The operator's.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: ExpertPool,
+        router: Router,
+        cache: DecisionCache | None,
+        sessions: Sessions,
+        telemetry: Telemetry,
+        averages: AverageBudgets | None,
+        learning: Learning | None,
+        nulls: NullExperts | None,
+        evidence: Evidence,
+        policy: DecisionPolicy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._router = router
+        self._cache = cache
+        self._sessions = sessions
+        self._telemetry = telemetry
+        self._averages = averages
+        self._learning = learning
+        self._nulls = nulls
+        self._evidence = evidence
+        self._policy = policy
+        self._clock = clock
+        self._ids = DecisionIds()
+
+    def decide_now(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed | None:
+        """Decide on the spot, or not at all: None where `decide` would wait. The request is spoilt then; read it anew.
+
+        Takes our own fields and flags out of the request.
+
+        Raises:
+            RequestRefused: As `decide`.
+        """
+        if self._nulls is not None and self._nulls.concern(inbound.model):
+            return None
+        question = self._read(inbound, tenant, headers)
+        if question.session is not None:
+            return None
+        found = []
+        for text in question.texts:
+            assessed = self._assessed_now(question, text)
+            if assessed is None:
+                return None
+            found.append(assessed)
+        return self._decided(question, question.request, found, None)
+
+    async def decide(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed:
+        """Read the budgets and decide. Takes our own fields and flags out of the request.
+
+        Raises:
+            RequestRefused: A budget or flag is malformed, or the named model does not exist.
+        """
+        question = self._read(inbound, tenant, headers)
+        request = question.request
+        if question.session is not None:
+            request = replace(request, stay=await self._stay(question.session))
+        asked = None
+        if self._nulls is not None and self._nulls.concern(inbound.model):
+            asked = await self._nulls.ask(inbound, tenant, question.caching)
+        # What the null experts offer is weighed against what the prompt needs.
+        texts = question.texts if asked is None else question.texts or (inbound.text,)
+        found = [self._assessed_now(question, text) or await self._assessed(question, text) for text in texts]
+        return self._decided(question, request, found, asked)
+
+    def _read(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> _Question:
+        received_s = self._clock()
+        routing = strip_routing(inbound)
+        budget, experts, session, wish = self._policy.budget, None, None, None
+        if routing is not None or states_routing(headers):
+            budget, experts = parse_budget(routing, headers, budget)
+            session = self._session(parse_session(routing, headers), tenant)
+            wish = parse_evidence(routing)
+        caching = parse_caching(routing, headers)
+        if self._policy.flags:
+            budget = take_flags(inbound, budget)
+        allowed = self._allowed(experts)
+        texts: tuple[str, ...] = (inbound.text,)
+        if inbound.model == AUTO:
+            if self._policy.stay_bonus is not None:
+                texts = (*inbound.earlier, inbound.text)
+            if self._averages is not None:
+                budget = self._averages.priced(budget)
+        else:
+            self._known(inbound.model)
+            if budget == _NO_BUDGET and allowed is None:
+                texts = ()
+            # A concrete model bypasses routing, but no cap and no block: these are promises whoever chose the expert.
+            named = frozenset({inbound.model})
+            allowed = named if allowed is None else allowed & named
+        request = RouteRequest(
+            id=self._ids.new(),
+            text=inbound.text,
+            prompt_tokens=inbound.prompt_tokens,
+            max_completion_tokens=inbound.max_completion_tokens,
+            required=inbound.required,
+            budget=budget,
+            allowed=allowed,
+        )
+        return _Question(inbound, tenant, request, texts, session, caching, wish, received_s)
+
+    def _decided(
+        self, question: _Question, request: RouteRequest, found: Sequence[_Assessed], asked: Asked | None
+    ) -> Routed:
+        inbound = question.inbound
+        auto = inbound.model == AUTO
+        if not found:
+            router = self._router
+            decision = Decision(request.id, inbound.model, (), Reason.NAMED, None, router.id, router.artifact_hash)
+            hit = Hit.BYPASS
+        else:
+            assessment, hit = found[-1]
+            if len(found) > 1:
+                assessment = recall([Turn(text, one) for text, (one, _) in zip(question.texts, found, strict=True)])
+            if self._nulls is not None and asked is not None:
+                request = replace(request, offers=self._nulls.offers(asked, assessment))
+            learned = None if self._learning is None else self._learning.corrections
+            decision = self._router.select(assessment, request, self._pool.snapshot(), learned)
+            if not auto and decision.expert is not None and decision.reason is not Reason.BLOCKED:
+                decision = replace(decision, reason=Reason.NAMED)
+        plan = None
+        if auto:
+            plan = self._evidence.plan(inbound, request.budget, decision, question.wish)
+        self._telemetry.decided(decision, hit)
+        return Routed(
+            inbound,
+            question.tenant,
+            decision,
+            hit,
+            question.received_s,
+            question.session,
+            asked,
+            plan,
+            question.caching,
+        )
+
+    def _session(self, stated: str | None, tenant: str) -> str | None:
+        if stated is None or self._policy.stay_bonus is None:
+            return None
+        return self._sessions.key(tenant, stated)
+
+    async def _stay(self, session: str) -> Stay | None:
+        expert = await self._sessions.previous(session)
+        return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
+
+    def _assessed_now(self, question: _Question, text: str) -> _Assessed | None:
+        """The assessment of a text where it is here, or is made sooner than Redis could answer; else None."""
+        cache, slow = self._cache, self._router.slow
+        key = ""
+        if cache is not None:
+            key = cache.key(question.tenant, self._router.artifact_hash, text)
+            found = cache.get_local(key)
+            if found is not None:
+                return found, Hit.LOCAL
+            if slow or (cache.shared and len(text) >= _WORTH_ASKING_CHARS):
+                return None
+        elif slow:
+            return None
+        made = self._router.assess(_of(question.request, text))
+        if cache is None:
+            return made, Hit.BYPASS
+        cache.keep(key, made)
+        return made, Hit.MISS
+
+    async def _assessed(self, question: _Question, text: str) -> _Assessed:
+        """The assessment of a text that is not in this process, from Redis where it is there."""
+        cache = self._cache
+        if cache is None:
+            return await self._assess(_of(question.request, text)), Hit.BYPASS
+        key = cache.key(question.tenant, self._router.artifact_hash, text)
+        found = await cache.get_shared(key)
+        if found is not None:
+            return found, Hit.REDIS
+        made = await self._assess(_of(question.request, text))
+        cache.put(key, made)
+        return made, Hit.MISS
+
+    async def _assess(self, request: RouteRequest) -> Assessment:
+        """On the event loop where it takes a fraction of a millisecond, in a thread where it does not."""
+        if self._router.slow:
+            return await asyncio.to_thread(self._router.assess, request)
+        return self._router.assess(request)
+
+    def _known(self, name: str) -> None:
+        if name not in self._pool:
+            known = ", ".join(spec.name for spec in self._pool.specs)
+            raise RequestRefused(
+                Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {known}", param="model"
+            )
+
+    def _allowed(self, experts: frozenset[str] | None) -> frozenset[str] | None:
+        for name in sorted(experts or ()):
+            if name not in self._pool:
+                raise invalid_budget("routing.experts", f"'{name}' is not in the pool")
+        return experts
+
+
+def _of(request: RouteRequest, text: str) -> RouteRequest:
+    return request if request.text == text else replace(request, text=text)

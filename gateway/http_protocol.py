@@ -1,0 +1,279 @@
+"""uvicorn's HTTP/1.1 protocol with a fast lane.
+
+A request that the lane may take gets neither a scope nor a task: its body is collected, the lane answers with writes to
+the transport. Every other request, and one that the lane hands over, becomes the ASGI request that uvicorn would have
+made of it. Parsing, keep-alive, pipelining, time-outs and shutdown stay uvicorn's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from experts.protocols import Endpoint
+from gateway.dataplane import DEPARTURE
+from gateway.errors import RequestRefused
+from gateway.fast_lane import ENDPOINTS, FastLane
+from gateway.pipeline import Departure
+from gateway.relay import Relay
+
+_log = logging.getLogger(__name__)
+
+
+class FastLaneProtocol(HttpToolsProtocol):
+    """One connection of a client.
+
+    Args:
+        lane: What answers; further arguments are uvicorn's.
+    """
+
+    def __init__(self, *args: Any, lane: FastLane, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lane = lane
+        self._exchange: _Exchange | None = None  # under way, in the lane
+        self._collecting: _Exchange | None = None  # its body is coming
+        # What is under way, ours or uvicorn's; uvicorn asks it how far it is.
+        self.cycle: Any = None
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """The scope is made when it is needed."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        """Choose the lane, or the long way."""
+        endpoint = ENDPOINTS.get(self.url)
+        parser = self.parser
+        if (
+            endpoint is None
+            or self.expect_100_continue
+            or not (self.cycle is None or self.cycle.response_complete)
+            or parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+        ):
+            self._begin_asgi()
+            return
+        exchange = _Exchange(self, self._lane, endpoint, self.url, self.headers, parser.should_keep_alive())
+        self._collecting = self._exchange = exchange
+        self.cycle = exchange
+
+    def on_body(self, body: bytes) -> None:
+        """Collect what is the lane's."""
+        exchange = self._collecting
+        if exchange is None:
+            super().on_body(body)
+        elif exchange.collect(body) > self._lane.max_body_bytes:
+            self._collecting = None
+            exchange.hand_over_unfinished()
+
+    def on_message_complete(self) -> None:
+        """The lane's request is complete."""
+        exchange, self._collecting = self._collecting, None
+        if exchange is None:
+            super().on_message_complete()
+        else:
+            exchange.start()
+
+    # What the transport and the server call.
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client left: cancel the expert."""
+        exchange, self._exchange, self._collecting = self._exchange, None, None
+        if exchange is not None:
+            exchange.client_left()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        """The client takes bytes again."""
+        super().resume_writing()
+        if self._exchange is not None:
+            self._exchange.drained()
+
+    # What an exchange calls.
+
+    def over(self, exchange: _Exchange) -> None:
+        """The response is complete."""
+        if self._exchange is exchange:
+            self._exchange = None
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def asgi(self, exchange: _Exchange, departure: Departure | None, *, complete: bool) -> None:
+        """Give a request that came into the lane to the ASGI app."""
+        if self._exchange is exchange:
+            self._exchange = None
+        if self.transport.is_closing():
+            return
+        # A request that came behind this one waits in uvicorn's queue already, and is the newest.
+        newest, url, headers, expects = self.cycle, self.url, self.headers, self.expect_100_continue
+        self.cycle = None
+        self.url, self.headers, self.expect_100_continue = exchange.url, exchange.headers, False
+        self._begin_asgi()
+        cycle = self.cycle
+        cycle.scope["method"] = "POST"
+        cycle.keep_alive = exchange.keep_alive
+        if departure is not None:
+            cycle.scope[DEPARTURE] = departure
+        cycle.body += exchange.body
+        cycle.more_body = not complete
+        cycle.message_event.set()
+        if newest is not exchange:
+            self.cycle, self.url, self.headers, self.expect_100_continue = newest, url, headers, expects
+
+    def _begin_asgi(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the scope holds this list
+        super().on_headers_complete()
+
+
+class _NoEvent:
+    """Nobody waits for it."""
+
+    def set(self) -> None:
+        """As asyncio.Event."""
+
+
+_NO_EVENT: Final = _NoEvent()
+
+
+class _Exchange:
+    """A request in the lane and its response; the relay's client side, and what uvicorn takes for its own cycle."""
+
+    __slots__ = (
+        "_chunks",
+        "_endpoint",
+        "_lane",
+        "_protocol",
+        "_relay",
+        "_transport",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "message_event",
+        "response_complete",
+        "size",
+        "url",
+    )
+
+    def __init__(
+        self,
+        protocol: FastLaneProtocol,
+        lane: FastLane,
+        endpoint: Endpoint,
+        url: bytes,
+        headers: list[tuple[bytes, bytes]],
+        keep_alive: bool,
+    ) -> None:
+        self._protocol = protocol
+        self._transport: asyncio.Transport = protocol.transport
+        self._lane = lane
+        self._endpoint = endpoint
+        self._relay: Relay | None = None
+        self._chunks: list[bytes] = []
+        self.size = 0
+        self.url = url
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.message_event = _NO_EVENT
+
+    # What the protocol calls.
+
+    @property
+    def body(self) -> bytes:
+        """What has come of the body."""
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def collect(self, data: bytes) -> int:
+        """Keep a piece of the body; answers how many bytes are kept."""
+        self._chunks.append(data)
+        self.size += len(data)
+        return self.size
+
+    def start(self) -> None:
+        """The request is complete."""
+        self._relay = self._lane.take(self, self._endpoint, self.headers, self.body)
+        if self._relay is not None:
+            self._lane.started(self._relay)
+            self._relay.start()
+
+    def hand_over_unfinished(self) -> None:
+        """The body is larger than the lane takes; the rest goes to the app as it comes."""
+        self._protocol.asgi(self, None, complete=False)
+
+    def client_left(self) -> None:
+        """The connection is gone."""
+        self.disconnected = self.response_complete = True
+        relay = self._relay
+        if relay is not None:
+            self._forget()
+            relay.client_left()
+            self._lane.left()
+
+    def drained(self) -> None:
+        """The client took what was waiting."""
+        if self._relay is not None:
+            self._relay.client_drained()
+
+    # What the lane and the relay call.
+
+    def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A response in one piece; the exchange is over."""
+        self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._head(status, headers), len(body), body))
+        self._over()
+
+    def refuse(self, refusal: RequestRefused) -> None:
+        """An error instead of an answer; the exchange is over."""
+        self._lane.refused(refusal)
+        self.send_whole(refusal.status, refusal.headers(), refusal.body())
+
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head of a streamed response."""
+        self._transport.write(
+            self._head(status, headers) + b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+
+    def write(self, data: bytes) -> None:
+        """A piece of a streamed response."""
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self) -> None:
+        """The end of a streamed response; the exchange is over."""
+        self._transport.write(b"0\r\n\r\n")
+        self._over()
+
+    def unsent_bytes(self) -> int:
+        """What the client has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def hand_over(self, departure: Departure | None) -> None:
+        """Let the way by coroutines go on from here; None where nothing is decided yet."""
+        self._forget()
+        self._protocol.asgi(self, departure, complete=True)
+
+    def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        lines = [b"%b: %b\r\n" % pair for pair in [*self._protocol.server_state.default_headers, *headers]]
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return STATUS_LINE[status] + b"".join(lines)
+
+    def _over(self) -> None:
+        self._forget()
+        self.response_complete = True
+        self._protocol.over(self)
+
+    def _forget(self) -> None:
+        if self._relay is not None:
+            self._lane.ended(self._relay)
+            self._relay = None

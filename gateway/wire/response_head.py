@@ -1,0 +1,52 @@
+"""The head of an answer: what of the expert's own headers reaches the client, and what we say of the decision."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from experts.protocols import Headers
+from gateway.recorder import Routed
+
+#: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
+_PASSED_ON: Final = frozenset({b"content-type", b"retry-after", b"x-request-id", b"openai-processing-ms"})
+_PASSED_ON_PREFIX: Final = b"x-ratelimit-"
+
+
+class AnswerHead(Protocol):
+    """What the head tells of an answer."""
+
+    @property
+    def expert(self) -> str:
+        """Who answers."""
+
+    @property
+    def headers(self) -> Headers:
+        """The expert's response headers."""
+
+    @property
+    def notes(self) -> Headers:
+        """Response headers of our own beside those of every answer."""
+
+    @property
+    def overhead_s(self) -> float:
+        """From the last byte of the request to its first dispatch."""
+
+
+def answer_headers(routed: Routed, answer: AnswerHead) -> list[tuple[bytes, bytes]]:
+    """The response headers of an answer, without those that frame it."""
+    headers = [
+        (name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX)
+    ]
+    decision = routed.decision
+    kind = decision.classification
+    headers += [
+        (b"x-pointsman-decision", decision.id.encode()),
+        (b"x-pointsman-expert", answer.expert.encode()),
+        (b"x-pointsman-reason", str.encode(decision.reason)),
+        (b"x-pointsman-cache", str.encode(routed.hit)),
+        (b"x-pointsman-overhead-ms", b"%.3f" % (answer.overhead_s * 1e3)),
+        *answer.notes,
+    ]
+    if kind is not None:
+        headers.append((b"x-pointsman-category", kind.category.encode("ascii", "replace")))
+    return headers
