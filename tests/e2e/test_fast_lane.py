@@ -267,6 +267,7 @@ async def test_a_broken_stream_ends_with_an_error_event(fast: bool, clean: bool)
     async def answering(peer: Peer, request: bytes) -> None:
         await peer.say(stream_head() + chunk(CHUNK % b"one") + chunk(b'data: {"half'))
         if not clean:
+            await asyncio.sleep(0.05)
             await peer.say(b"zz\r\n")
         peer.writer.close()
 
