@@ -34,9 +34,9 @@ from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.tasks import end
 from gateway.telemetry import Telemetry
-from routers.artifacts import load_artifact
+from routers.artifacts import LoadedArtifact, load_artifact
 from routers.errors import ArtifactError
-from routers.protocols import Embedder
+from routers.protocols import Embedder, Router
 
 _log = logging.getLogger(__name__)
 
@@ -116,44 +116,17 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
     env = os.environ if env is None else env
     telemetry = Telemetry()
     store = _shared_store(settings, env, telemetry)
-    pool = ExpertPool(
-        [
-            *(build_expert(expert, settings.server, env) for expert in settings.pool.experts),
-            *(null_expert(kind) for kind in settings.null_experts.kinds),
-        ],
-        clock=time.monotonic,
-        probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
-    )
-    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_experts.kinds})
-    artifact = load_artifact(
-        settings.router.artifact,
-        uncertain_to_generalist=settings.router.uncertain_to_generalist,
-    )
+    pool = _pool(settings, env)
+    artifact = _artifact(settings)
     router = artifact.router
-    if settings.evidence.enabled and artifact.evidence is None:
-        raise ArtifactError(
-            "evidence.enabled: the router was not trained on answers; train one on a table with answers"
-        )
     ledger = Ledger(
         entries=settings.ledger.local_entries,
         ttl_s=int(settings.ledger.ttl_s),
         store=store,
         path=settings.ledger.path,
     )
-    allowed = settings.average_budgets.budget()
-    averages = None
-    if allowed is not None:
-        averages = AverageBudgets(
-            allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic
-        )
-    learning = None
-    if settings.learning.enabled:
-        learning = Learning(
-            artifact_hash=router.artifact_hash,
-            half_life_s=settings.learning.half_life_s,
-            replica=secrets.token_hex(8),
-            store=store,
-        )
+    averages = _average_budgets(settings, store, telemetry)
+    learning = _learning(settings, router, store)
     evidence = Evidence(artifact.evidence, router.embedder, settings.evidence, time.monotonic)
     nulls = _null_experts(settings, router.embedder, store)
     sessions = Sessions(
@@ -216,6 +189,49 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
         forward_headers=settings.server.forward_headers,
     )
     return App(plane, lane, runtime)
+
+
+def _pool(settings: Settings, env: Mapping[str, str]) -> ExpertPool:
+    pool = ExpertPool(
+        [
+            *(build_expert(expert, settings.server, env) for expert in settings.pool.experts),
+            *(null_expert(kind) for kind in settings.null_experts.kinds),
+        ],
+        clock=time.monotonic,
+        probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
+    )
+    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_experts.kinds})
+    return pool
+
+
+def _artifact(settings: Settings) -> LoadedArtifact:
+    artifact = load_artifact(
+        settings.router.artifact,
+        uncertain_to_generalist=settings.router.uncertain_to_generalist,
+    )
+    if settings.evidence.enabled and artifact.evidence is None:
+        raise ArtifactError(
+            "evidence.enabled: the router was not trained on answers; train one on a table with answers"
+        )
+    return artifact
+
+
+def _average_budgets(settings: Settings, store: SharedStore | None, telemetry: Telemetry) -> AverageBudgets | None:
+    allowed = settings.average_budgets.budget()
+    if allowed is None:
+        return None
+    return AverageBudgets(allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic)
+
+
+def _learning(settings: Settings, router: Router, store: SharedStore | None) -> Learning | None:
+    if not settings.learning.enabled:
+        return None
+    return Learning(
+        artifact_hash=router.artifact_hash,
+        half_life_s=settings.learning.half_life_s,
+        replica=secrets.token_hex(8),
+        store=store,
+    )
 
 
 def _null_experts(settings: Settings, embedder: Embedder, store: SharedStore | None) -> NullExperts | None:

@@ -25,26 +25,30 @@ from gateway.wire.response_head import answer_headers
 _log = logging.getLogger(__name__)
 
 
-class ClientSide(Protocol):
-    """Where an answer goes. Nothing is written after the end, nor after `gone`."""
+class ClientStream(Protocol):
+    """A streamed response on its way out."""
+
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Its head."""
+
+    def write(self, data: bytes) -> None:
+        """A piece of it."""
+
+    def end(self) -> None:
+        """Its end; the exchange is over."""
+
+    def unsent_bytes(self) -> int:
+        """What the client has not taken yet."""
+
+
+class ClientSide(ClientStream, Protocol):
+    """Where an answer goes. Nothing is written once the exchange is over."""
 
     def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A response in one piece; the exchange is over."""
 
     def refuse(self, refusal: RequestRefused) -> None:
         """An error instead of an answer; the exchange is over."""
-
-    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """The head of a streamed response."""
-
-    def write(self, data: bytes) -> None:
-        """A piece of a streamed response."""
-
-    def end(self) -> None:
-        """The end of a streamed response; the exchange is over."""
-
-    def unsent_bytes(self) -> int:
-        """What the client has not taken yet."""
 
     def hand_over(self, departure: Departure | None) -> None:
         """Let the way by coroutines go on from here; None where nothing is decided yet."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experts.http1.client import Client, Limits, Origin
+from experts.http1.client import Client, Limits
+from experts.http1.origin import Origin
 
 _HEADERS = ((b"content-type", b"application/json"),)
 

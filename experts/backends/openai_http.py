@@ -16,7 +16,7 @@ from experts.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
-from experts.http1.client import Client, Limits, Origin, Timeouts
+from experts.http1.client import Client, Limits, Timeouts
 from experts.http1.connection import Connection
 from experts.http1.failures import (
     BodyBroken,
@@ -28,6 +28,7 @@ from experts.http1.failures import (
     NotConnected,
     QueueTimedOut,
 )
+from experts.http1.origin import Origin
 from experts.http1.response import Headers, Response, Sink
 from experts.protocols import Endpoint, ExpertCall
 from experts.spec import ExpertSpec

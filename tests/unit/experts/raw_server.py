@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from experts.http1.client import Client, Limits, Origin, Timeouts
+from experts.http1.client import Client, Limits, Timeouts
+from experts.http1.origin import Origin
 from experts.http1.response import Response
 
 Talk = Callable[["Peer"], Awaitable[None]]

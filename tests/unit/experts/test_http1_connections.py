@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from experts.http1 import connection as connection_module
-from experts.http1.client import Client, Limits, Origin, Timeouts
+from experts.http1.client import Client, Limits, Timeouts
 from experts.http1.failures import (
     BodyBroken,
     ClientClosed,
@@ -22,6 +22,7 @@ from experts.http1.failures import (
     NotConnected,
     QueueTimedOut,
 )
+from experts.http1.origin import Origin
 from experts.http1.server import Exchange, serve
 from tests.unit.experts.raw_server import Peer, client_of, get, plain, talking
 
