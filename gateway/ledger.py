@@ -117,6 +117,7 @@ class Ledger:
         self._store = store
         self._recent: OrderedDict[str, Entry] = OrderedDict()
         self._file = _OutcomeFile(path) if path is not None else None
+        self._hashed: dict[str, str] = {}
 
     def record(self, tenant: str, decision: Decision) -> Entry:
         """Remember a decision."""
@@ -186,8 +187,17 @@ class Ledger:
         return Judged(record["outcome"]["expert"], before, _lesson(record, quality))
 
     async def _find_shared(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
-        raw = None if self._store is None else await self._store.get(_key(tenant, decision_id))
+        raw = None
+        if self._store is not None:
+            raw = await self._store.get_from(_folder(decision_id), self._field(tenant, decision_id))
         return None if raw is None else orjson.loads(raw)
+
+    def _field(self, tenant: str, decision_id: str) -> str:
+        # Tenants are hashed so that no choice of names or ids can make two tenants' fields meet.
+        hashed = self._hashed.get(tenant)
+        if hashed is None:
+            hashed = self._hashed[tenant] = hashlib.blake2b(tenant.encode(), digest_size=12).hexdigest()
+        return f"{hashed}:{decision_id}"
 
     def close(self) -> None:
         """Write what is waiting to the file."""
@@ -197,7 +207,7 @@ class Ledger:
     def _publish(self, tenant: str, decision_id: str, record: dict[str, Any]) -> None:
         raw = orjson.dumps(record)
         if self._store is not None:
-            self._store.put(_key(tenant, decision_id), raw, self._ttl_s)
+            self._store.put_into(_folder(decision_id), self._field(tenant, decision_id), raw, self._ttl_s)
         if self._file is not None:
             self._file.append(orjson.dumps({"tenant": tenant})[:-1] + b"," + raw[1:])
 
@@ -211,9 +221,9 @@ def _lesson(record: dict[str, Any], quality: float) -> Lesson | None:
     return Lesson(outcome["expert"], record["posterior"], found["quality"] - found["quality_learned"], quality)
 
 
-def _key(tenant: str, decision_id: str) -> str:
-    # Tenants are hashed so that no choice of names or ids can make two tenants' keys meet.
-    return f"decision:{hashlib.blake2b(tenant.encode(), digest_size=12).hexdigest()}:{decision_id}"
+def _folder(decision_id: str) -> str:
+    """The minute of a decision, which its id tells: what is shared lies together by minutes."""
+    return f"decisions:{int(decision_id[4:16], 16) // 60_000:x}"
 
 
 class _OutcomeFile:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -28,6 +28,10 @@ _OPEN_S: Final = 2.0
 _QUEUE: Final = 10_000
 _BATCH: Final = 200
 _POST_S: Final = 0.5
+_GATHER_S: Final = 0.005
+
+#: Key, field of a hash (None for a plain value), value, seconds to live.
+_Write = tuple[str, str | None, bytes, int]
 
 
 class SharedStore:
@@ -64,7 +68,7 @@ class SharedStore:
         self._clock = clock
         self._failures = 0
         self._open_until = 0.0
-        self._writes: deque[tuple[str, bytes, int]] = deque(maxlen=_QUEUE)
+        self._writes: deque[_Write] = deque(maxlen=_QUEUE)
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
@@ -82,7 +86,21 @@ class SharedStore:
 
     def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Write behind. The oldest waiting write is dropped when Redis cannot keep up."""
-        self._writes.append((f"{self._prefix}:{key}", value, ttl_s))
+        self._writes.append((f"{self._prefix}:{key}", None, value, ttl_s))
+        self._wake.set()
+
+    async def get_from(self, folder: str, field: str) -> bytes | None:
+        """A value that was `put_into` a folder; None as `get`."""
+        if not self.available:
+            return None
+        # redis-py types what a client that waits and one that does not return as one.
+        asking = cast("Awaitable[object]", self._redis.hget(f"{self._prefix}:{folder}", field))
+        value = await self._answered(asking, self._read_timeout_s)
+        return value if isinstance(value, bytes) else None
+
+    def put_into(self, folder: str, field: str, value: bytes, ttl_s: int) -> None:
+        """Write behind, into a hash that lives as long as its last value. Many values cost little more than one."""
+        self._writes.append((f"{self._prefix}:{folder}", field, value, ttl_s))
         self._wake.set()
 
     async def post(
@@ -140,6 +158,8 @@ class SharedStore:
     async def _write_behind(self) -> None:
         while True:
             await self._wake.wait()
+            # What comes within a moment travels together.
+            await asyncio.sleep(_GATHER_S)
             self._wake.clear()
             while self._writes:
                 if not self.available:
@@ -157,8 +177,15 @@ class SharedStore:
         batch = [self._writes.popleft() for _ in range(min(_BATCH, len(self._writes)))]
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
-                for key, value, ttl_s in batch:
-                    pipe.set(key, value, ex=ttl_s)
+                folders: dict[str, tuple[dict[str, bytes], int]] = {}
+                for key, field, value, ttl_s in batch:
+                    if field is None:
+                        pipe.set(key, value, ex=ttl_s)
+                    else:
+                        folders.setdefault(key, ({}, ttl_s))[0][field] = value
+                for folder, (fields, ttl_s) in folders.items():
+                    pipe.hset(folder, mapping=fields)  # type: ignore[arg-type]  # bytes are values, too
+                    pipe.expire(folder, ttl_s)
                 await pipe.execute()
         except BaseException:
             # Put back what was not written; extendleft reverses, so reverse first.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from experts.spec import Capability, ExpertSpec, ExpertState, Source
 from routers.arrays import Figures as Figures
@@ -250,6 +250,24 @@ class Reason(StrEnum):
     INFEASIBLE = "infeasible"
 
 
+class Score(NamedTuple):
+    """How one expert fared in a decision, in short.
+
+    Attributes:
+        expert: Its name.
+        quality: Predicted, with what was learned; NaN where a null expert has no answer.
+        learned: What of it was learned since the artefact was fitted.
+        utility: None when a filter dropped it.
+        rule: Why it is not the answer; None for the chosen one.
+    """
+
+    expert: str
+    quality: float
+    learned: float
+    utility: float | None
+    rule: Rule | None
+
+
 class Explanation(Protocol):
     """What can be told of a decision; a router may work it out when somebody asks."""
 
@@ -265,6 +283,10 @@ class Explanation(Protocol):
     def barred(self) -> Mapping[str, Rule]:
         """Experts that a filter dropped, and by which rule: cheap to ask for."""
 
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Every expert of the view in short, in the view's order: cheap to ask for."""
+
     def spends(self, expert: str) -> tuple[float | None, float | None]:
         """Expected cost in US dollars and energy in joules of an expert of the view; None where unknown. Cheap."""
 
@@ -276,6 +298,21 @@ class Told:
     candidates: tuple[Candidate, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     barred: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """As the candidates and rejections say."""
+        rules = {rejection.expert: rejection.rule for rejection in self.rejections}
+        return tuple(
+            Score(
+                one.spec.name,
+                one.estimates.quality.mean,
+                one.estimates.quality.learned,
+                one.utility,
+                rules.get(one.spec.name),
+            )
+            for one in self.candidates
+        )
 
     def spends(self, expert: str) -> tuple[float | None, float | None]:
         """As the candidate of that name says; unknown without one."""

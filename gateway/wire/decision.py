@@ -31,7 +31,6 @@ def decision_to_dict(decision: Decision) -> dict[str, Any]:
 def decision_to_record(decision: Decision) -> dict[str, Any]:
     """What is kept of a decision beyond this process: who won, who lost and by which rule; no estimates, no prompt."""
     kind = decision.classification
-    rules = {rejection.expert: rejection.rule.value for rejection in decision.rejections}
     return {
         "object": "pointsman.decision",
         "id": decision.id,
@@ -42,13 +41,13 @@ def decision_to_record(decision: Decision) -> dict[str, Any]:
         "posterior": {} if kind is None else {n: p for n, p in kind.posterior.items() if p >= LEAST_SHARE},
         "candidates": [
             {
-                "expert": candidate.spec.name,
-                "quality": candidate.estimates.quality.mean,
-                "quality_learned": candidate.estimates.quality.learned,
-                "utility": candidate.utility,
-                "rule": rules.get(candidate.spec.name),
+                "expert": score.expert,
+                "quality": score.quality,
+                "quality_learned": score.learned,
+                "utility": score.utility,
+                "rule": score.rule,
             }
-            for candidate in decision.candidates
+            for score in decision.explanation.scores
         ],
         "router": decision.router,
         "artifact_hash": decision.artifact_hash,

@@ -85,6 +85,15 @@ class CallFigures:
         return quality
 
     @cached_property
+    def learned(self) -> Column:
+        """What of the quality was learned since the artefact was fitted."""
+        learned = np.zeros(len(self.quality))
+        if self._learned is not None:
+            learned = self.quality - self.roster.quality(self._assessment.quality, self._assessment.classification)
+            learned[list(self.roster.null_positions)] = 0.0
+        return learned
+
+    @cached_property
     def completion_tokens(self) -> Estimate:
         """Answer length in tokens."""
         roster = self.roster

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from routers.arrays import Column
 from routers.estimators.call import CallFigures, known
 from routers.protocols import Filter
-from routers.types import Candidate, Classification, Rejection, Rule
+from routers.types import Candidate, Classification, Rejection, Rule, Score
 
 
 class ArrayExplanation:
@@ -80,6 +80,26 @@ class ArrayExplanation:
             self._figures.roster.names[index]: rule.rejection(self._figures, index).rule
             for index, rule in self._filtered.items()
         }
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Every expert of the view in short, without a sentence."""
+        figures = self._figures
+        ranked = self._ranked.tolist()
+        utility = dict(zip(ranked, self._utility.tolist(), strict=True))
+        rules: dict[int, Rule | None] = dict.fromkeys(ranked, Rule.OUTSCORED)
+        rules.update((index, Rule.NOT_GENERALIST) for index in self._passed_over)
+        if ranked:
+            rules[ranked[0]] = None
+        if len(ranked) < len(figures.roster.names):
+            barred = self.barred
+            rules.update((index, barred[name]) for index, name in enumerate(figures.roster.names) if name in barred)
+        return tuple(
+            Score(name, quality, learned, utility.get(index), rules[index])
+            for index, (name, quality, learned) in enumerate(
+                zip(figures.roster.names, figures.quality.tolist(), figures.learned.tolist(), strict=True)
+            )
+        )
 
     def spends(self, expert: str) -> tuple[float | None, float | None]:
         """Expected cost in US dollars and energy in joules of an expert of the view; None where unknown."""

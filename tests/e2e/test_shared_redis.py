@@ -65,7 +65,9 @@ async def test_a_second_replica_finds_what_the_first_decided(server: EmbeddedRed
                 assert reply.status == 200
             async with http.get(f"/v1/decisions/{decision}") as reply:
                 assert (await reply.json())["expert"] == "only"
-        assert not any(b"question" in key + (client.get(key) or b"") for key in client.keys("*")), "no prompt in Redis"
+        for key in client.keys("*"):
+            held = client.hgetall(key) if client.type(key) == b"hash" else {key: client.get(key)}
+            assert b"question" not in key + b"".join([*held.keys(), *held.values()]), "no prompt in Redis"
         assert all(client.ttl(key) > 0 for key in client.keys("*"))
     client.close()
 
@@ -89,7 +91,7 @@ async def test_a_short_prompt_is_assessed_sooner_than_redis_answers(server: Embe
     client = redis.Redis.from_url(server.url)
     async with running(tree(server), ENV) as first, running(tree(server), ENV) as second:
         assert (await ask(first, "KEY_A", "a question"))[0] == "miss"
-        await eventually(lambda: client.keys("pointsman:decision:*"))
+        await eventually(lambda: client.keys("pointsman:decisions:*"))
         assert not client.keys("pointsman:assessment:*")
         assert (await ask(second, "KEY_A", "a question"))[0] == "miss"
         assert (await ask(second, "KEY_A", "a question"))[0] == "hit-local"

@@ -123,9 +123,14 @@ def test_arrays_decide_as_plain_figures_do(pool, budget, uncertain, limit, allow
             assert (rejection.rule, rejection.transient) == barred[rejection.expert]
         else:
             assert rejection.rule in (Rule.OUTSCORED, Rule.NOT_GENERALIST)
-    for candidate in decision.candidates:
+    rules = {rejection.expert: rejection.rule for rejection in decision.rejections}
+    for candidate, score in zip(decision.candidates, decision.explanation.scores, strict=True):
         name = candidate.spec.name
         quality, amounts = estimates[name]
+        # What is told in short is what is told at length.
+        assert (score.expert, score.utility, score.rule) == (name, candidate.utility, rules.get(name))
+        assert score.quality == pytest.approx(quality.mean, nan_ok=True)
+        assert score.learned == quality.learned
         assert repr(candidate.estimates.quality) == repr(quality)
         assert amounts_of(candidate.estimates) == pytest.approx(amounts)
         assert candidate.terms == pytest.approx(terms.get(name, {}))
