@@ -101,6 +101,15 @@ class ExpertPool:
             )
         return view
 
+    @property
+    def all_ready(self) -> bool:
+        """Whether every expert is healthy, awake and has room."""
+        now_s = self._clock()
+        for member in self._members.values():
+            if member.in_flight >= member.spec.max_concurrency or not member.awake or not member.circuit.healthy(now_s):
+                return False
+        return True
+
     def counts(self, name: str) -> Counts:
         """How the calls of one expert ended so far.
 

@@ -15,6 +15,8 @@ from typing import Final
 from experts.pool import ExpertPool
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
+from gateway.decision_memory import Asked as Repeated
+from gateway.decision_memory import DecisionMemory, again, rests_on_load
 from gateway.errors import Code, RequestRefused, invalid_budget
 from gateway.evidence import Evidence
 from gateway.ids import DecisionIds
@@ -35,6 +37,12 @@ from routers.types import Assessment, Budget, Decision, Reason, RouteRequest, St
 _NO_BUDGET: Final = Budget()
 #: Characters from which on asking Redis for an assessment costs less of the event loop's time than making it.
 _WORTH_ASKING_CHARS: Final = 8_000
+
+#: How long a decision holds while nothing that it rests upon changes: the figures in its explanation grow older.
+_HOLDS_S: Final = 60.0
+
+#: Beyond so many, looking whether all are ready takes as long as deciding.
+_FEW_EXPERTS: Final = 64
 
 _Assessed = tuple[Assessment, Hit]
 
@@ -124,6 +132,9 @@ class Decider:
         self._policy = policy
         self._clock = clock
         self._ids = DecisionIds()
+        # Prices move with every request, and load counts where latency does.
+        steady = averages is None and not rests_on_load(policy.budget) and len(pool) <= _FEW_EXPERTS
+        self._memory = DecisionMemory(pool, entries=cache.entries, ttl_s=_HOLDS_S) if cache and steady else None
 
     def decide_now(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed | None:
         """Decide on the spot, or not at all: None where `decide` would wait. The request is spoilt then; read it anew.
@@ -138,13 +149,37 @@ class Decider:
         question = self._read(inbound, tenant, headers)
         if question.session is not None:
             return None
+        learned = None if self._learning is None else self._learning.corrections
+        repeated = self._repeated(question)
+        if repeated is not None and self._memory is not None:
+            held = self._memory.find(repeated, learned, question.received_s)
+            if held is not None:
+                return self._routed(question, again(held, question.request.id), Hit.LOCAL, None)
         found = []
         for text in question.texts:
             assessed = self._assessed_now(question, text)
             if assessed is None:
                 return None
             found.append(assessed)
-        return self._decided(question, question.request, found, None)
+        routed = self._decided(question, question.request, found, None)
+        if repeated is not None and self._memory is not None:
+            self._memory.keep(repeated, routed.decision, learned, question.received_s)
+        return routed
+
+    def _repeated(self, question: _Question) -> Repeated | None:
+        """By what the question is known when it is asked again; None where its decision rests on more."""
+        cache, request = self._cache, question.request
+        if (
+            self._memory is None
+            or cache is None
+            or question.inbound.model != AUTO
+            or request.budget is not self._policy.budget
+            or request.allowed is not None
+            or len(question.texts) != 1
+        ):
+            return None
+        key = cache.key(question.tenant, self._router.artifact_hash, request.text)
+        return key, request.prompt_tokens, request.max_completion_tokens, request.required
 
     async def decide(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed:
         """Read the budgets and decide. Takes our own fields and flags out of the request.
@@ -219,9 +254,13 @@ class Decider:
             decision = self._router.select(assessment, request, self._pool.snapshot(), learned)
             if not auto and decision.expert is not None and decision.reason is not Reason.BLOCKED:
                 decision = replace(decision, reason=Reason.NAMED)
+        return self._routed(question, decision, hit, asked)
+
+    def _routed(self, question: _Question, decision: Decision, hit: Hit, asked: Asked | None) -> Routed:
+        inbound = question.inbound
         plan = None
-        if auto:
-            plan = self._evidence.plan(inbound, request.budget, decision, question.wish)
+        if inbound.model == AUTO:
+            plan = self._evidence.plan(inbound, question.request.budget, decision, question.wish)
         self._telemetry.decided(decision, hit)
         return Routed(
             inbound,

@@ -30,7 +30,7 @@ class TwoLevelCache(ABC, Generic[V]):
     def __init__(
         self, *, entries: int, ttl_s: int, store: SharedStore | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._entries = entries
+        self.entries = entries
         self._ttl_s = ttl_s
         self._store = store
         self._clock = clock
@@ -81,7 +81,7 @@ class TwoLevelCache(ABC, Generic[V]):
         """Keep in this process alone."""
         self._local[key] = (self._clock() + self._ttl_s, value)
         self._local.move_to_end(key)
-        while len(self._local) > self._entries:
+        while len(self._local) > self.entries:
             self._local.popitem(last=False)
 
 

@@ -333,6 +333,7 @@ class Decision:
         router: Id of the router.
         artifact_hash: Of the fitted parameters.
         explanation: What can be told of it; `candidates` and `rejections` ask it.
+        same_as: Id of the decision whose figures it tells, where it was made before for the same question.
     """
 
     id: str
@@ -343,6 +344,7 @@ class Decision:
     router: str
     artifact_hash: str
     explanation: Explanation = field(default=Told(), repr=False, compare=False)
+    same_as: str | None = None
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:

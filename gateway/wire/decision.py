@@ -18,6 +18,7 @@ def decision_to_dict(decision: Decision) -> dict[str, Any]:
         "expert": decision.expert,
         "fallbacks": list(decision.fallbacks),
         "reason": decision.reason.value,
+        "same_as": decision.same_as,
         "explanation": explain(decision),
         "classification": _classification(decision.classification),
         "candidates": [
