@@ -107,10 +107,15 @@ class Answer:
         if with_usage_field:
             self._frame["usage"] = None
 
-    def whole(self, text: str, finish_reason: str, usage: Usage | None) -> bytes:
-        """The answer as one JSON object; a usage nobody knows is null, never 0."""
+    def whole(self, text: str, finish_reason: str, usage: Usage | None, *, calls: str | None = None) -> bytes:
+        """The answer as one JSON object; a usage nobody knows is null, never 0.
+
+        With `calls` the text is the JSON of the arguments with which the answer calls that function.
+        """
         choice: dict[str, Any] = {"index": 0}
-        if self._endpoint is Endpoint.CHAT:
+        if calls is not None:
+            choice["message"] = {"role": "assistant", "content": None, "tool_calls": [self._call(calls, text)]}
+        elif self._endpoint is Endpoint.CHAT:
             choice["message"] = {"role": "assistant", "content": text}
         else:
             choice["text"] = text
@@ -125,10 +130,13 @@ class Answer:
             }
         )
 
-    def opening(self) -> bytes:
-        """The event before the first text: the role, which only a chat has."""
+    def opening(self, *, calls: str | None = None) -> bytes:
+        """The event before the first text: the role, which only a chat has, and the function that is called."""
         if self._endpoint is Endpoint.COMPLETIONS:
             return b""
+        if calls is not None:
+            first = {"index": 0, **self._call(calls, "")}
+            return self._event({"role": "assistant", "content": None, "tool_calls": [first]}, None)
         return self._event({"role": "assistant", "content": ""}, None)
 
     def piece(self, text: str) -> bytes:
@@ -136,6 +144,10 @@ class Answer:
         if self._endpoint is Endpoint.CHAT:
             return self._event({"content": text}, None)
         return self._event(text, None)
+
+    def arguments(self, text: str) -> bytes:
+        """An event with a piece of the arguments of the function that is called."""
+        return self._event({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}, None)
 
     def closing(self, finish_reason: str) -> bytes:
         """The event that says why the text ends."""
@@ -145,7 +157,11 @@ class Answer:
         """The event with the token counts and no choice."""
         return event({**self._frame, "usage": usage_object(usage)})
 
-    def _event(self, content: Mapping[str, str] | str, finish_reason: str | None) -> bytes:
+    def _call(self, name: str, arguments: str) -> dict[str, Any]:
+        call_id = "call_" + self._frame["id"].removeprefix(_ID_PREFIX[Endpoint.CHAT])
+        return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+    def _event(self, content: Mapping[str, Any] | str, finish_reason: str | None) -> bytes:
         choice: dict[str, Any] = {"index": 0}
         choice["delta" if self._endpoint is Endpoint.CHAT else "text"] = content
         choice["logprobs"] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import re
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from enum import StrEnum
 from itertools import cycle, islice
 from typing import Any
 
+from experts.backends.fake.shaped import fill, response_schema, tool_to_call
 from experts.backends.openai_wire import (
     DONE,
     JSON_HEADERS,
@@ -49,7 +51,8 @@ class Script:
     """What the fake does; the fate of the n-th call depends on the script and n alone.
 
     Attributes:
-        reply: The text of the answer; `{prompt}` and `{model}` are filled in.
+        reply: The text of the answer; `{prompt}` and `{model}` are filled in. Where the call asks for a function
+            call or for JSON, the answer is that instead (`shaped.py`).
         completion_tokens: Length of the answer in words: the reply is cut or repeated to it. None: as the reply is.
         ttft_ms: Time to first token.
         prefill_ms_per_token: Added to `ttft_ms` for every token of the prompt.
@@ -152,7 +155,9 @@ def plan_call(
             retry_after_s=script.retry_after_s,
         )
 
-    tokens, finish_reason = _tokens(script, model, endpoint, payload)
+    calls = tool_to_call(payload) if endpoint is Endpoint.CHAT else None
+    tokens, finish_reason = _tokens(script, model, endpoint, payload, calls)
+    function = None if calls is None else str(calls["name"])
     usage = Usage(prompt_tokens, len(tokens))
     step_s = 0.0 if script.tokens_per_s is None else stretch / script.tokens_per_s
     last_s = first_s + max(0, len(tokens) - 1) * step_s
@@ -160,15 +165,16 @@ def plan_call(
     answer = Answer(endpoint, f"fake-{script.seed}-{number}", created_s, model, with_usage_field=stream and usage_chunk)
     ending = {Fault.BREAK: Ending.BREAK, Fault.HANG_BODY: Ending.HANG}.get(fault, Ending.COMPLETE)
     if not stream:
-        body = answer.whole("".join(tokens), finish_reason, usage)
+        body = answer.whole("".join(tokens), finish_reason, usage, calls=function)
         headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
         if ending is not Ending.COMPLETE:
             body = body[: len(body) // 2]
         return Plan(200, headers, last_s, ((last_s, body),), ending)
 
-    pieces = [(first_s, answer.opening())] if endpoint is Endpoint.CHAT else []
+    pieces = [(first_s, answer.opening(calls=function))] if endpoint is Endpoint.CHAT else []
     shown = tokens if ending is Ending.COMPLETE else tokens[: script.fault_after_tokens]
-    pieces += [(first_s + index * step_s, answer.piece(token)) for index, token in enumerate(shown)]
+    piece = answer.piece if calls is None else answer.arguments
+    pieces += [(first_s + index * step_s, piece(token)) for index, token in enumerate(shown)]
     if ending is Ending.COMPLETE:
         pieces.append((last_s, answer.closing(finish_reason)))
         if usage_chunk:
@@ -197,10 +203,18 @@ def _fault(script: Script, number: int, chance: float) -> Fault:
     return script.fault if strikes else Fault.NONE
 
 
-def _tokens(script: Script, model: str, endpoint: Endpoint, payload: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The tokens of the answer and why it ends there."""
+def _tokens(
+    script: Script, model: str, endpoint: Endpoint, payload: Mapping[str, Any], calls: Mapping[str, Any] | None
+) -> tuple[list[str], str]:
+    """The tokens of the answer, or of the arguments of the function it calls, and why it ends there."""
+    if calls is not None:
+        arguments = fill(calls.get("parameters") or {"type": "object"}, last_user_text(endpoint, payload))
+        return _limited(_TOKEN.findall(json.dumps(arguments)), payload, "tool_calls")
     # Not str.format: a prompt may hold braces.
     text = script.reply.replace("{model}", model).replace("{prompt}", last_user_text(endpoint, payload))
+    shape = response_schema(payload) if endpoint is Endpoint.CHAT else None
+    if shape is not None:
+        return _limited(_TOKEN.findall(json.dumps(fill(shape, last_user_text(endpoint, payload)))), payload, "stop")
     tokens = _TOKEN.findall(text)
     if script.completion_tokens is not None and tokens:
         if len(tokens) < script.completion_tokens:
@@ -216,10 +230,14 @@ def _tokens(script: Script, model: str, endpoint: Endpoint, payload: Mapping[str
     ]
     if cuts:
         tokens = _TOKEN.findall(text[: min(cuts)])
+    return _limited(tokens, payload, "stop")
+
+
+def _limited(tokens: list[str], payload: Mapping[str, Any], finish_reason: str) -> tuple[list[str], str]:
     limit = token_limit(payload)
     if limit is not None and len(tokens) > limit:
         return tokens[:limit], "length"
-    return tokens, "stop"
+    return tokens, finish_reason
 
 
 def _error(

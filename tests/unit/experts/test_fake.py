@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from typing import Any
 
+import jsonschema
 import orjson
 import pytest
 
@@ -197,3 +198,85 @@ async def test_reading_after_the_end_and_after_leaving() -> None:
     reply = await expert.call(chat())
     assert [piece async for piece in reply] != []
     assert [piece async for piece in reply] == []
+
+
+def function(name: str, **properties: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": properties}}}
+
+
+WEATHER = function("get_weather", place={"type": "string"})
+ADD = function("add_up", a={"type": "integer"}, b={"type": "integer"}, exact={"type": "boolean"})
+
+
+def called(prompt: str, **fields: Any) -> tuple[str, Any] | None:
+    whole = answer(Script(), messages=[{"role": "user", "content": prompt}], tools=[WEATHER, ADD], **fields)
+    choice = whole["choices"][0]
+    if "tool_calls" not in choice["message"]:
+        assert choice["finish_reason"] == "stop"
+        return None
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("tool_calls", None)
+    (call,) = choice["message"]["tool_calls"]
+    return call["function"]["name"], orjson.loads(call["function"]["arguments"])
+
+
+@pytest.mark.parametrize(
+    ("choice", "prompt", "expected"),
+    [
+        ("auto", "the weather in Rome", ("get_weather", {"place": "the weather in Rome"})),
+        ("auto", "add_up 3 and -4", ("add_up", {"a": 3, "b": -4, "exact": True})),
+        ("auto", "get on with it", None),
+        ("none", "the weather in Rome", None),
+        ("required", "get on with it", ("get_weather", {"place": "get on with it"})),
+        ({"type": "function", "function": {"name": "add_up"}}, "weather", ("add_up", {"a": 0, "b": 0, "exact": True})),
+    ],
+)
+def test_which_function_is_called_and_with_what(choice: Any, prompt: str, expected: tuple[str, Any] | None) -> None:
+    assert called(prompt, tool_choice=choice) == expected
+
+
+def test_what_a_function_gave_is_answered_in_words() -> None:
+    messages = [{"role": "user", "content": "the weather?"}, {"role": "tool", "content": "sunny", "tool_call_id": "c"}]
+    assert said(Script(), messages=messages, tools=[WEATHER]) == "You said: the weather?"
+
+
+def test_a_streamed_call_is_the_same_call_in_pieces() -> None:
+    fields = {"messages": [{"role": "user", "content": "the weather in Rome"}], "tools": [WEATHER]}
+    whole = answer(Script(), **fields)["choices"][0]["message"]["tool_calls"][0]
+    pieces = [
+        piece for _, piece in plan(Script(), stream=True, stream_options={"include_usage": True}, **fields).pieces
+    ]
+    events = [orjson.loads(piece[6:]) for piece in pieces[:-1]]
+    deltas = [call for one in events if one["choices"] for call in one["choices"][0]["delta"].get("tool_calls", ())]
+    assert len(deltas) > 2
+    assert {call["index"] for call in deltas} == {0}
+    assert (deltas[0]["id"], deltas[0]["function"]["name"]) == (whole["id"], "get_weather")
+    assert "".join(call["function"]["arguments"] for call in deltas) == whole["function"]["arguments"]
+    assert events[-1]["usage"] == answer(Script(), **fields)["usage"]
+
+
+def test_json_follows_its_schema() -> None:
+    schema = {
+        "type": "object",
+        "$defs": {"Kind": {"enum": ["red", "blue"]}, "Tree": {"properties": {"below": {"$ref": "#/$defs/Tree"}}}},
+        "properties": {
+            "count": {"type": "integer", "maximum": 5},
+            "share": {"anyOf": [{"type": "number", "minimum": 0.5}, {"type": "null"}]},
+            "kind": {"$ref": "#/$defs/Kind"},
+            "names": {"type": "array", "items": {"type": "string"}, "minItems": 2},
+            "fixed": {"const": 7},
+        },
+        "required": ["count", "share", "kind", "names", "fixed"],
+    }
+    asked = {"messages": [{"role": "user", "content": "9 of them"}]}
+    shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    value = orjson.loads(said(Script(), response_format=shape, **asked))
+    jsonschema.validate(value, schema)
+    assert value == {"count": 5, "share": 0.5, "kind": "red", "names": ["9 of them"] * 2, "fixed": 7}
+    endless = {"type": "json_schema", "json_schema": {"name": "x", "schema": {**schema, "$ref": "#/$defs/Tree"}}}
+    assert "below" in orjson.loads(said(Script(), response_format=endless, **asked))
+
+
+def test_json_without_a_schema_has_the_keys_that_the_prompt_quotes() -> None:
+    messages = [{"role": "user", "content": "an object of 'setup' and \"punchline\""}]
+    value = orjson.loads(said(Script(), messages=messages, response_format={"type": "json_object"}))
+    assert set(value) == {"setup", "punchline"}
