@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from gateway.shared_store import SharedStore
 
 V = TypeVar("V")
+
+#: When a shared value dies, in front of it.
+_EXPIRY: Final = struct.Struct(">d")
 
 
 class TwoLevelCache(ABC, Generic[V]):
@@ -22,18 +26,26 @@ class TwoLevelCache(ABC, Generic[V]):
         ttl_s: How long an entry lives, in both levels.
         store: The shared level, None without one.
         clock: Monotonic seconds.
+        wall_clock: Seconds that mean the same to every replica.
     """
 
     #: Put before every key in Redis.
     kind: ClassVar[str]
 
     def __init__(
-        self, *, entries: int, ttl_s: int, store: SharedStore | None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        entries: int,
+        ttl_s: int,
+        store: SharedStore | None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.entries = entries
         self._ttl_s = ttl_s
         self._store = store
         self._clock = clock
+        self._wall_clock = wall_clock
         self._local: OrderedDict[str, tuple[float, V]] = OrderedDict()
 
     @staticmethod
@@ -66,20 +78,28 @@ class TwoLevelCache(ABC, Generic[V]):
     async def get_shared(self, key: str) -> V | None:
         """The shared level alone; what it finds moves into the local one."""
         raw = None if self._store is None else await self._store.get(f"{self.kind}:{key}")
-        value = None if raw is None else self.decode(raw)
+        if raw is None or len(raw) < _EXPIRY.size:
+            return None
+        # What is found lives on for what is left to it, not anew.
+        (expires_s,) = _EXPIRY.unpack_from(raw)
+        left_s = expires_s - self._wall_clock()
+        if not 0.0 < left_s <= self._ttl_s:
+            return None
+        value = self.decode(raw[_EXPIRY.size :])
         if value is not None:
-            self.keep(key, value)
+            self.keep(key, value, left_s)
         return value
 
     def put(self, key: str, value: V) -> None:
         """Keep in both levels; the shared one behind the request's back."""
         self.keep(key, value)
         if self._store is not None:
-            self._store.put(f"{self.kind}:{key}", self.encode(value), self._ttl_s)
+            expiry = _EXPIRY.pack(self._wall_clock() + self._ttl_s)
+            self._store.put(f"{self.kind}:{key}", expiry + self.encode(value), self._ttl_s)
 
-    def keep(self, key: str, value: V) -> None:
-        """Keep in this process alone."""
-        self._local[key] = (self._clock() + self._ttl_s, value)
+    def keep(self, key: str, value: V, ttl_s: float | None = None) -> None:
+        """Keep in this process alone, for its own time to live or another."""
+        self._local[key] = (self._clock() + (self._ttl_s if ttl_s is None else ttl_s), value)
         self._local.move_to_end(key)
         while len(self._local) > self.entries:
             self._local.popitem(last=False)
