@@ -51,12 +51,13 @@ class EventStream:
     except `model` where the expert's own id differs from the name it goes by here.
     """
 
-    __slots__ = ("_held", "_name", "_name_bytes", "done", "usage")
+    __slots__ = ("_held", "_name", "_name_bytes", "_ours", "_theirs", "done", "usage")
 
     def __init__(self, name: str) -> None:
         self._held = b""
         self._name_bytes = b'"model":' + orjson.dumps(name)
         self._name = name
+        self._theirs = self._ours = b""
         self.done = False
         self.usage: Usage | None = None
 
@@ -85,14 +86,25 @@ class EventStream:
     def _inspect(self, data: bytes) -> bytes:
         if b"[DONE]" in data and _DONE.search(data):
             self.done = True
-        if b'"model"' in data and data.count(self._name_bytes) != data.count(b'"model"'):
-            data = b"".join(
-                piece if _BOUNDARY.fullmatch(piece) else with_model(piece, self._name)
-                for piece in re.split(rb"(\r?\n\r?\n)", data)
-            )
+        named = data.count(b'"model"')
+        if named and data.count(self._name_bytes) != named:
+            data = self._renamed(data, named)
         if b'"usage":{' in data or b'"usage": {' in data:
             self._find_usage(data)
         return data
+
+    def _renamed(self, data: bytes, named: int) -> bytes:
+        """Every event with its `model` naming the expert."""
+        # One field in each event, and all alike: the usual stream.
+        if self._theirs and named == data.count(self._theirs) == data.count(b"\n\n"):
+            return data.replace(self._theirs, self._ours)
+        if (field := MODEL_FIELD.search(data)) is not None:
+            self._theirs = field.group()
+            self._ours = data[field.start() : field.start(1)] + orjson.dumps(self._name)
+        return b"".join(
+            piece if _BOUNDARY.fullmatch(piece) else with_model(piece, self._name)
+            for piece in re.split(rb"(\r?\n\r?\n)", data)
+        )
 
     def _find_usage(self, data: bytes) -> None:
         for line in data.splitlines():

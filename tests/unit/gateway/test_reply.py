@@ -42,6 +42,24 @@ def test_the_model_names_the_expert_in_every_event() -> None:
     assert out.replace(b'"model":"nano-code"', b'"model":"code"') == EVENTS
 
 
+@given(
+    st.lists(st.integers(1, 400), max_size=20), st.sampled_from([b'"model":"%b"', b'"model" : "%b"', b'"model":  "%b"'])
+)
+def test_nothing_but_the_name_changes_in_a_long_stream(cuts: list[int], field: bytes) -> None:
+    def events(name: bytes) -> bytes:
+        model = field % name
+        plain = b"".join(
+            b'data: {"id":"1",%b,"choices":[{"delta":{"content":"%d"}}]}\n\n' % (model, i) for i in range(9)
+        )
+        nested = b'data: {%b,"of":{%b}}\n\n' % (model, field % b"inner")
+        return plain + nested + b": a comment\n\n" + plain + b"data: [DONE]\n\n"
+
+    stream, theirs, out = EventStream("nano-code"), events(b"code"), b""
+    for start, end in pairwise([0, *sorted({min(cut, len(theirs)) for cut in cuts}), len(theirs)]):
+        out += stream.feed(theirs[start:end])
+    assert out + stream.finish() == events(b"nano-code")
+
+
 def test_carriage_returns_are_boundaries_too() -> None:
     stream = EventStream("m")
     assert stream.feed(b"data: 1\r\n\r\ndata: 2") == b"data: 1\r\n\r\n"
