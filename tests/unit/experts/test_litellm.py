@@ -98,3 +98,24 @@ async def test_a_model_of_no_provider_is_the_operators_fault() -> None:
     with pytest.raises(ExpertMisconfigured, match="nobody/nothing"):
         await expert.call(chat())
     await expert.aclose()
+
+
+@needs_litellm
+async def test_a_call_with_tools_needs_nothing_that_the_extra_does_not_bring() -> None:
+    """litellm imports its extra `mcp` as soon as there are tools."""
+    server = FakeServer(Script())
+    await server.start()
+    tool = {
+        "type": "function",
+        "function": {"name": "add_up", "parameters": {"properties": {"a": {"type": "integer"}}}},
+    }
+    try:
+        expert = LiteLLMExpert(SPEC, api_key="none", api_base=server.url)
+        messages = [{"role": "user", "content": "add_up 3"}]
+        status, body = await read(expert, chat(messages=messages, tools=[tool], tool_choice="required"))
+        await expert.aclose()
+    finally:
+        await server.aclose()
+    assert status == 200, body
+    call = orjson.loads(body)["choices"][0]["message"]["tool_calls"][0]["function"]
+    assert (call["name"], orjson.loads(call["arguments"])) == ("add_up", {"a": 3})
