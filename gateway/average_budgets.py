@@ -13,9 +13,10 @@ import orjson
 from gateway.errors import CLIENT_LEFT
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
+from routers.outcomes import Outcome
 from routers.selection.price_keeper import PriceKeeper, Report
 from routers.selection.prices import AverageBudget, Spending, correction
-from routers.types import Budget, Decision, Outcome
+from routers.types import Budget, Decision
 
 _EVERY_S: Final = 1.0
 _RESOURCES: Final = ("cost_usd", "energy_j", "late_share")

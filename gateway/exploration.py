@@ -23,6 +23,7 @@ from gateway.telemetry import Telemetry
 from gateway.whole_reply import is_stream, read_whole
 from gateway.wire.request import AUTO, expert_body
 from routers.evidence.keys import answer_key
+from routers.outcomes import CallOutcome, Verdict
 from routers.selection.exploration import (
     SHADOW_WEIGHT,
     ExplorationAccount,
@@ -31,7 +32,7 @@ from routers.selection.exploration import (
     choose_shadow,
     quality_by_agreement,
 )
-from routers.types import CallOutcome, Candidate, Reason, Verdict
+from routers.types import Candidate, Reason
 
 _log = logging.getLogger(__name__)
 

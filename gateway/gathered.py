@@ -14,7 +14,7 @@ from gateway.null_experts import Recording
 from gateway.recorder import Recorder, Routed
 from gateway.wire.reply import EventStream, usage_in, with_model
 from gateway.wire.transcript import Transcript, text_of_whole
-from routers.types import CallOutcome, Verdict
+from routers.outcomes import CallOutcome, Verdict
 
 #: Bytes by which events may grow when `model` names the expert.
 _ROOM_FOR_NAMES: Final = 1024 * 1024

@@ -20,7 +20,8 @@ import orjson
 from gateway.learning import Lesson
 from gateway.shared_store import SharedStore
 from gateway.wire.decision import decision_to_dict, decision_to_record
-from routers.types import CallOutcome, Decision, Outcome, Verdict
+from routers.outcomes import CallOutcome, Outcome, Verdict
+from routers.types import Decision
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from gateway.null_experts import Asked
 from gateway.telemetry import Telemetry
 from gateway.wire.caching import ANYTHING, Caching
 from gateway.wire.request import Inbound
-from routers.types import CallOutcome, Decision, Outcome, Verdict
+from routers.outcomes import CallOutcome, Outcome, Verdict
+from routers.types import Decision
 
 
 # Made for every request, and freezing costs a third of the making: not frozen, and never changed.

@@ -21,7 +21,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from experts.spec import Source
 from gateway.cache import Hit
-from routers.types import CallOutcome, Decision, Outcome, Reason, Rule
+from routers.outcomes import CallOutcome, Outcome
+from routers.types import Decision, Reason, Rule
 
 _OVERHEAD_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 _FLUSH_S: Final = 1.0
