@@ -157,7 +157,7 @@ class Decider:
                 return self._routed(question, again(held, question.request.id), Hit.LOCAL, None)
         found = []
         for text in question.texts:
-            assessed = self._assessed_now(question, text)
+            assessed = self._assessed_now(question, text, "" if repeated is None else repeated[0])
             if assessed is None:
                 return None
             found.append(assessed)
@@ -283,12 +283,14 @@ class Decider:
         expert = await self._sessions.previous(session)
         return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
 
-    def _assessed_now(self, question: _Question, text: str) -> _Assessed | None:
-        """The assessment of a text where it is here, or is made sooner than Redis could answer; else None."""
+    def _assessed_now(self, question: _Question, text: str, key: str = "") -> _Assessed | None:
+        """The assessment of a text where it is here, or is made sooner than Redis could answer; else None.
+
+        `key` is its key in the cache, where that is known already.
+        """
         cache, slow = self._cache, self._router.slow
-        key = ""
         if cache is not None:
-            key = cache.key(question.tenant, self._router.artifact_hash, text)
+            key = key or cache.key(question.tenant, self._router.artifact_hash, text)
             found = cache.get_local(key)
             if found is not None:
                 return found, Hit.LOCAL

@@ -55,7 +55,7 @@ class Thresholds:
 
 def entropy_nats(posterior: Iterable[float]) -> float:
     """-Σ p log p in nats; 0 log 0 counts as 0."""
-    return -sum(p * math.log(p) for p in posterior if p > 0.0)
+    return -math.fsum([p * math.log(p) for p in posterior if p > 0.0])
 
 
 def classification(posterior: Mapping[str, float], scope: float, thresholds: Thresholds) -> Classification:

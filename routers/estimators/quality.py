@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,8 @@ class BlendedQuality:
         self._experts = tuple(experts)
         self._sources = (Source.MEASURED,) * len(self._experts)
         self._categories = tuple(categories)
+        # Of a single name itemgetter makes no tuple.
+        self._in_order = itemgetter(*self._categories) if len(self._categories) > 1 else self._only
         self._base = base
         self._weights = weights
         self._category = category
@@ -118,6 +121,9 @@ class BlendedQuality:
         """Names of the experts that have a head."""
         return self._experts
 
+    def _only(self, posterior: Mapping[str, float]) -> tuple[float, ...]:
+        return tuple(posterior[name] for name in self._categories)
+
     def predict(self, vectors: FloatArray, posteriors: FloatArray) -> FloatArray:
         """Predicted quality of many prompts.
 
@@ -140,9 +146,7 @@ class BlendedQuality:
         The uncertainty is that of the category view, by the law of total variance: the standard errors of the
         category means plus the spread of the means over the posterior. NaN when the artefact has no category view.
         """
-        posterior = np.fromiter(
-            (classification.posterior[name] for name in self._categories), np.float32, len(self._categories)
-        )
+        posterior = np.array(self._in_order(classification.posterior), dtype=np.float32)
         mean = self.predict(vector[None, :], posterior[None, :])[0]
         if self._category is None or self._moments is None:
             std = np.full_like(mean, np.nan)

@@ -110,6 +110,8 @@ class ArrayExplanation:
     @cached_property
     def _filtered(self) -> Mapping[int, Filter]:
         """Position of an expert -> the first filter it does not pass."""
+        if len(self._ranked) == len(self._figures.roster.names):
+            return {}
         left = set(range(len(self._figures.roster.specs))).difference(self._ranked.tolist())
         found: dict[int, Filter] = {}
         for rule in self._chain:
