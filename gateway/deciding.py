@@ -32,9 +32,10 @@ from gateway.wire.flags import take_flags
 from gateway.wire.request import AUTO, Inbound, strip_routing
 from routers.conversation import Turn, recall
 from routers.protocols import Router
-from routers.types import Assessment, Budget, Decision, Reason, RouteRequest, Stay
+from routers.types import Assessment, Budget, Decision, Offers, Reason, RouteRequest, Stay
 
 _NO_BUDGET: Final = Budget()
+_NO_OFFERS: Final = Offers()
 #: Characters from which on asking Redis for an assessment costs less of the event loop's time than making it.
 _WORTH_ASKING_CHARS: Final = 8_000
 
@@ -70,7 +71,9 @@ class _Question:
     Attributes:
         inbound: The parsed request, without our own fields and flags.
         tenant: Whose it is.
-        request: As the router reads it.
+        decision_id: Of the decision to be.
+        budget: What the caller allows, with the present prices.
+        allowed: Experts that may be asked; None for all.
         texts: The user's turns to assess, the latest last; empty where a model is named and nothing else is asked.
         session: Key of the caller's session, None without one.
         caching: Whether the answer may come from a cache, or go into one.
@@ -80,12 +83,29 @@ class _Question:
 
     inbound: Inbound
     tenant: str
-    request: RouteRequest
+    decision_id: str
+    budget: Budget
+    allowed: frozenset[str] | None
     texts: tuple[str, ...]
     session: str | None
     caching: Caching
     wish: Wish | None
     received_s: float
+
+    def request(self, text: str, stay: Stay | None = None, offers: Offers = _NO_OFFERS) -> RouteRequest:
+        """The request as the router reads it, with one of the user's turns."""
+        inbound = self.inbound
+        return RouteRequest(
+            self.decision_id,
+            text,
+            inbound.prompt_tokens,
+            inbound.max_completion_tokens,
+            inbound.required,
+            self.budget,
+            self.allowed,
+            stay,
+            offers,
+        )
 
 
 class Decider:
@@ -154,32 +174,32 @@ class Decider:
         if repeated is not None and self._memory is not None:
             held = self._memory.find(repeated, learned, question.received_s)
             if held is not None:
-                return self._routed(question, again(held, question.request.id), Hit.LOCAL, None)
+                return self._routed(question, again(held, question.decision_id), Hit.LOCAL, None)
         found = []
         for text in question.texts:
             assessed = self._assessed_now(question, text, "" if repeated is None else repeated[0])
             if assessed is None:
                 return None
             found.append(assessed)
-        routed = self._decided(question, question.request, found, None)
+        routed = self._decided(question, found)
         if repeated is not None and self._memory is not None:
             self._memory.keep(repeated, routed.decision, learned, question.received_s)
         return routed
 
     def _repeated(self, question: _Question) -> Repeated | None:
         """By what the question is known when it is asked again; None where its decision rests on more."""
-        cache, request = self._cache, question.request
+        cache, inbound = self._cache, question.inbound
         if (
             self._memory is None
             or cache is None
-            or question.inbound.model != AUTO
-            or request.budget is not self._policy.budget
-            or request.allowed is not None
+            or inbound.model != AUTO
+            or question.budget is not self._policy.budget
+            or question.allowed is not None
             or len(question.texts) != 1
         ):
             return None
-        key = cache.key(question.tenant, self._router.artifact_hash, request.text)
-        return key, request.prompt_tokens, request.max_completion_tokens, request.required
+        key = cache.key(question.tenant, self._router.artifact_hash, inbound.text)
+        return key, inbound.prompt_tokens, inbound.max_completion_tokens, inbound.required
 
     async def decide(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed:
         """Read the budgets and decide. Takes our own fields and flags out of the request.
@@ -188,16 +208,14 @@ class Decider:
             RequestRefused: A budget or flag is malformed, or the named model does not exist.
         """
         question = self._read(inbound, tenant, headers)
-        request = question.request
-        if question.session is not None:
-            request = replace(request, stay=await self._stay(question.session))
+        stay = None if question.session is None else await self._stay(question.session)
         asked = None
         if self._nulls is not None and self._nulls.concern(inbound.model):
             asked = await self._nulls.ask(inbound, tenant, question.caching)
         # What the null experts offer is weighed against what the prompt needs.
         texts = question.texts if asked is None else question.texts or (inbound.text,)
         found = [self._assessed_now(question, text) or await self._assessed(question, text) for text in texts]
-        return self._decided(question, request, found, asked)
+        return self._decided(question, found, stay, asked)
 
     def _read(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> _Question:
         received_s = self._clock()
@@ -224,32 +242,29 @@ class Decider:
             # A concrete model bypasses routing, but no cap and no block: these are promises whoever chose the expert.
             named = frozenset({inbound.model})
             allowed = named if allowed is None else allowed & named
-        request = RouteRequest(
-            id=self._ids.new(),
-            text=inbound.text,
-            prompt_tokens=inbound.prompt_tokens,
-            max_completion_tokens=inbound.max_completion_tokens,
-            required=inbound.required,
-            budget=budget,
-            allowed=allowed,
-        )
-        return _Question(inbound, tenant, request, texts, session, caching, wish, received_s)
+        return _Question(inbound, tenant, self._ids.new(), budget, allowed, texts, session, caching, wish, received_s)
 
     def _decided(
-        self, question: _Question, request: RouteRequest, found: Sequence[_Assessed], asked: Asked | None
+        self,
+        question: _Question,
+        found: Sequence[_Assessed],
+        stay: Stay | None = None,
+        asked: Asked | None = None,
     ) -> Routed:
         inbound = question.inbound
         auto = inbound.model == AUTO
         if not found:
             router = self._router
-            decision = Decision(request.id, inbound.model, (), Reason.NAMED, None, router.id, router.artifact_hash)
+            decision = Decision(
+                question.decision_id, inbound.model, (), Reason.NAMED, None, router.id, router.artifact_hash
+            )
             hit = Hit.BYPASS
         else:
             assessment, hit = found[-1]
             if len(found) > 1:
                 assessment = recall([Turn(text, one) for text, (one, _) in zip(question.texts, found, strict=True)])
-            if self._nulls is not None and asked is not None:
-                request = replace(request, offers=self._nulls.offers(asked, assessment))
+            offers = _NO_OFFERS if self._nulls is None or asked is None else self._nulls.offers(asked, assessment)
+            request = question.request(inbound.text, stay, offers)
             learned = None if self._learning is None else self._learning.corrections
             decision = self._router.select(assessment, request, self._pool.snapshot(), learned)
             if not auto and decision.expert is not None and decision.reason is not Reason.BLOCKED:
@@ -260,7 +275,7 @@ class Decider:
         inbound = question.inbound
         plan = None
         if inbound.model == AUTO:
-            plan = self._evidence.plan(inbound, question.request.budget, decision, question.wish)
+            plan = self._evidence.plan(inbound, question.budget, decision, question.wish)
         self._telemetry.decided(decision, hit)
         return Routed(
             inbound,
@@ -298,7 +313,7 @@ class Decider:
                 return None
         elif slow:
             return None
-        made = self._router.assess(_of(question.request, text))
+        made = self._router.assess(question.request(text))
         if cache is None:
             return made, Hit.BYPASS
         cache.keep(key, made)
@@ -308,12 +323,12 @@ class Decider:
         """The assessment of a text that is not in this process, from Redis where it is there."""
         cache = self._cache
         if cache is None:
-            return await self._assess(_of(question.request, text)), Hit.BYPASS
+            return await self._assess(question.request(text)), Hit.BYPASS
         key = cache.key(question.tenant, self._router.artifact_hash, text)
         found = await cache.get_shared(key)
         if found is not None:
             return found, Hit.REDIS
-        made = await self._assess(_of(question.request, text))
+        made = await self._assess(question.request(text))
         cache.put(key, made)
         return made, Hit.MISS
 
@@ -335,7 +350,3 @@ class Decider:
             if name not in self._pool:
                 raise invalid_budget("routing.experts", f"'{name}' is not in the pool")
         return experts
-
-
-def _of(request: RouteRequest, text: str) -> RouteRequest:
-    return request if request.text == text else replace(request, text=text)

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 #: The request target, byte for byte: whatever is written in another way goes the long way.
 ENDPOINTS: Final[Mapping[bytes, Endpoint]] = {f"/v1/{endpoint.value}".encode(): endpoint for endpoint in Endpoint}
 
+_PATHS: Final[Mapping[Endpoint, str]] = {endpoint: target.decode() for target, endpoint in ENDPOINTS.items()}
+
 
 class FastLane:
     """Serves the requests it can; one per process.
@@ -77,7 +79,7 @@ class FastLane:
             return None
         pipeline = self._pipeline
         try:
-            tenant = self._keyring.tenant(f"/v1/{endpoint.value}", named)
+            tenant = self._keyring.tenant(_PATHS[endpoint], named)
             routed = pipeline.decider.decide_now(parse_inbound(endpoint, body), tenant, named)
             if routed is None:
                 client.hand_over(None)
