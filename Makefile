@@ -90,6 +90,10 @@ bench: $(VENV)/.stamp-dev ## Measure the decision and the gateway's own overhead
 	@$(PY) -m evals.bench.decide
 	@$(PY) -m evals.bench $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.stamp-dev ## Break experts and Redis under load for ten minutes and account for every request
+	@$(PY) -m evals.chaos $(ARGS)
+
 .PHONY: report
 report: $(VENV)/.stamp-dev ## Run the studies and rewrite docs/results (ARGS="--quick", or names of studies)
 	@$(PY) -m evals.studies $(ARGS)

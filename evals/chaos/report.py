@@ -1,0 +1,121 @@
+"""The page of a run: accounts, latency through every fault, and whether the promises were kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from evals.chaos.load import Client, Outcome, Request
+from evals.chaos.run import CALM, Phase, Run
+
+#: What a fault of Redis may add to the p99, in ms.
+ALLOWED_MS: Final = 2.0
+
+
+def during(run: Run, phase: Phase) -> list[Request]:
+    """Requests sent in a phase."""
+    return [request for request in run.requests if phase.begin_s <= request.sent_s < phase.end_s]
+
+
+def latency_ms(requests: list[Request], percent: float) -> float:
+    """A percentile over whole answers; NaN when there is none."""
+    of = [r.latency_ms for r in requests if r.client is Client.WHOLE and r.outcome is Outcome.ANSWERED]
+    return float(np.percentile(of, percent)) if of else float("nan")
+
+
+def calm_p99_ms(run: Run) -> tuple[float, float]:
+    """The median p99 of the calm phases, and half the range of their middle half: the noise."""
+    found = [latency_ms(during(run, phase), 99) for phase in run.phases if phase.name == CALM]
+    low, median, high = np.nanpercentile(found, [25, 50, 75])
+    return float(median), float(high - low) / 2
+
+
+def broken_promises(run: Run) -> list[str]:
+    """What went wrong; empty after a good run."""
+    counts = Counter(request.outcome for request in run.requests)
+    problems = []
+    if run.sent != len(run.requests):
+        problems.append(f"{run.sent - len(run.requests)} requests have no outcome")
+    if counts[Outcome.LOST]:
+        details = Counter(r.detail for r in run.requests if r.outcome is Outcome.LOST).most_common(5)
+        problems.append(f"{counts[Outcome.LOST]} requests were lost: {details}")
+    calm_ms, noise_ms = calm_p99_ms(run)
+    for phase in run.phases:
+        if not phase.name.startswith("Redis"):
+            continue
+        rise_ms = latency_ms(during(run, phase), 99) - calm_ms
+        if not rise_ms <= ALLOWED_MS + noise_ms:
+            problems.append(f"{phase.name}: p99 rose by {rise_ms:.1f} ms (noise {noise_ms:.1f} ms)")
+        if phase.healed is False:
+            problems.append(f"{phase.name}: nothing was written to Redis once it was back")
+    return problems
+
+
+def page(run: Run) -> str:
+    """Markdown."""
+    counts = Counter(request.outcome for request in run.requests)
+    calm_ms, noise_ms = calm_p99_ms(run)
+    reasons = Counter(r.detail for r in run.requests if r.outcome is Outcome.REFUSED)
+    problems = broken_promises(run)
+    lines = [
+        "# Faults under load",
+        "",
+        "`make chaos`: a gateway of two workers, three experts in processes of their own, a real Redis behind a TCP",
+        "proxy. One fault at a time, calm before and after each; six in ten clients want a whole answer, two a stream,",
+        "one reads slowly and one leaves. Half of the prompts are so long that the gateway asks Redis first.",
+        "",
+        (
+            f"{run.sent} requests in {run.phases[-1].end_s:.0f} s: {counts[Outcome.ANSWERED]} answered, "
+            f"{counts[Outcome.REFUSED]} refused with a reason, {counts[Outcome.LEFT]} left by the client, "
+            f"**{counts[Outcome.LOST]} lost**."
+        ),
+        "",
+        (
+            f"Calm p99: {calm_ms:.1f} ms (median of calm phases; noise ±{noise_ms:.1f} ms, half their interquartile "
+            f"range). A fault of Redis may add {ALLOWED_MS:g} ms beyond the noise. Load, experts and gateway share the "
+            "machine, so the figures are of the whole. Experts that hang or stall are given up "
+            "after 1 s in this set-up, which bounds the p99 of their phases."
+        ),
+        "",
+        "**Kept.**" if not problems else "**Broken:** " + "; ".join(problems),
+        "",
+        "| phase | sent | answered | refused | left | lost | p50 ms | p99 ms | rise of p99, ms | healed |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for phase in run.phases:
+        requests = during(run, phase)
+        of = Counter(request.outcome for request in requests)
+        p50, p99 = latency_ms(requests, 50), latency_ms(requests, 99)
+        healed = {None: "", True: "yes", False: "no"}[phase.healed]
+        lines.append(
+            f"| {phase.name} | {len(requests)} | {of[Outcome.ANSWERED]} | {of[Outcome.REFUSED]} | {of[Outcome.LEFT]} "
+            f"| {of[Outcome.LOST]} | {p50:.1f} | {p99:.1f} | {p99 - calm_ms:+.1f} | {healed} |"
+        )
+    lines += ["", "Reasons of refusals: " + (", ".join(f"{k} ({n})" for k, n in reasons.most_common()) or "none") + "."]
+    return "\n".join([*lines, "", "![p50 and p99 over time](figures/chaos.svg)", ""])
+
+
+def draw(run: Run, path: Path) -> None:
+    """The latency over time, faults shaded."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(10, 4), layout="constrained")
+    middles = [(phase.begin_s + phase.end_s) / 2 for phase in run.phases]
+    for percent in (50, 99):
+        values = [latency_ms(during(run, phase), percent) for phase in run.phases]
+        axes.plot(middles, values, marker="o", markersize=3, label=f"p{percent}")
+    for phase in run.phases:
+        if phase.name != CALM:
+            axes.axvspan(phase.begin_s, phase.end_s, alpha=0.15, color="tab:red")
+            axes.text(phase.begin_s, 1.01, phase.name, rotation=35, fontsize=7, transform=axes.get_xaxis_transform())
+    axes.set(yscale="log", xlabel="s", ylabel="whole answers, ms")
+    axes.legend(loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    pyplot.close(figure)

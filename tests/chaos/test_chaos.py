@@ -1,0 +1,23 @@
+"""A minute of `make chaos`: no request is lost, and faults of Redis are not felt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evals.chaos.load import Outcome
+from evals.chaos.report import broken_promises, during, page
+from evals.chaos.run import FAULTS, run
+
+
+@pytest.mark.timeout(180)
+async def test_every_request_is_accounted_for_through_every_fault(tmp_path: Path) -> None:
+    seen = await run(60, 40, tmp_path)
+    assert {phase.name for phase in seen.phases} == {"calm", *FAULTS}
+    assert all(during(seen, phase) for phase in seen.phases)
+    assert {request.outcome for request in seen.requests} >= {Outcome.ANSWERED, Outcome.LEFT}
+    # A fault that reached nobody would prove nothing.
+    broken = next(phase for phase in seen.phases if phase.name == "expert resets")
+    assert any(request.outcome is Outcome.REFUSED for request in during(seen, broken))
+    assert not broken_promises(seen), page(seen)
