@@ -1,7 +1,8 @@
 """What replicas share through Redis, so that Redis slow or gone never slows or fails a request.
 
 Reads have a deadline of a few milliseconds and answer None when it passes; writes go to a bounded queue that one task
-empties in pipelines; after a few failures in a row a breaker stops asking for a while.
+empties in pipelines; after a few failures in a row a breaker stops asking, until a probe in the background, and never a
+request, finds that Redis answers in time again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, cast
@@ -42,7 +42,6 @@ class SharedStore:
         prefix: Put before every key.
         read_timeout_s: Deadline of a read.
         on_error: Called with the kind of each failure, for telemetry.
-        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class SharedStore:
         prefix: str,
         read_timeout_s: float,
         on_error: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # No retries inside the client: a retry would outlive the deadline of the read it serves.
         self._redis = Redis.from_url(
@@ -65,9 +63,8 @@ class SharedStore:
         self._prefix = prefix
         self._read_timeout_s = read_timeout_s
         self._on_error = on_error
-        self._clock = clock
         self._failures = 0
-        self._open_until = 0.0
+        self._probe: asyncio.Task[None] | None = None
         self._writes: deque[_Write] = deque(maxlen=_QUEUE)
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -75,7 +72,7 @@ class SharedStore:
     @property
     def available(self) -> bool:
         """Whether the breaker lets calls through."""
-        return self._clock() >= self._open_until
+        return self._probe is None
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None when there is none, Redis is slow, or Redis is gone."""
@@ -129,10 +126,10 @@ class SharedStore:
         results = await self._answered(pipe.execute(), _POST_S)
         return None if results is None else results[-1]
 
-    async def ping(self) -> bool:
+    async def ping(self, within_s: float = 0.5) -> bool:
         """Whether Redis answers now."""
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(within_s):
                 await self._redis.ping()
         except (RedisError, OSError, TimeoutError):
             return False
@@ -148,6 +145,9 @@ class SharedStore:
         if self._writer is not None:
             await end(self._writer)
             self._writer = None
+        if self._probe is not None:
+            await end(self._probe)
+            self._probe = None
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(0.5):
                 while self._writes:
@@ -163,8 +163,8 @@ class SharedStore:
             self._wake.clear()
             while self._writes:
                 if not self.available:
-                    # Entries wait (bounded) until the breaker lets one batch probe again.
-                    await asyncio.sleep(max(0.05, self._open_until - self._clock()))
+                    # Entries wait (bounded) until the breaker closes.
+                    await asyncio.sleep(0.05)
                     continue
                 try:
                     async with asyncio.timeout(1.0):
@@ -210,7 +210,17 @@ class SharedStore:
     def _failed(self, kind: str) -> None:
         self._on_error(kind)
         self._failures += 1
-        if self._failures >= _FAILURES_TO_OPEN:
-            if self.available:
-                _log.warning("Redis does not answer (%s); going on without it, next try in %.0f s", kind, _OPEN_S)
-            self._open_until = self._clock() + _OPEN_S
+        if self._failures >= _FAILURES_TO_OPEN and self._probe is None:
+            _log.warning("Redis does not answer (%s); going on without it, next try in %.0f s", kind, _OPEN_S)
+            self._probe = asyncio.create_task(self._until_it_answers(), name="redis-probe")
+
+    async def _until_it_answers(self) -> None:
+        """Close the breaker once Redis answers as fast as a read needs it."""
+        while True:
+            await asyncio.sleep(_OPEN_S)
+            # The first ping may have to connect, which is not what a read waits for.
+            if await self.ping() and await self.ping(self._read_timeout_s):
+                break
+        _log.info("Redis answers again")
+        self._failures = 0
+        self._probe = None
