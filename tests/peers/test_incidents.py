@@ -1,0 +1,88 @@
+"""What went wrong in other gateways, tried upon ours (`docs/peers.md`)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+import aiohttp
+import aiohttp.web
+import pytest
+from yarl import URL
+
+from tests.e2e.running import fake, running
+
+CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hello there"}]}
+KEY = "sk-aaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+AUTH = {"keys": [{"name": "a", "key_env": "KEY_A"}]}
+
+
+@pytest.mark.parametrize("host", ["x/health?", "x/health#", "x\\health", "/health", "x/ready/..", "x@/health?"])
+async def test_a_crafted_host_header_opens_nothing(host: str) -> None:
+    tree = {"pool": {"experts": [fake("only", generalist=True)]}, "auth": AUTH}
+    async with running(tree, {"KEY_A": KEY}) as gateway:
+        address = URL(gateway.url)
+        for path in ("/v1/models", "/docs"):
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+            reply = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            assert reply.split(b" ", 2)[1] in {b"400", b"401", b"404"}, path
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        KEY[:20],
+        KEY[:-1] + "b",
+        KEY + "x",
+        hashlib.sha256(KEY.encode()).hexdigest(),
+        hashlib.blake2b(KEY.encode(), digest_size=32).hexdigest(),
+        "' OR '1'='1",
+    ],
+)
+async def test_only_the_whole_key_itself_is_a_key(given: str) -> None:
+    tree = {"pool": {"experts": [fake("only", generalist=True)]}, "auth": AUTH}
+    async with running(tree, {"KEY_A": KEY}) as gateway, aiohttp.ClientSession() as http:
+        # The true key first: what is remembered of it must not let a likeness in.
+        for key, status in ((KEY, 200), (given, 401)):
+            headers = {"authorization": f"Bearer {key}"}
+            async with http.post(f"{gateway.url}/v1/chat/completions", json=CHAT, headers=headers) as reply:
+                assert reply.status == status
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_experts_headers_do_not_reach_the_client(stream: bool) -> None:
+    async def expert(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        headers = {
+            "x-goog-api-key": "leaked",
+            "authorization": "Bearer leaked",
+            "set-cookie": "session=leaked",
+            "x-pointsman-expert": "leaked",
+        }
+        if stream:
+            event = b'data: {"id":"1","model":"inner","choices":[]}\n\ndata: [DONE]\n\n'
+            return aiohttp.web.Response(body=event, content_type="text/event-stream", headers=headers)
+        return aiohttp.web.json_response({"id": "1", "model": "inner", "choices": []}, headers=headers)
+
+    app = aiohttp.web.Application()
+    app.router.add_post("/v1/chat/completions", expert)
+    runner = aiohttp.web.AppRunner(app)
+    await runner.setup()
+    await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
+    upstream = {
+        "name": "outer",
+        "backend": "openai_http",
+        "model": "inner",
+        "base_url": f"http://127.0.0.1:{runner.addresses[0][1]}",
+        "generalist": True,
+    }
+    tree = {"pool": {"experts": [upstream], "probe_interval_s": 0}}
+    try:
+        async with running(tree) as gateway, aiohttp.ClientSession() as http:
+            async with http.post(f"{gateway.url}/v1/chat/completions", json={**CHAT, "stream": stream}) as reply:
+                assert reply.status == 200
+                assert await reply.read()
+            assert "leaked" not in str(reply.raw_headers)
+    finally:
+        await runner.cleanup()
