@@ -14,13 +14,14 @@ from evals.chaos.run import run
 
 
 @click.command()
-@click.option("--short", is_flag=True, help="A minute instead of ten.")
+@click.option("--short", is_flag=True, help="A minute, whatever --seconds says.")
+@click.option("--seconds", default=600.0, show_default=True, help="How long.")
 @click.option("--per-s", default=40.0, show_default=True, help="Requests a second.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/results"), show_default=True)
-def main(short: bool, per_s: float, out: Path) -> None:
+def main(short: bool, seconds: float, per_s: float, out: Path) -> None:
     """Break what the gateway stands on, one thing at a time, and account for every request."""
     with tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder:
-        seen = asyncio.run(run(60.0 if short else 600.0, per_s, Path(folder)))
+        seen = asyncio.run(run(60.0 if short else seconds, per_s, Path(folder)))
     out.mkdir(parents=True, exist_ok=True)
     (out / "chaos.md").write_text(page(seen), "utf-8")
     draw(seen, out / "figures" / "chaos.svg")
