@@ -39,4 +39,5 @@ def test_a_named_test_exists(named: str) -> None:
     path, name = named.split("::")
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    assert name.startswith("test_") and name in functions
+    assert name.startswith("test_")
+    assert name in functions
