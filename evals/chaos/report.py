@@ -81,7 +81,10 @@ def page(run: Run) -> str:
     lines = [
         "# Faults under load",
         "",
-        f"`make chaos` ({run.phases[-1].end_s:.0f} s of it): a gateway of two workers, three experts in processes of their own, a real Redis behind a TCP",
+        (
+            f"`make chaos` ({run.phases[-1].end_s:.0f} s of it): a gateway of two workers, three experts "
+            "in processes of their own, a real Redis behind a TCP"
+        ),
         "proxy. One fault at a time, calm before and after each; six in ten clients want a whole answer, two a stream,",
         "one reads slowly and one leaves. Half of the prompts are so long that the gateway asks Redis first.",
         "",
