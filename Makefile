@@ -86,7 +86,7 @@ format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can
 	@$(VENV)/bin/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.stamp-dev ## Measure the decision and the gateway's own overhead on this machine
+bench: $(VENV)/.stamp-dev ## Measure the decision and the gateway's overhead beside its peers (needs wrk and nginx)
 	@$(PY) -m evals.bench.decide
 	@$(PY) -m evals.bench $(ARGS)
 

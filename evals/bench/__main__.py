@@ -1,224 +1,216 @@
-"""`python -m evals.bench`: start-up, memory, throughput and latency of the gateway, beside an installed peer.
+"""`python -m evals.bench`: what the gateway costs, beside the peers that are installed, in one run.
 
-The server under measurement has one core; upstream and load generator share another. Every case runs in every round,
-one after the other, so that a slow moment of the machine hits all alike; the median over rounds is reported. Figures
-include the server's HTTP, parsing, deciding and proxying; the upstream answers at once with a short body.
+The server under measurement has one core; wrk and the upstream (nginx with a fixed answer) share the other. Every case
+runs in every round, one after the other, so that a slow moment of the machine hits all alike; the median over rounds is
+reported, with processor time per request beside throughput. Figures include HTTP on both sides, parsing, deciding,
+accounting and proxying, and exclude the expert.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import itertools
 import json
 import os
 import statistics
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import click
 import uvloop
-import yaml
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from evals.bench.load import Load, drive
-from evals.bench.processes import Process, free_port, serving
+from evals.bench import rig, wrk
+from evals.bench.page import show, write_page
+from evals.bench.processes import Process
+from evals.bench.results import Case, Results
+from evals.bench.streams import concurrent_streams, paced
 
-_PROMPT = (
+_SENTENCE = (
     "Write a Python function that merges two sorted lists of integers and returns the merged list, then explain its "
     "time complexity and how it behaves when one of the lists is empty or much longer than the other. "
 )
+_PROMPT = _SENTENCE * 2
+_STREAM_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One thing to measure.
+class _Run:
+    """How to measure."""
 
-    Attributes:
-        name: In the table.
-        url: Server.
-        bodies: Makes the request bodies.
-    """
-
-    name: str
-    url: str
-    bodies: Callable[[], Iterator[bytes]]
+    server_core: int
+    other_core: int
+    seconds: float
+    rounds: int
+    connections: int
+    folder: Path
+    progress: Progress = field(default_factory=lambda: Progress(console=Console(stderr=True), transient=True))
 
 
-def _body(model: str, prompt: str, *, stream: bool = False) -> bytes:
-    return json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}], "stream": stream}).encode()
+def _body(model: str, prompt: str) -> str:
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}]})
 
 
-def _same(model: str, *, stream: bool = False) -> Callable[[], Iterator[bytes]]:
-    body = _body(model, _PROMPT * 2, stream=stream)
-    return lambda: itertools.repeat(body)
+async def _case(run: _Run, name: str, process: Process, body: str, salt: str, connections: int | None = None) -> Case:
+    load = await wrk.drive(
+        process.url,
+        body,
+        # A prompt must not be found in a cache that an earlier run has filled.
+        salt=f"{salt} {os.urandom(4).hex()}",
+        seconds=run.seconds,
+        connections=connections or run.connections,
+        core=run.other_core,
+        pid=process.pid,
+        folder=run.folder,
+    )
+    return Case(name, load.per_s, load.p50_ms, load.p99_ms, load.cpu_us, load.failed)
 
 
-def _fresh(model: str) -> Callable[[], Iterator[bytes]]:
-    def bodies() -> Iterator[bytes]:
-        # Random, so that a second round does not find the first one's prompts in a cache.
-        salt = os.urandom(4).hex()
-        return (_body(model, f"{_PROMPT * 2}{salt} {number}") for number in itertools.count())
-
-    return bodies
-
-
-def _config(upstream: str) -> dict[str, object]:
-    experts = [
-        {
-            "name": name,
-            "backend": "openai_http",
-            "model": "fake",
-            "base_url": upstream,
-            "quality_prior": {"*": prior},
-            "max_concurrency": 512,
-            "generalist": name == "fake",
-        }
-        for name, prior in (("fake", 0.6), ("second", 0.5), ("third", 0.4), ("fourth", 0.3), ("fifth", 0.2))
-    ]
-    return {"pool": {"experts": experts, "probe_interval_s": 0}, "redis": {"embedded": False}}
-
-
-@contextlib.asynccontextmanager
-async def _servers(folder: Path, server_core: int, other_core: int) -> AsyncIterator[dict[str, Process]]:
-    async with contextlib.AsyncExitStack() as stack:
-        port = free_port()
-        command = [sys.executable, "-m", "experts.backends.fake", "--port", str(port), "--reply", "ok"]
-        upstream = await stack.enter_async_context(
-            serving(command, port, ready_path="/health", cores=[other_core], log=folder / "upstream.log")
-        )
-        processes = {"upstream": upstream}
-        config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump(_config(upstream.url)), "utf-8")
-        port = free_port()
-        command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config), "--port", str(port)]
-        processes["pointsman"] = await stack.enter_async_context(
-            serving(command, port, ready_path="/ready", cores=[server_core], log=folder / "pointsman.log")
-        )
-        if _installed("sglang_router"):
-            port = free_port()
-            command = [
-                sys.executable, "-m", "sglang_router.launch_router", "--worker-urls", upstream.url,
-                "--host", "127.0.0.1", "--port", str(port), "--policy", "round_robin",
-                "--prometheus-port", str(free_port()),
-            ]  # fmt: skip
-            processes["sglang-router"] = await stack.enter_async_context(
-                serving(command, port, ready_path="/health", cores=[server_core], log=folder / "sglang-router.log")
+async def _throughput(run: _Run, results: Results) -> None:
+    """Every case beside the peers."""
+    folder, core = run.folder, run.server_core
+    async with (
+        rig.instant_upstream(folder, run.other_core) as upstream,
+        rig.gateway(folder, upstream.url, core) as alone,
+        rig.gateway(folder, upstream.url, core, redis=True) as with_redis,
+        rig.peers(folder, upstream.url, core) as others,
+    ):
+        results.ready_s, results.idle_mb = alone.ready_s, alone.resident_mb()
+        named, fresh = _body("fake", _PROMPT), _body("auto", f"{wrk.FRESH} {_PROMPT}")
+        cases = [
+            ("named model", alone, named),
+            ("auto, decision held", alone, _body("auto", _PROMPT)),
+            ("auto, fresh prompt", alone, fresh),
+            ("named model, with Redis", with_redis, named),
+            ("auto, decision held, with Redis", with_redis, _body("auto", _PROMPT)),
+            ("auto, fresh prompt, with Redis", with_redis, fresh),
+            *((name, process, named) for name, process in others.items()),
+        ]
+        task = run.progress.add_task("Throughput", total=run.rounds * len(cases))
+        found: dict[str, list[Case]] = {name: [] for name, _, _ in cases}
+        for number in range(run.rounds):
+            for name, process, body in cases:
+                found[name].append(await _case(run, name, process, body, str(number)))
+                run.progress.advance(task)
+        results.cases = [_median(runs) for runs in found.values()]
+        results.after_mb = alone.resident_mb()
+        await _half_load(results, upstream, alone, run)
+        for connections in (1, 8, 64, 256):
+            results.by_connections[connections] = await _case(
+                run, f"{connections} connections", alone, _body("auto", _PROMPT), "c", connections
             )
-        yield processes
+        for words in (20, 200, 1000, 5000):
+            prompt = f"{wrk.FRESH} " + " ".join(_SENTENCE.split()[n % 35] for n in range(words))
+            results.by_words[words] = await _case(run, f"{words} words", alone, _body("auto", prompt), "w")
 
 
-def _installed(module: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(module) is not None
-
-
-def _cases(processes: dict[str, Process]) -> list[Case]:
-    ours = processes["pointsman"].url
-    cases = [
-        Case("direct to upstream", processes["upstream"].url, _same("fake")),
-        Case("pointsman, named model", ours, _same("fake")),
-        Case("pointsman, auto, fresh prompt", ours, _fresh("auto")),
-        Case("pointsman, auto, cached", ours, _same("auto")),
-        Case("pointsman, auto, cached, streamed", ours, _same("auto", stream=True)),
-    ]
-    if "sglang-router" in processes:
-        cases.append(Case("sglang-router", processes["sglang-router"].url, _same("fake")))
-    return cases
+async def _by_experts(run: _Run, results: Results) -> None:
+    async with rig.instant_upstream(run.folder, run.other_core) as upstream:
+        for experts in (2, 10, 100, 1000):
+            async with rig.gateway(run.folder, upstream.url, run.server_core, experts=experts, concurrency=512) as one:
+                body = _body("auto", f"{wrk.FRESH} {_PROMPT}")
+                results.by_experts[experts] = await _case(run, f"{experts} experts", one, body, "e")
 
 
-async def _measure(seconds: float, rounds: int, concurrency: int) -> dict[str, object]:
-    cores = sorted(os.sched_getaffinity(0))
-    server_core, other_core = cores[0], cores[-1]
-    os.sched_setaffinity(0, [other_core])
-    with tempfile.TemporaryDirectory() as folder:
-        async with _servers(Path(folder), server_core, other_core) as processes:
-            idle_mb = processes["pointsman"].resident_mb()
-            cases = _cases(processes)
-            loads: dict[str, list[Load]] = {case.name: [] for case in cases}
-            with Progress(console=Console(stderr=True), transient=True) as progress:
-                task = progress.add_task("Measuring", total=len(cases) * rounds)
-                for _ in range(rounds):
-                    for case in cases:
-                        loads[case.name].append(
-                            await drive(case.url, case.bodies, seconds=seconds, concurrency=concurrency)
-                        )
-                        progress.advance(task)
-            peer = (
-                statistics.median(load.per_s for load in loads["sglang-router"]) if "sglang-router" in loads else None
-            )
-            return {
-                "setting": {
-                    "seconds": seconds, "rounds": rounds, "concurrency": concurrency,
-                    "cores": {"server": server_core, "upstream and load": other_core},
-                },
-                "pointsman": {
-                    "ready_s": processes["pointsman"].ready_s,
-                    "resident_mb_idle": idle_mb,
-                    "resident_mb_after": processes["pointsman"].resident_mb(),
-                },
-                "cases": {name: _summary(runs, peer) for name, runs in loads.items()},
-            }  # fmt: skip
+async def _half_load(results: Results, upstream: Process, ours: Process, run: _Run) -> None:
+    """Latency at half of what the gateway can do, less what the upstream takes by itself."""
+    # The pacing client runs in this process, on the other core, and cannot pace more.
+    most = min(3000.0, next(case.per_s for case in results.cases if case.name == "auto, decision held") / 2)
+    direct = await paced(upstream.url, "fake", per_s=most, seconds=run.seconds)
+    through = await paced(ours.url, "auto", per_s=most, seconds=run.seconds)
+    results.half_load_per_s = most
+    results.added_p50_ms, results.added_p99_ms = through[0] - direct[0], through[1] - direct[1]
 
 
-def _summary(runs: list[Load], peer_per_s: float | None) -> dict[str, float | None]:
-    per_s = statistics.median(load.per_s for load in runs)
-    return {
-        "requests_per_s": per_s,
-        "requests_per_s_least": min(load.per_s for load in runs),
-        "requests_per_s_most": max(load.per_s for load in runs),
-        "ratio_to_sglang_router": None if peer_per_s is None else per_s / peer_per_s,
-        "p50_ms": statistics.median(load.percentile_ms(50) for load in runs),
-        "p99_ms": statistics.median(load.percentile_ms(99) for load in runs),
-        "failed": sum(load.failed for load in runs),
-    }
+async def _streams(run: _Run, results: Results, count: int) -> None:
+    async with (
+        rig.streaming_upstream(run.folder, run.other_core, tokens=_STREAM_TOKENS, tokens_per_s=2.0) as upstream,
+        rig.gateway(run.folder, upstream.url, run.server_core) as ours,
+    ):
+        direct = await concurrent_streams(upstream.url, "fake", count, ramp_s=4.0)
+        before_ns = wrk.cpu_ns(ours.pid)
+        through = await concurrent_streams(ours.url, "fake", count, ramp_s=4.0)
+        results.streams = count
+        results.streams_broken = through.broken
+        results.direct_gap_ms = direct.percentile_ms(100)
+        results.gap_ms = through.percentile_ms(100)
+        results.cpu_us_per_chunk = (wrk.cpu_ns(ours.pid) - before_ns) / 1e3 / max(1, len(through.gaps_ms))
+        results.streams_mb = ours.resident_mb()
+
+
+async def _soak(run: _Run, results: Results, requests: int) -> None:
+    """Memory over many requests: a third each of named, repeated and fresh prompts."""
+    async with (
+        rig.instant_upstream(run.folder, run.other_core) as upstream,
+        rig.gateway(run.folder, upstream.url, run.server_core) as ours,
+    ):
+        bodies = [_body("fake", _PROMPT), _body("auto", _PROMPT), _body("auto", f"{wrk.FRESH} {_PROMPT}")]
+        done = 0
+        task = run.progress.add_task("Soak", total=requests)
+        results.soak.append((0, ours.resident_mb()))
+        while done < requests:
+            for body in bodies:
+                load = await wrk.drive(
+                    ours.url, body, salt=os.urandom(4).hex(), seconds=5, connections=run.connections,
+                    core=run.other_core, pid=ours.pid, folder=run.folder,
+                )  # fmt: skip
+                done += load.requests
+                run.progress.update(task, completed=min(done, requests))
+            results.soak.append((done, ours.resident_mb()))
+
+
+def _median(runs: list[Case]) -> Case:
+    def of(name: str) -> float:
+        return float(statistics.median(getattr(run, name) for run in runs))
+
+    return Case(runs[0].name, of("per_s"), of("p50_ms"), of("p99_ms"), of("cpu_us"), sum(run.failed for run in runs))
+
+
+async def _measure(run: _Run, *, quick: bool, soak: int) -> Results:
+    os.sched_setaffinity(0, [run.other_core])
+    results = Results(seconds=run.seconds, rounds=run.rounds, connections=run.connections)
+    with run.progress:
+        await _throughput(run, results)
+        if not quick:
+            await _by_experts(run, results)
+            await _streams(run, results, 2000)
+        if soak:
+            await _soak(run, results, soak)
+    return results
 
 
 @click.command()
-@click.option("--seconds", default=3.0, show_default=True, help="Length of each measurement.")
+@click.option("--seconds", default=4.0, show_default=True, help="Length of each measurement.")
 @click.option("--rounds", default=3, show_default=True, help="How often each case is measured; the median is shown.")
-@click.option("--concurrency", default=32, show_default=True, help="Connections of the load generator.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file too.")
-def main(seconds: float, rounds: int, concurrency: int, json_path: Path | None) -> None:
-    """Measure the gateway's own overhead on this machine."""
-    if len(os.sched_getaffinity(0)) < 2:
+@click.option("--connections", default=32, show_default=True, help="Connections of the load generator.")
+@click.option("--quick", is_flag=True, help="Throughput alone, one round of two seconds.")
+@click.option("--soak", default=0, metavar="REQUESTS", help="Also send so many requests and watch the memory.")
+@click.option("--page", type=click.Path(path_type=Path), help="Write the page (and its figures) into this folder.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
+def main(
+    seconds: float, rounds: int, connections: int, quick: bool, soak: int, page: Path | None, json_path: Path | None
+) -> None:
+    """Measure the gateway's own overhead on this machine, beside its peers."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
         raise click.ClickException("the server and the load generator need a core each")
-    report = uvloop.run(_measure(seconds, rounds, concurrency))
-    if json_path is not None:
-        json_path.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    _show(report)
-
-
-def _show(report: dict[str, object]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title="One core for the server; closed loop", title_justify="left")
-    for column in ("case", "requests/s", "least..most", "/ sglang-router", "p50 ms", "p99 ms", "failed"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    cases = report["cases"]
-    assert isinstance(cases, dict)  # noqa: S101  # as _measure makes it
-    for name, row in cases.items():
-        ratio = row["ratio_to_sglang_router"]
-        table.add_row(
-            name,
-            f"{row['requests_per_s']:.0f}",
-            f"{row['requests_per_s_least']:.0f}..{row['requests_per_s_most']:.0f}",
-            "-" if ratio is None else f"{ratio:.2f}",
-            f"{row['p50_ms']:.2f}",
-            f"{row['p99_ms']:.2f}",
-            str(row["failed"]),
-        )
-    console.print(table)
-    ours = report["pointsman"]
-    assert isinstance(ours, dict)  # noqa: S101  # as _measure makes it
-    console.print(
-        f"With a remote pool: ready after {ours['ready_s']:.2f} s, {ours['resident_mb_idle']:.0f} MB resident "
-        f"when idle, {ours['resident_mb_after']:.0f} MB after the load"
-    )
+    for program, there in (("wrk", wrk.installed()), ("nginx", rig.nginx_installed())):
+        if not there:
+            raise click.ClickException(
+                f"{program} is not installed; on Debian and Ubuntu: apt-get install wrk nginx-light"
+            )
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(asyncio.CancelledError):
+        # nginx's worker may be another user, who has to reach its folders.
+        Path(folder).chmod(0o755)
+        run = _Run(cores[0], cores[-1], 2.0 if quick else seconds, 1 if quick else rounds, connections, Path(folder))
+        results = uvloop.run(_measure(run, quick=quick, soak=soak))
+        show(results)
+        if json_path is not None:
+            json_path.write_text(json.dumps(asdict(results), indent=2) + "\n", "utf-8")
+        if page is not None:
+            write_page(results, page)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""The figures of one run of the bench."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One server under one load: medians over the rounds.
+
+    Attributes:
+        name: What was measured.
+        per_s: Requests answered per second.
+        p50_ms: Median latency under this (saturating) load.
+        p99_ms: 99th percentile of it.
+        cpu_us: Processor time of the server per request, in microseconds.
+        failed: Requests not answered with success, over all rounds.
+    """
+
+    name: str
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    failed: int
+
+
+@dataclass(slots=True)
+class Results:
+    """All figures; what was not measured is NaN or empty.
+
+    Attributes:
+        cases: Throughput, ours first.
+        by_connections: Connections -> repeated prompt.
+        by_words: Words of a fresh prompt -> fresh prompts.
+        by_experts: Experts in the pool -> fresh prompts.
+        soak: Requests so far -> resident megabytes.
+    """
+
+    seconds: float
+    rounds: int
+    connections: int
+    cases: list[Case] = field(default_factory=list)
+    by_connections: dict[int, Case] = field(default_factory=dict)
+    by_words: dict[int, Case] = field(default_factory=dict)
+    by_experts: dict[int, Case] = field(default_factory=dict)
+    soak: list[tuple[int, float]] = field(default_factory=list)
+    ready_s: float = math.nan
+    idle_mb: float = math.nan
+    after_mb: float = math.nan
+    half_load_per_s: float = math.nan
+    added_p50_ms: float = math.nan
+    added_p99_ms: float = math.nan
+    streams: int = 0
+    streams_broken: int = 0
+    direct_gap_ms: float = math.nan
+    gap_ms: float = math.nan
+    cpu_us_per_chunk: float = math.nan
+    streams_mb: float = math.nan
+
+    @property
+    def peer(self) -> Case | None:
+        """What ours is compared with: sglang-router as it starts by itself."""
+        return next((case for case in self.cases if case.name.endswith("cache_aware")), None)
+
+    def ratio(self, case: Case) -> float:
+        """Its throughput as a multiple of the peer's; NaN without one."""
+        return math.nan if self.peer is None else case.per_s / self.peer.per_s
