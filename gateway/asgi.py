@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.errors import Code, RequestRefused
+
+#: Content-Encoding -> what zlib calls it.
+_WINDOW_BITS: Final[Mapping[bytes, int]] = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,17 +24,22 @@ class ClientLeft(Exception):
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """The request body.
+    """The request body, inflated where it came compressed.
 
     Raises:
-        RequestRefused: Larger than `limit` bytes, or in an encoding we do not read.
+        RequestRefused: Larger than `limit` bytes, as it came or inflated, or in an encoding we do not read.
         ClientLeft: The client left before the end of the body.
     """
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
-        raise RequestRefused(
-            Code.UNSUPPORTED_ENCODING, f"Content-Encoding '{encoding.decode('latin-1')}' is not supported."
-        )
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    inflating = None
+    if encoding != b"identity":
+        if encoding not in _WINDOW_BITS:
+            known = ", ".join(name.decode() for name in _WINDOW_BITS)
+            raise RequestRefused(
+                Code.UNSUPPORTED_ENCODING,
+                f"Content-Encoding '{encoding.decode('latin-1')[:80]}' is not supported; supported are: {known}.",
+            )
+        inflating = zlib.decompressobj(_WINDOW_BITS[encoding])
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
@@ -41,12 +50,31 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         if message["type"] == "http.disconnect":
             raise ClientLeft
         piece: bytes = message.get("body", b"")
+        if inflating is not None:
+            piece = _inflated(inflating, piece, limit - size)
         size += len(piece)
         if size > limit:
             raise _too_large(limit)
         pieces.append(piece)
         if not message.get("more_body", False):
-            return b"".join(pieces)
+            break
+    if inflating is not None and (not inflating.eof or inflating.unused_data):
+        raise _not_compressed()
+    return b"".join(pieces)
+
+
+def _inflated(inflating: zlib._Decompress, piece: bytes, left: int) -> bytes:
+    """A piece inflated, one byte further than is allowed at most: a bomb is noticed before it goes off."""
+    try:
+        return inflating.decompress(piece, left + 1)
+    except zlib.error:
+        raise _not_compressed() from None
+
+
+def _not_compressed() -> RequestRefused:
+    return RequestRefused(
+        Code.INVALID_VALUE, "The body is not what its Content-Encoding says.", param="content-encoding"
+    )
 
 
 def _too_large(limit: int) -> RequestRefused:

@@ -119,7 +119,7 @@ class OpenAIHttpExpert:
         try:
             return await self._client.request(
                 self._prepared[call.endpoint],
-                _passed_on(call.headers),
+                _headers_of(call),
                 call.body,
                 head_timeout_s=call.head_timeout_s,
                 idle_timeout_s=call.idle_timeout_s,
@@ -142,7 +142,7 @@ class OpenAIHttpExpert:
             ExpertError: The request cannot be sent.
         """
         try:
-            return self._client.send(self._prepared[call.endpoint], _passed_on(call.headers), call.body, sink)
+            return self._client.send(self._prepared[call.endpoint], _headers_of(call), call.body, sink)
         except ValueError as error:
             raise ExpertError(self._spec.name, f"request refused: {error}") from error
 
@@ -192,10 +192,14 @@ class OpenAIHttpExpert:
                 return _before_head(name, failure)
 
 
-def _passed_on(headers: Headers) -> Headers:
-    for name, _ in headers:
-        if name in OWN_HEADERS:
-            return tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
+def _headers_of(call: ExpertCall) -> Headers:
+    """The client's headers that travel on, and an id by which the logs of both sides can be joined."""
+    names = [name for name, _ in call.headers]
+    headers = call.headers
+    if not OWN_HEADERS.isdisjoint(names):
+        headers = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
+    if b"x-request-id" not in names:
+        headers = (*headers, (b"x-request-id", call.request_id.encode()))
     return headers
 
 

@@ -142,11 +142,14 @@ both = pytest.mark.parametrize("fast", [True, False], ids=["lane", "asgi"])
 @both
 @pytest.mark.parametrize("model", ["auto", "first"])
 async def test_a_whole_answer(fast: bool, model: str) -> None:
+    ids: list[str] = []
+
     async def answering(peer: Peer, request: bytes) -> None:
         head, _, body = request.partition(b"\r\n\r\n")
         assert json.loads(body) == chat("inner", custom=[1])
         assert b"cookie" not in head.lower()
         assert b"traceparent: 00-1" in head
+        ids.append(head.partition(b"x-request-id: ")[2].partition(b"\r\n")[0].decode())
         await peer.say(whole(ANSWER))
 
     async with gateway_of(answering, fast=fast) as gateway:
@@ -157,6 +160,7 @@ async def test_a_whole_answer(fast: bool, model: str) -> None:
         assert headers["x-pointsman-expert"] == "first"
         assert headers["content-type"] == "application/json"
         assert "x-inner" not in headers
+        assert ids == [headers["x-pointsman-decision"]], "both sides log the same id"
         assert int(headers["content-length"]) == len(body)
         outcome = await gateway.outcome(headers)
         assert (outcome["status"], outcome["prompt_tokens"], outcome["completion_tokens"]) == (200, 7, 2)
@@ -410,8 +414,8 @@ async def test_a_request_handed_over_half_way_comes_before_those_behind_it(fast:
 @both
 @pytest.mark.parametrize(
     "odd",
-    [b"expect: 100-continue\r\n", b"transfer-encoding: chunked\r\n", b"content-encoding: gzip\r\n"],
-    ids=["expect", "chunked", "compressed"],
+    [b"expect: 100-continue\r\n", b"transfer-encoding: chunked\r\n", b"content-encoding: br\r\n"],
+    ids=["expect", "chunked", "brotli"],
 )
 async def test_odd_framing(fast: bool, odd: bytes) -> None:
     async def answering(peer: Peer, request: bytes) -> None:
@@ -433,7 +437,7 @@ async def test_odd_framing(fast: bool, odd: bytes) -> None:
             == {
                 b"expect: 100-continue\r\n": b"HTTP/1.1 100 Continue",
                 b"transfer-encoding: chunked\r\n": b"HTTP/1.1 200 OK",
-                b"content-encoding: gzip\r\n": b"HTTP/1.1 415 Unsupported Media Type",
+                b"content-encoding: br\r\n": b"HTTP/1.1 415 Unsupported Media Type",
             }[odd]
         )
         writer.close()
@@ -447,3 +451,14 @@ async def test_a_body_over_the_limit_is_refused(fast: bool) -> None:
     async with gateway_of(answering, fast=fast, server={"max_body_bytes": 100_000}) as gateway:
         status, _, body = await gateway.post(chat(padding="x" * 200_000))
         assert (status, json.loads(body)["error"]["code"]) == (413, "body_too_large")
+
+
+@both
+async def test_a_clients_own_request_id_travels_on(fast: bool) -> None:
+    async def answering(peer: Peer, request: bytes) -> None:
+        assert request.lower().count(b"x-request-id:") == 1
+        assert b"x-request-id: mine" in request
+        await peer.say(whole(ANSWER))
+
+    async with gateway_of(answering, fast=fast) as gateway:
+        assert (await gateway.post(chat(), headers={"x-request-id": "mine"}))[0] == 200
