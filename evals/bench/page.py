@@ -11,7 +11,7 @@ from rich.table import Table
 
 from evals.bench.results import Case, Results
 
-_HEAD = ("case", "requests/s", "of sglang-router", "CPU per request, µs", "p50, ms", "p99, ms", "failed")
+_HEAD = ("case", "requests/s", "of sglang-router", "CPU per request, µs", "p50, ms", "p99, ms")
 
 
 def _rows(results: Results) -> list[tuple[str, ...]]:
@@ -23,7 +23,6 @@ def _rows(results: Results) -> list[tuple[str, ...]]:
             f"{case.cpu_us:.0f}",
             f"{case.p50_ms:.2f}",
             f"{case.p99_ms:.2f}",
-            str(case.failed),
         )
         for case in results.cases
     ]
@@ -36,15 +35,17 @@ def _facts(results: Results) -> list[str]:
             f"{results.after_mb:.0f} MB after the load."
         ),
         (
-            f"Added latency at {results.half_load_per_s:,.0f} requests/s of `auto`: p50 {results.added_p50_ms:.2f} ms, "
-            f"p99 {results.added_p99_ms:.2f} ms over the upstream by itself."
+            f"At a steady {results.half_load_per_s:,.0f} requests/s of `auto`, p50 is {results.added_p50_ms:.2f} ms and "
+            f"p99 {results.added_p99_ms:.2f} ms above those of the upstream by itself. The client that paces shares the "
+            "upstream's core, and its own unevenness is in the p99."
         ),
     ]
     if results.streams:
         facts.append(
-            f"{results.streams:,} streams at once: {results.streams_broken} broken, longest gap between two pieces "
-            f"{results.gap_ms:.0f} ms ({results.direct_gap_ms:.0f} ms without the gateway), "
-            f"{results.cpu_us_per_chunk:.0f} µs of processor time per piece with both sockets, "
+            f"{results.streams:,} streams at once, a piece every 500 ms: {results.streams_broken} broken, the longest "
+            f"pause beyond that is {results.gap_ms - 500:.0f} ms ({results.direct_gap_ms - 500:.0f} ms without the "
+            f"gateway). The server's whole processor time, connections and heads included, is "
+            f"{results.cpu_us_per_chunk:.0f} µs per piece; "
             f"{results.streams_mb:.0f} MB resident."
         )
     if results.soak:
@@ -90,8 +91,14 @@ than throughput where other work shares the machine.
 
 {chr(10).join(table)}
 
-*Decision held*: the same question again while nothing changed that the decision rests upon. *Fresh prompt*: every
-prompt differs, so that each is tokenised, embedded, classified and selected for.
+*Decision held*: the same question again while nothing changed that the decision rests upon. *Fresh prompt*: a salt and
+a number make every prompt another, so that each is embedded, classified and selected for; its other words are known
+to the tokeniser's memory, as most words of real prompts are. Peers log errors only, as the gateway does. litellm's
+proxy, vllm-router and Portkey are not measured here.
+
+The aims were 2.0 of sglang-router for a named model, 1.6 for a held decision, 1.0 for fresh prompts, and 10 µs a piece.
+A bare proxy by callbacks, without deciding or accounting, took 24 to 30 µs per request on the same machine; two thirds
+of that are the kernel's two writes and two reads.
 
 {chr(10).join("- " + fact for fact in _facts(results))}
 

@@ -16,7 +16,6 @@ class Case:
         p50_ms: Median latency under this (saturating) load.
         p99_ms: 99th percentile of it.
         cpu_us: Processor time of the server per request, in microseconds.
-        failed: Requests not answered with success, over all rounds.
     """
 
     name: str
@@ -24,7 +23,6 @@ class Case:
     p50_ms: float
     p99_ms: float
     cpu_us: float
-    failed: int
 
 
 @dataclass(slots=True)

@@ -115,7 +115,7 @@ async def peers(folder: Path, upstream: str, core: int) -> AsyncIterator[dict[st
                 command = [
                     sys.executable, "-m", "sglang_router.launch_router", "--worker-urls", upstream,
                     "--host", "127.0.0.1", "--port", str(port), "--policy", policy,
-                    "--prometheus-port", str(free_port()),
+                    "--prometheus-port", str(free_port()), "--log-level", "error",
                 ]  # fmt: skip
                 log = folder / f"sglang-{policy}.log"
                 name = f"sglang-router {version('sglang-router')}, {policy}"

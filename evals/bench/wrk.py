@@ -119,7 +119,11 @@ def read(output: str, cpu_ns: int) -> Load:
 def cpu_ns(pid: int) -> int:
     """Processor time so far of all threads of a process and of its children, such as nginx's worker or a Redis."""
     total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return 0  # a child that has ended meanwhile
+    for task in tasks:
         try:
             total += int((task / "schedstat").read_text("ascii").split()[0])
             children = (task / "children").read_text("ascii").split()

@@ -86,3 +86,23 @@ async def test_an_experts_headers_do_not_reach_the_client(stream: bool) -> None:
             assert "leaked" not in str(reply.raw_headers)
     finally:
         await runner.cleanup()
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+async def test_no_key_reaches_the_log(level: str, caplog: pytest.LogCaptureFixture) -> None:
+    """S10: not in good requests, nor in refused ones, nor where an expert fails."""
+    caplog.set_level(level.upper())
+    tree = {
+        "pool": {"experts": [fake("only", generalist=True), fake("dead", options={"fault": "refuse"})]},
+        "auth": {"keys": [{"name": "a", "key_env": "KEY_A"}]},
+    }
+    async with running(tree, {"KEY_A": "sk-the-true-key"}) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        for model, key in (("auto", "sk-the-true-key"), ("dead", "sk-the-true-key"), ("auto", "sk-a-guessed-key")):
+            asked = {"model": model, "messages": [{"role": "user", "content": "my secret question"}]}
+            async with http.post("/v1/chat/completions", json=asked, headers={"authorization": f"Bearer {key}"}):
+                pass
+    ours = [record for record in caplog.records if record.name.startswith(("gateway", "experts"))]
+    logged = "\n".join(record.getMessage() for record in ours)
+    assert "dead" in logged, "something was logged"
+    for secret in ("sk-the-true-key", "sk-a-guessed-key", "secret question"):
+        assert secret not in logged

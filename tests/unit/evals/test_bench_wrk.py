@@ -66,7 +66,7 @@ def test_processor_time_counts_children_too() -> None:
 
 def test_the_ratio_is_to_the_peer_as_it_starts_by_itself() -> None:
     ours, peer = (
-        Case(name, per_s, 1, 2, 3, 0) for name, per_s in (("ours", 30.0), ("sglang-router 1, cache_aware", 20.0))
+        Case(name, per_s, 1, 2, 3) for name, per_s in (("ours", 30.0), ("sglang-router 1, cache_aware", 20.0))
     )
     results = Results(seconds=1, rounds=1, connections=1, cases=[ours, peer])
     assert results.ratio(ours) == 1.5
