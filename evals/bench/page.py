@@ -35,9 +35,9 @@ def _facts(results: Results) -> list[str]:
             f"{results.after_mb:.0f} MB after the load."
         ),
         (
-            f"At a steady {results.half_load_per_s:,.0f} requests/s of `auto`, p50 is {results.added_p50_ms:.2f} ms and "
-            f"p99 {results.added_p99_ms:.2f} ms above those of the upstream by itself. The client that paces shares the "
-            "upstream's core, and its own unevenness is in the p99."
+            f"At a steady {results.half_load_per_s:,.0f} requests/s of `auto`, p50 is {results.added_p50_ms:.2f} ms "
+            f"and p99 {results.added_p99_ms:.2f} ms above those of the upstream by itself. The client that paces "
+            "shares the upstream's core, and its own unevenness is in the p99."
         ),
     ]
     if results.streams:

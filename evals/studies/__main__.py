@@ -79,9 +79,12 @@ def _page(study: Study, body: str, quick: bool) -> str:
 
 
 def _index(out: Path) -> str:
-    """Links to the pages that are there, whichever run wrote them."""
-    there = [study for study in _studies() if (out / f"{study.name}.md").is_file()]
-    links = "\n".join(f"- [{study.title}]({study.name}.md)" for study in there)
+    """Links to the pages that are there, whichever run wrote them: first those of the studies, in their order."""
+    order = [f"{study.name}.md" for study in _studies()]
+    pages = [page for page in out.glob("*.md") if page.name != "README.md"]
+    pages.sort(key=lambda page: (order.index(page.name) if page.name in order else len(order), page.name))
+    titles = {page.name: page.read_text("utf-8").partition("\n")[0].removeprefix("# ") for page in pages}
+    links = "\n".join(f"- [{title}]({name})" for name, title in titles.items())
     return f"# Results\n\n*Written by `make report`; do not edit.*\n\n{links}\n"
 
 

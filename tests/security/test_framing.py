@@ -1,4 +1,4 @@
-"""Requests framed so that two readers could disagree: refused and the connection closed, on both ways to the experts."""
+"""Requests framed so that two readers could disagree: refused, and the connection closed."""
 
 from __future__ import annotations
 
