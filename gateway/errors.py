@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -135,7 +136,7 @@ class RequestRefused(Exception):
         if self.decision_id is not None:
             headers.append((b"x-pointsman-decision", self.decision_id.encode()))
         if self.retry_after_s is not None:
-            headers.append((b"retry-after", str(max(1, round(self.retry_after_s))).encode()))
+            headers.append((b"retry-after", str(max(1, math.ceil(self.retry_after_s))).encode()))
         return headers
 
     def body(self) -> bytes:

@@ -23,16 +23,24 @@ from gateway.relay import Relay
 _log = logging.getLogger(__name__)
 
 
+#: To a request whose body does not come to its end.
+_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
 class FastLaneProtocol(HttpToolsProtocol):
     """One connection of a client.
 
     Args:
         lane: What answers; further arguments are uvicorn's.
+        patience_s: How long a request may take to arrive, from its first byte (or from the connection) to its last.
     """
 
-    def __init__(self, *args: Any, lane: FastLane, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lane: FastLane, patience_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lane = lane
+        self._patience_s = patience_s
+        self._arriving_since_s: float | None = None
+        self._impatience: asyncio.TimerHandle | None = None
         self._exchange: _Exchange | None = None  # under way, in the lane
         self._collecting: _Exchange | None = None  # its body is coming
         # What is under way, ours or uvicorn's; uvicorn asks it how far it is.
@@ -42,6 +50,7 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The scope is made when it is needed."""
+        self._arriving_since_s = self.loop.time()
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -75,6 +84,7 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The lane's request is complete."""
+        self._arriving_since_s = None
         exchange, self._collecting = self._collecting, None
         if exchange is None:
             super().on_message_complete()
@@ -83,8 +93,27 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     # What the transport and the server call.
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._arriving_since_s = self.loop.time()
+        self._impatience = self.loop.call_later(self._patience_s, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        """Close a connection whose request does not come to its end. One timer for all of its requests."""
+        since_s, now_s = self._arriving_since_s, self.loop.time()
+        if since_s is not None and now_s - since_s >= self._patience_s:
+            if self._collecting is not None:
+                self.transport.write(_TOO_SLOW)
+            self.transport.close()
+            return
+        left_s = self._patience_s if since_s is None else self._patience_s - (now_s - since_s)
+        self._impatience = self.loop.call_later(left_s, self._look_at_the_clock)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left: cancel the expert."""
+        if self._impatience is not None:
+            self._impatience.cancel()
         exchange, self._exchange, self._collecting = self._exchange, None, None
         if exchange is not None:
             exchange.client_left()

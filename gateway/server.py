@@ -144,7 +144,7 @@ def uvicorn_config(app: App, graceful_shutdown_s: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=partial(FastLaneProtocol, lane=app.lane),  # type: ignore[arg-type]  # it is called as a class would be
+        http=partial(FastLaneProtocol, lane=app.lane, patience_s=app.runtime.settings.server.request_timeout_s),  # type: ignore[arg-type]  # it is called as a class would be
         ws="none",
         lifespan="on",
         access_log=False,

@@ -167,6 +167,8 @@ class ServerSettings(Node):
     """Processes that serve."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Largest request body in bytes."""
+    request_timeout_s: Positive = 60.0
+    """Seconds that a request may take to arrive, from its first byte to its last; slower clients are cut off."""
     graceful_shutdown_s: Positive = 20.0
     """Seconds that requests in flight have to end after SIGTERM."""
     forward_headers: tuple[str, ...] = ("traceparent", "tracestate", "x-request-id", "openai-beta")
