@@ -58,8 +58,9 @@ class Answer:
 
     @property
     def notes(self) -> Headers:
-        """Response headers of our own beside those of every answer: none."""
-        return ()
+        """Response headers of our own beside those of every answer."""
+        beside = self._attempt.beside
+        return ((b"x-pointsman-hedged", beside.encode()),) if beside else ()
 
     @property
     def expert(self) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from experts.errors import ExpertError
 from experts.pool import ExpertPool, ProbePolicy
+from gateway.admission import Admission, AdmissionPolicy, Share
+from gateway.allowance import Allowance
 from gateway.answer_cache import AnswerCache
 from gateway.asgi import Receive, Scope, Send
 from gateway.auth import Keyring
@@ -24,6 +26,7 @@ from gateway.evidence import Evidence
 from gateway.expert_factory import build_expert
 from gateway.exploration import Exploration
 from gateway.fast_lane import FastLane
+from gateway.hedging import HedgePolicy, Hedging
 from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.null_experts import NullExperts, null_expert
@@ -34,6 +37,7 @@ from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.tasks import end
 from gateway.telemetry import Telemetry
+from gateway.wire.urgency import Priority
 from routers.artifacts import LoadedArtifact, load_artifact
 from routers.errors import ArtifactError
 from routers.protocols import Embedder, Router
@@ -144,6 +148,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
         learning=learning,
         evidence=evidence,
         nulls=nulls,
+        admission=_admission(settings, pool, telemetry),
         policy=DecisionPolicy(
             settings.budgets.budget(),
             settings.router.flags,
@@ -166,6 +171,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
         averages=averages,
         evidence=evidence,
         nulls=nulls,
+        retries=Allowance(share=settings.retries.share, least_per_s=settings.retries.least_per_s, clock=time.monotonic),
+        hedging=_hedging(settings, telemetry),
         max_attempts=settings.server.max_attempts,
         clock=time.monotonic,
     )
@@ -214,6 +221,22 @@ def _artifact(settings: Settings) -> LoadedArtifact:
             "evidence.enabled: the router was not trained on answers; train one on a table with answers"
         )
     return artifact
+
+
+def _admission(settings: Settings, pool: ExpertPool, telemetry: Telemetry) -> Admission:
+    chosen = settings.admission
+    shares = {name: Share(share.weight, Priority[share.priority.upper()]) for name, share in chosen.tenants.items()}
+    policy = AdmissionPolicy(chosen.queue, chosen.max_wait_ms / 1e3, shares)
+    return Admission(pool, policy, telemetry, time.monotonic)
+
+
+def _hedging(settings: Settings, telemetry: Telemetry) -> Hedging | None:
+    chosen = settings.hedging
+    if not chosen.enabled:
+        return None
+    allowance = Allowance(share=chosen.max_share, least_per_s=0.1, clock=time.monotonic)
+    policy = HedgePolicy(chosen.after, chosen.least_ms / 1e3)
+    return Hedging(policy, allowance, lambda outcome: telemetry.hedges.labels(outcome).inc())
 
 
 def _average_budgets(settings: Settings, store: SharedStore | None, telemetry: Telemetry) -> AverageBudgets | None:

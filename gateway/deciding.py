@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from experts.pool import ExpertPool
+from gateway.admission import Admission, Applicant, full_experts
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
 from gateway.decision_memory import Asked as Repeated
@@ -22,20 +23,31 @@ from gateway.evidence import Evidence
 from gateway.ids import DecisionIds
 from gateway.learning import Learning
 from gateway.null_experts import Asked, NullExperts
+from gateway.question import NO_OFFERS, Question
 from gateway.recorder import Routed
 from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
 from gateway.wire.budget import parse_budget, parse_session, states_routing
-from gateway.wire.caching import Caching, parse_caching
-from gateway.wire.evidence import Wish, parse_evidence
+from gateway.wire.caching import parse_caching
+from gateway.wire.evidence import parse_evidence
 from gateway.wire.flags import take_flags
 from gateway.wire.request import AUTO, Inbound, strip_routing
+from gateway.wire.urgency import NOT_URGENT, parse_urgency
 from routers.conversation import Turn, recall
 from routers.protocols import Router
-from routers.types import Assessment, Budget, Decision, Offers, Reason, RouteRequest, Stay
+from routers.types import (
+    Assessment,
+    Budget,
+    Decision,
+    Reason,
+    Rejection,
+    RouteRequest,
+    Rule,
+    Stay,
+    Told,
+)
 
 _NO_BUDGET: Final = Budget()
-_NO_OFFERS: Final = Offers()
 #: Characters from which on asking Redis for an assessment costs less of the event loop's time than making it.
 _WORTH_ASKING_CHARS: Final = 8_000
 
@@ -63,51 +75,6 @@ class DecisionPolicy:
     stay_bonus: float | None = None
 
 
-# Made for every request, and freezing costs a third of the making: not frozen, and never changed.
-@dataclass(slots=True, eq=False)
-class _Question:
-    """One request as it is put to the router.
-
-    Attributes:
-        inbound: The parsed request, without our own fields and flags.
-        tenant: Whose it is.
-        decision_id: Of the decision to be.
-        budget: What the caller allows, with the present prices.
-        allowed: Experts that may be asked; None for all.
-        texts: The user's turns to assess, the latest last; empty where a model is named and nothing else is asked.
-        session: Key of the caller's session, None without one.
-        caching: Whether the answer may come from a cache, or go into one.
-        wish: Of answers as evidence.
-        received_s: When the request's last byte was in (monotonic).
-    """
-
-    inbound: Inbound
-    tenant: str
-    decision_id: str
-    budget: Budget
-    allowed: frozenset[str] | None
-    texts: tuple[str, ...]
-    session: str | None
-    caching: Caching
-    wish: Wish | None
-    received_s: float
-
-    def request(self, text: str, stay: Stay | None = None, offers: Offers = _NO_OFFERS) -> RouteRequest:
-        """The request as the router reads it, with one of the user's turns."""
-        inbound = self.inbound
-        return RouteRequest(
-            self.decision_id,
-            text,
-            inbound.prompt_tokens,
-            inbound.max_completion_tokens,
-            inbound.required,
-            self.budget,
-            self.allowed,
-            stay,
-            offers,
-        )
-
-
 class Decider:
     """Makes decisions. One per process; holds no state of its own beyond its parts.
 
@@ -121,6 +88,7 @@ class Decider:
         learning: Corrections from judged answers.
         nulls: Answers without a model.
         evidence: Plans to ask several experts.
+        admission: Lets requests wait for room.
         policy: The operator's.
         clock: Monotonic seconds.
     """
@@ -137,6 +105,7 @@ class Decider:
         learning: Learning | None,
         nulls: NullExperts | None,
         evidence: Evidence,
+        admission: Admission,
         policy: DecisionPolicy,
         clock: Callable[[], float],
     ) -> None:
@@ -149,6 +118,7 @@ class Decider:
         self._learning = learning
         self._nulls = nulls
         self._evidence = evidence
+        self._admission = admission
         self._policy = policy
         self._clock = clock
         self._ids = DecisionIds()
@@ -167,14 +137,14 @@ class Decider:
         if self._nulls is not None and self._nulls.concern(inbound.model):
             return None
         question = self._read(inbound, tenant, headers)
-        if question.session is not None:
+        if question.session is not None or question.urgency.deadline_ms is not None:
             return None
         learned = None if self._learning is None else self._learning.corrections
         repeated = self._repeated(question)
         if repeated is not None and self._memory is not None:
             held = self._memory.find(repeated, learned, question.received_s)
             if held is not None:
-                return self._routed(question, again(held, question.decision_id), Hit.LOCAL, None)
+                return self._told(self._routed(question, again(held, question.decision_id), Hit.LOCAL, None))
         found = []
         for text in question.texts:
             assessed = self._assessed_now(question, text, "" if repeated is None else repeated[0])
@@ -182,11 +152,17 @@ class Decider:
                 return None
             found.append(assessed)
         routed = self._decided(question, found)
+        if full_experts(routed.decision):
+            refusal = self._admission.refusal(routed.decision, self._applicant(question))
+            if refusal is None:
+                return None
+            self._told(routed)
+            raise refusal
         if repeated is not None and self._memory is not None:
             self._memory.keep(repeated, routed.decision, learned, question.received_s)
-        return routed
+        return self._told(routed)
 
-    def _repeated(self, question: _Question) -> Repeated | None:
+    def _repeated(self, question: Question) -> Repeated | None:
         """By what the question is known when it is asked again; None where its decision rests on more."""
         cache, inbound = self._cache, question.inbound
         if (
@@ -201,11 +177,20 @@ class Decider:
         key = cache.key(question.tenant, self._router.artifact_hash, inbound.text)
         return key, inbound.prompt_tokens, inbound.max_completion_tokens, inbound.required
 
-    async def decide(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed:
+    async def decide(
+        self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes], *, wait: bool = True
+    ) -> Routed:
         """Read the budgets and decide. Takes our own fields and flags out of the request.
 
+        Args:
+            inbound: The request.
+            tenant: Whose it is.
+            headers: Of the request, lower-case names.
+            wait: Whether to wait for an expert to have room.
+
         Raises:
-            RequestRefused: A budget or flag is malformed, or the named model does not exist.
+            RequestRefused: A budget or flag is malformed, the named model does not exist, or no expert has room and
+                waiting is of no use.
         """
         question = self._read(inbound, tenant, headers)
         stay = None if question.session is None else await self._stay(question.session)
@@ -215,16 +200,35 @@ class Decider:
         # What the null experts offer is weighed against what the prompt needs.
         texts = question.texts if asked is None else question.texts or (inbound.text,)
         found = [self._assessed_now(question, text) or await self._assessed(question, text) for text in texts]
-        return self._decided(question, found, stay, asked)
+        routed = self._decided(question, found, stay, asked)
+        while wait and full_experts(routed.decision):
+            used = await self._admission.wait(routed.decision, self._applicant(question))
+            routed = self._decided(question, found, stay, asked)
+            used(routed.decision)
+        return self._told(routed)
 
-    def _read(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> _Question:
+    def _applicant(self, question: Question) -> Applicant:
+        until_s = question.received_s + self._admission.max_wait_s
+        deadline_s = question.deadline_s
+        return Applicant(
+            question.tenant,
+            question.urgency.priority,
+            until_s if deadline_s is None else min(until_s, deadline_s),
+        )
+
+    def _told(self, routed: Routed) -> Routed:
+        self._telemetry.decided(routed.decision, routed.hit)
+        return routed
+
+    def _read(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Question:
         received_s = self._clock()
         routing = strip_routing(inbound)
-        budget, experts, session, wish = self._policy.budget, None, None, None
+        budget, experts, session, wish, urgency = self._policy.budget, None, None, None, NOT_URGENT
         if routing is not None or states_routing(headers):
             budget, experts = parse_budget(routing, headers, budget)
             session = self._session(parse_session(routing, headers), tenant)
             wish = parse_evidence(routing)
+            urgency = parse_urgency(routing, headers)
         caching = parse_caching(routing, headers)
         if self._policy.flags:
             budget = take_flags(inbound, budget)
@@ -242,11 +246,13 @@ class Decider:
             # A concrete model bypasses routing, but no cap and no block: these are promises whoever chose the expert.
             named = frozenset({inbound.model})
             allowed = named if allowed is None else allowed & named
-        return _Question(inbound, tenant, self._ids.new(), budget, allowed, texts, session, caching, wish, received_s)
+        return Question(
+            inbound, tenant, self._ids.new(), budget, allowed, texts, session, caching, wish, urgency, received_s
+        )
 
     def _decided(
         self,
-        question: _Question,
+        question: Question,
         found: Sequence[_Assessed],
         stay: Stay | None = None,
         asked: Asked | None = None,
@@ -254,16 +260,13 @@ class Decider:
         inbound = question.inbound
         auto = inbound.model == AUTO
         if not found:
-            router = self._router
-            decision = Decision(
-                question.decision_id, inbound.model, (), Reason.NAMED, None, router.id, router.artifact_hash
-            )
+            decision = self._named(question)
             hit = Hit.BYPASS
         else:
             assessment, hit = found[-1]
             if len(found) > 1:
                 assessment = recall([Turn(text, one) for text, (one, _) in zip(question.texts, found, strict=True)])
-            offers = _NO_OFFERS if self._nulls is None or asked is None else self._nulls.offers(asked, assessment)
+            offers = NO_OFFERS if self._nulls is None or asked is None else self._nulls.offers(asked, assessment)
             request = question.request(inbound.text, stay, offers)
             learned = None if self._learning is None else self._learning.corrections
             decision = self._router.select(assessment, request, self._pool.snapshot(), learned)
@@ -271,12 +274,20 @@ class Decider:
                 decision = replace(decision, reason=Reason.NAMED)
         return self._routed(question, decision, hit, asked)
 
-    def _routed(self, question: _Question, decision: Decision, hit: Hit, asked: Asked | None) -> Routed:
+    def _named(self, question: Question) -> Decision:
+        """The caller decided, and states nothing that could speak against it but that the expert is full."""
+        name, router = question.inbound.model, self._router
+        if self._pool.has_room(name):
+            return Decision(question.decision_id, name, (), Reason.NAMED, None, router.id, router.artifact_hash)
+        full = Rejection(name, Rule.SATURATED, "it has as many calls in flight as it takes", transient=True)
+        told = Told(rejections=(full,), barred={name: Rule.SATURATED})
+        return Decision(question.decision_id, None, (), Reason.INFEASIBLE, None, router.id, router.artifact_hash, told)
+
+    def _routed(self, question: Question, decision: Decision, hit: Hit, asked: Asked | None) -> Routed:
         inbound = question.inbound
         plan = None
         if inbound.model == AUTO:
             plan = self._evidence.plan(inbound, question.budget, decision, question.wish)
-        self._telemetry.decided(decision, hit)
         return Routed(
             inbound,
             question.tenant,
@@ -287,6 +298,7 @@ class Decider:
             asked,
             plan,
             question.caching,
+            question.deadline_s,
         )
 
     def _session(self, stated: str | None, tenant: str) -> str | None:
@@ -298,7 +310,7 @@ class Decider:
         expert = await self._sessions.previous(session)
         return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
 
-    def _assessed_now(self, question: _Question, text: str, key: str = "") -> _Assessed | None:
+    def _assessed_now(self, question: Question, text: str, key: str = "") -> _Assessed | None:
         """The assessment of a text where it is here, or is made sooner than Redis could answer; else None.
 
         `key` is its key in the cache, where that is known already.
@@ -319,7 +331,7 @@ class Decider:
         cache.keep(key, made)
         return made, Hit.MISS
 
-    async def _assessed(self, question: _Question, text: str) -> _Assessed:
+    async def _assessed(self, question: Question, text: str) -> _Assessed:
         """The assessment of a text that is not in this process, from Redis where it is there."""
         cache = self._cache
         if cache is None:

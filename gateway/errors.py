@@ -38,6 +38,7 @@ class Code(StrEnum):
     NO_CAPABLE_EXPERT = "no_capable_expert"
     POOL_BUSY = "pool_busy"
     SHUTTING_DOWN = "shutting_down"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
     MODEL_NOT_FOUND = "model_not_found"
     DECISION_NOT_FOUND = "decision_not_found"
     ALREADY_JUDGED = "already_judged"
@@ -75,6 +76,7 @@ TABLE: dict[Code, _Row] = {
     Code.NO_CAPABLE_EXPERT: _Row(422, _CLIENT),
     Code.POOL_BUSY: _Row(503, "overloaded_error"),
     Code.SHUTTING_DOWN: _Row(503, "overloaded_error"),
+    Code.DEADLINE_EXCEEDED: _Row(504, "timeout_error"),
     Code.MODEL_NOT_FOUND: _Row(404, _CLIENT),
     Code.DECISION_NOT_FOUND: _Row(404, _CLIENT),
     Code.ALREADY_JUDGED: _Row(409, _CLIENT),

@@ -94,7 +94,7 @@ class FastLane:
             client.refuse(RequestRefused(Code.INTERNAL, "The gateway failed; its log says why."))
             return None
         gathered = routed.evidence is not None or self._exploring
-        expert = None if gathered else pipeline.immediate(departure.names[0])
+        expert = None if gathered or pipeline.hedges(departure.names) else pipeline.immediate(departure.names[0])
         if expert is None:
             client.hand_over(departure)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Final
 from experts.errors import ExpertError
 from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, Headers, ImmediateExpert
+from gateway.allowance import Allowance
 from gateway.answer import PulledAnswer
 from gateway.average_budgets import AverageBudgets, Stake, failed
 from gateway.deciding import Decider
@@ -17,6 +19,7 @@ from gateway.errors import CLIENT_LEFT, Code, RequestRefused, refusal_for
 from gateway.evidence import Evidence
 from gateway.evidence_plan import Plan
 from gateway.gathered import Gathered, GatheredAnswer, Reached, read_reply
+from gateway.hedging import Entrant, Found, Hedging, begun
 from gateway.ledger import Entry, Ledger
 from gateway.null_experts import NullExperts, Recording
 from gateway.recorder import Attempt, Recorder, Routed
@@ -25,6 +28,7 @@ from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
 from gateway.whole_reply import is_stream, read_whole
 from gateway.wire.request import expert_body
+from gateway.wire.urgency import DEADLINE_HEADER
 from routers.types import Reason
 
 _log = logging.getLogger(__name__)
@@ -67,6 +71,8 @@ class Pipeline:
         averages: AverageBudgets | None,
         nulls: NullExperts | None,
         evidence: Evidence,
+        retries: Allowance,
+        hedging: Hedging | None,
         max_attempts: int,
         clock: Callable[[], float],
     ) -> None:
@@ -78,6 +84,8 @@ class Pipeline:
         self._averages = averages
         self._nulls = nulls
         self._evidence = evidence
+        self._retries = retries
+        self._hedging = hedging
         self._max_attempts = max_attempts
         self._clock = clock
         self._immediate = {expert.spec.name: expert for expert in pool if isinstance(expert, ImmediateExpert)}
@@ -96,6 +104,7 @@ class Pipeline:
             self._nulls.decided(decision, gathered=routed.evidence is not None)
         entry = self._ledger.record(routed.tenant, decision)
         overhead_s = self._clock() - routed.received_s
+        self._retries.request()
         self._telemetry.overhead_of(overhead_s)
         return Departure(routed, entry, (decision.expert, *decision.fallbacks)[: self._max_attempts], overhead_s)
 
@@ -110,8 +119,23 @@ class Pipeline:
             An answer whose head is here. Close it in every case.
 
         Raises:
-            RequestRefused: None of the experts tried answered.
+            RequestRefused: None of the experts tried answered, or not before the deadline.
         """
+        deadline_s = departure.routed.deadline_s
+        if deadline_s is None:
+            return await self._answer(departure, forward)
+        try:
+            async with asyncio.timeout(max(0.0, deadline_s - self._clock())):
+                return await self._answer(departure, forward)
+        except TimeoutError:
+            raise RequestRefused(
+                Code.DEADLINE_EXCEEDED,
+                "routing.deadline_ms: no answer began in time.",
+                param="routing.deadline_ms",
+                decision_id=departure.routed.decision.id,
+            ) from None
+
+    async def _answer(self, departure: Departure, forward: Headers) -> PulledAnswer | GatheredAnswer:
         routed, names = departure.routed, departure.names
         if routed.evidence is not None:
             gathered = await self._gather(routed, routed.evidence, departure.entry, forward)
@@ -125,13 +149,48 @@ class Pipeline:
             decision = routed.decision
             names = (str(decision.expert), *decision.fallbacks)
             names = tuple(sorted(names, key=lambda name: name in failed))[: self._max_attempts]
-        for index, name in enumerate(names):
-            attempt = self.begin(name, routed, departure.entry, stream=routed.inbound.stream)
-            last = index == len(names) - 1
-            answer = await self._try(routed, attempt, forward, departure.overhead_s, last=last)
-            if answer is not None:
-                return answer
-        raise AssertionError("the last attempt answers or raises")
+        while True:
+            found, names = await self._found(departure, names, forward)
+            if found is not None:
+                recording = self._recording(routed, found.attempt.expert)
+                return PulledAnswer(
+                    self.recorder, routed, found.attempt, found.reply, found.body, departure.overhead_s, recording
+                )
+
+    async def _found(
+        self, departure: Departure, names: tuple[str, ...], forward: Headers
+    ) -> tuple[Found | None, tuple[str, ...]]:
+        """Ask the next expert, or two where the first one is late.
+
+        Returns:
+            Its answer, None when another is to be tried; and who is left to be.
+
+        Raises:
+            RequestRefused: Nobody is left.
+        """
+        routed, stream = departure.routed, departure.routed.inbound.stream
+
+        async def ask(attempt: Attempt, last: Callable[[], bool]) -> Found | None:
+            return await self._try(routed, attempt, forward, last)
+
+        if not self.hedges(names) or self._hedging is None:
+            attempt = self.begin(names[0], routed, departure.entry, stream=stream)
+            return await ask(attempt, lambda: self.last_of(names)), names[1:]
+
+        def enter(name: str, last: Callable[[], bool]) -> Entrant:
+            attempt = self.begin(name, routed, departure.entry, stream=stream)
+            return Entrant(attempt, asyncio.create_task(ask(attempt, last), name=f"ask {name}"))
+
+        delay_s = self._hedging.delay_s(routed.decision, names[0], stream=stream)
+        return await self._hedging.race(names, delay_s, enter)
+
+    def hedges(self, names: tuple[str, ...]) -> bool:
+        """Whether a second expert may be asked while the first one is."""
+        return self._hedging is not None and len(names) > 1
+
+    def last_of(self, names: tuple[str, ...]) -> bool:
+        """Whether nobody may be asked after the first of these: there is no other, or too much was asked again."""
+        return len(names) == 1 or self._retries.spent
 
     def begin(self, name: str, routed: Routed, entry: Entry, *, stream: bool) -> Attempt:
         """A call goes out. A caller who names a model decides alone, and is left out of the average budgets."""
@@ -152,6 +211,8 @@ class Pipeline:
             attempt.flight.finish()
             self._gave_up(attempt, str(status))
             return False
+        if status in _TRY_NEXT:
+            self._passed_on(routed, attempt)
         if status in _OPERATORS_FAULT:
             attempt.flight.fail(f"HTTP {status}")
             self.recorder.finish(routed, attempt, 502)
@@ -175,6 +236,7 @@ class Pipeline:
         if error.transient and not last:
             self._gave_up(attempt, type(error).__name__)
             return
+        self._passed_on(routed, attempt)
         refusal = refusal_for(error, routed.decision.id)
         _log.warning("%s failed: %s", attempt.expert, error.message)
         self.recorder.finish(routed, attempt, refusal.status)
@@ -251,10 +313,8 @@ class Pipeline:
             final=reply.status >= 400,
         )
 
-    async def _try(
-        self, routed: Routed, attempt: Attempt, forward: Headers, overhead_s: float, *, last: bool
-    ) -> PulledAnswer | None:
-        """One attempt. None when the next expert should be tried.
+    async def _try(self, routed: Routed, attempt: Attempt, forward: Headers, last: Callable[[], bool]) -> Found | None:
+        """One attempt. None when the next expert should be tried; `last` says whether none may be.
 
         Raises:
             RequestRefused: The attempt failed and no other may follow.
@@ -263,22 +323,25 @@ class Pipeline:
         try:
             reply = await self._pool[name].call(self.call_of(name, routed, forward))
             body = None if is_stream(routed.inbound, reply) else await read_whole(name, reply)
+            if body is None and (routed.deadline_s is not None or self._hedging is not None):
+                # Until its first byte is here, a stream can still be given up for another one.
+                reply = await begun(name, reply)
         except ExpertError as error:
-            self.failed(routed, attempt, error, last=last)
+            self.failed(routed, attempt, error, last=last())
             return None
         except BaseException:
-            # The client left while we waited. The call upstream is cancelled already; only the record is missing.
-            self.recorder.finish(routed, attempt, CLIENT_LEFT)
+            # Nobody waits for it any more. The call upstream is cancelled already; only the record is missing.
+            self.recorder.left(routed, attempt)
             raise
         try:
-            accepted = self.accepts(routed, attempt, reply.status, last=last)
+            accepted = self.accepts(routed, attempt, reply.status, last=reply.status in _TRY_NEXT and last())
         except RequestRefused:
             await reply.aclose()
             raise
         if not accepted:
             await reply.aclose()
             return None
-        return PulledAnswer(self.recorder, routed, attempt, reply, body, overhead_s, self._recording(routed, name))
+        return Found(attempt, reply, body)
 
     def _recording(self, routed: Routed, name: str, belief: float | None = None) -> Recording | None:
         """Keeps the answer once it is complete; None where it is not to be kept."""
@@ -295,16 +358,26 @@ class Pipeline:
             body=expert_body(inbound, self._pool[name].spec.model),
             payload=inbound.payload,
             stream=inbound.stream,
-            headers=forward,
+            headers=forward if routed.deadline_s is None else (*forward, self._time_left(routed.deadline_s)),
             prepared=None if routed.asked is None else routed.asked.answers.get(name),
         )
+
+    def _time_left(self, deadline_s: float) -> tuple[bytes, bytes]:
+        """What is left of a deadline, for an expert that is a gateway like this one."""
+        return DEADLINE_HEADER, b"%d" % max(1, int((deadline_s - self._clock()) * 1e3))
 
     def immediate(self, name: str) -> ImmediateExpert | None:
         """The expert, where it can be called without waiting."""
         expert = self._immediate.get(name)
         return None if expert is None or not expert.ready else expert
 
+    def _passed_on(self, routed: Routed, attempt: Attempt) -> None:
+        """A failure goes to the client; where only the retry budget had it so, that is counted."""
+        if routed.decision.fallbacks and self._retries.spent:
+            self._telemetry.retries_refused.labels(attempt.expert).inc()
+
     def _gave_up(self, attempt: Attempt, cause: str) -> None:
+        self._retries.take()
         self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
         if self._averages is not None and attempt.stake is not None:
             self._averages.given_up(attempt.stake)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from experts.pool import ExpertPool, Flight
+from experts.flight import Flight
+from experts.pool import ExpertPool
 from experts.spec import Source, Usage
 from gateway.average_budgets import AverageBudgets, Stake
 from gateway.cache import Hit
@@ -35,6 +36,7 @@ class Routed:
         asked: What the null experts have to say of it; None where they have no say.
         evidence: Whom to ask until an answer is accepted; None where the chosen expert alone answers.
         caching: What the caller allows to be kept.
+        deadline_s: When the first byte of its answer is of no more use (monotonic); None without a deadline.
     """
 
     inbound: Inbound
@@ -46,6 +48,7 @@ class Routed:
     asked: Asked | None = None
     evidence: Plan | None = None
     caching: Caching = ANYTHING
+    deadline_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class Attempt:
         dispatched_s: When the call was sent (monotonic).
         first_byte_s: When the first byte of the answer was here; None before.
         stake: What it was foreseen to spend of the average budgets; None where it counts in none.
+        beside: Another expert that was asked at the same time; empty where none was.
+        rival: Whether another attempt settles the request: this one lost, or has not won yet.
     """
 
     expert: str
@@ -67,6 +72,8 @@ class Attempt:
     dispatched_s: float
     first_byte_s: float | None = None
     stake: Stake | None = None
+    beside: str = ""
+    rival: bool = False
 
     def after_ms(self, moment_s: float) -> float:
         """Milliseconds from the dispatch to a moment."""
@@ -111,6 +118,15 @@ class Recorder:
         outcome = self.landed(routed, attempt, status, usage)
         self._ledger.finish(attempt.entry, outcome)
         self._telemetry.finished(routed.inbound.endpoint.value, outcome)
+
+    def left(self, routed: Routed, attempt: Attempt) -> None:
+        """The attempt was cancelled before its answer came: the client left, time ran out, or another was quicker."""
+        if attempt.rival:
+            self.landed(routed, attempt, CLIENT_LEFT)
+            return
+        late = routed.deadline_s is not None and self.clock() >= routed.deadline_s
+        attempt.flight.cancel()
+        self.finish(routed, attempt, 504 if late else CLIENT_LEFT)
 
     def landed(self, routed: Routed, attempt: Attempt, status: int, usage: Usage | None = None) -> Outcome:
         """One call is over, whether it settles the request or not; the average budgets hear what it spent.

@@ -223,7 +223,7 @@ class Relay:
     def _accepted(self) -> bool:
         departure = self._departure
         try:
-            if self._pipeline.accepts(departure.routed, self._attempt, self.status, last=len(departure.names) == 1):
+            if self._pipeline.accepts(departure.routed, self._attempt, self.status, last=self._last):
                 return True
         except RequestRefused as refusal:
             self._over = True
@@ -257,7 +257,7 @@ class Relay:
         self._over = True
         departure = self._departure
         try:
-            self._pipeline.failed(departure.routed, self._attempt, error, last=len(departure.names) == 1)
+            self._pipeline.failed(departure.routed, self._attempt, error, last=self._last)
         except RequestRefused as refusal:
             self._client.refuse(refusal)
             return
@@ -268,6 +268,11 @@ class Relay:
         self._over = True
         self._pipeline.withdraw(self._attempt)
         self._client.hand_over(self._departure)
+
+    @property
+    def _last(self) -> bool:
+        """Whether no other expert may be asked."""
+        return self._pipeline.last_of(self._departure.names)
 
     def _drop(self) -> None:
         self._over = True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 _AGAIN_S: Final = 0.1
 _TIMES: Final = 10
 
 
-async def end(*tasks: asyncio.Task[None]) -> None:
+async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel background tasks and wait for their end, for a second at most.
 
     A cancellation can be lost: a client library that is just then opening a connection may turn it into an error of its

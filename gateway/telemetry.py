@@ -95,6 +95,11 @@ class Telemetry:
         self.fallbacks = counter(
             "pointsman_fallbacks", "Attempts given up for the next expert, by cause.", ["expert", "cause"]
         )
+        self.shed = counter("pointsman_shed", "Requests turned away because experts were full, by reason.", ["reason"])
+        self.retries_refused = counter(
+            "pointsman_retries_refused", "Failures passed on because too much was asked again.", ["expert"]
+        )
+        self.hedges = counter("pointsman_hedges", "Second experts asked because the first was late.", ["outcome"])
         self.disconnects = counter("pointsman_client_disconnects", "Clients that left before the end.")
         self.broken_streams = counter(
             "pointsman_broken_streams", "Streams that an expert broke off after the first byte.", ["expert"]
@@ -140,6 +145,9 @@ class Telemetry:
             ["expert"],
             registry=registry,
             multiprocess_mode="livesum",
+        )
+        self.waiting = Gauge(
+            "pointsman_waiting", "Requests that wait for room.", registry=registry, multiprocess_mode="livesum"
         )
         self.expert_healthy = Gauge(
             "pointsman_expert_healthy",

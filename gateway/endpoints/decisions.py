@@ -43,7 +43,7 @@ def decisions(runtime: Runtime) -> APIRouter:
         headers = dict(request.scope["headers"])
         body = await read_body(headers, request.receive, runtime.settings.server.max_body_bytes)
         inbound = _routable(body)
-        routed = await runtime.decider.decide(inbound, _tenant(request), headers)
+        routed = await runtime.decider.decide(inbound, _tenant(request), headers, wait=False)
         return {**decision_to_dict(routed.decision), "cache": routed.hit.value}
 
     @api.get("/decisions/{decision_id}", summary="A recent decision and what became of it")

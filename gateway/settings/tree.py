@@ -13,6 +13,7 @@ from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Sh
 from gateway.settings.evidence import EvidenceSettings
 from gateway.settings.learning import LearningSettings
 from gateway.settings.null_experts import NullExpertSettings
+from gateway.settings.overload import AdmissionSettings, HedgingSettings, RetrySettings
 from gateway.settings.pool import PoolSettings
 from gateway.settings.problems import TreeProblems
 from gateway.settings.yaml_source import Path
@@ -285,6 +286,12 @@ class Settings(Node):
     """Asking several experts and comparing their answers."""
     learning: LearningSettings = LearningSettings()
     """Learning from judged answers."""
+    admission: AdmissionSettings = AdmissionSettings()
+    """Waiting for an expert to have room."""
+    retries: RetrySettings = RetrySettings()
+    """Asking the next expert after a failure."""
+    hedging: HedgingSettings = HedgingSettings()
+    """Asking a second expert when the first one is late."""
     redis: RedisSettings = RedisSettings()
     """Shared state."""
     ledger: LedgerSettings = LedgerSettings()

@@ -29,7 +29,16 @@ _HEADER_FIELDS: Final[dict[bytes, tuple[str, bool]]] = {
     **{header: (name, True) for name, header in _WEIGHT_HEADERS.items()},
 }
 _PREFIX: Final = b"x-pointsman-"
-_KNOWN: Final = frozenset(_CAPS) | {"weights", "local_only", "experts", "session", "cache", "evidence"}
+_KNOWN: Final = frozenset(_CAPS) | {
+    "weights",
+    "local_only",
+    "experts",
+    "session",
+    "cache",
+    "evidence",
+    "priority",
+    "deadline_ms",
+}
 _SESSION_HEADER: Final = b"x-pointsman-session"
 _MAX_SESSION_LENGTH: Final = 256
 

@@ -99,7 +99,8 @@ async def test_an_expert_that_keeps_failing_is_left_out_for_a_while() -> None:
 
 
 async def test_a_saturated_pool_is_a_503_with_retry_after() -> None:
-    tree = {"pool": {"experts": [fake("only", max_concurrency=1, options={"ttft_ms": 2000})]}}
+    only = fake("only", max_concurrency=1, options={"ttft_ms": 2000})
+    tree = {"pool": {"experts": [only]}, "admission": {"queue": 0}}
     async with running(tree) as gateway, aiohttp.ClientSession() as http:
         first = asyncio.create_task(post(gateway, CHAT))
         await eventually(lambda: gateway.fake("only").stats.started == 1)

@@ -1,0 +1,67 @@
+"""One request as it is put to the router: what is asked, and what the caller states of how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.wire.caching import Caching
+from gateway.wire.evidence import Wish
+from gateway.wire.request import Inbound
+from gateway.wire.urgency import Urgency
+from routers.types import Budget, Offers, RouteRequest, Stay
+
+NO_OFFERS: Final = Offers()
+
+
+# Made for every request, and freezing costs a third of the making: not frozen, and never changed.
+@dataclass(slots=True, eq=False)
+class Question:
+    """One request as it is put to the router.
+
+    Attributes:
+        inbound: The parsed request, without our own fields and flags.
+        tenant: Whose it is.
+        decision_id: Of the decision to be.
+        budget: What the caller allows, with the present prices.
+        allowed: Experts that may be asked; None for all.
+        texts: The user's turns to assess, the latest last; empty where a model is named and nothing else is asked.
+        session: Key of the caller's session, None without one.
+        caching: Whether the answer may come from a cache, or go into one.
+        wish: Of answers as evidence.
+        urgency: When, and before whom.
+        received_s: When the request's last byte was in (monotonic).
+    """
+
+    inbound: Inbound
+    tenant: str
+    decision_id: str
+    budget: Budget
+    allowed: frozenset[str] | None
+    texts: tuple[str, ...]
+    session: str | None
+    caching: Caching
+    wish: Wish | None
+    urgency: Urgency
+    received_s: float
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When an answer is of no more use (monotonic); None without a deadline."""
+        stated_ms = self.urgency.deadline_ms
+        return None if stated_ms is None else self.received_s + stated_ms / 1e3
+
+    def request(self, text: str, stay: Stay | None = None, offers: Offers = NO_OFFERS) -> RouteRequest:
+        """The request as the router reads it, with one of the user's turns."""
+        inbound = self.inbound
+        return RouteRequest(
+            self.decision_id,
+            text,
+            inbound.prompt_tokens,
+            inbound.max_completion_tokens,
+            inbound.required,
+            self.budget,
+            self.allowed,
+            stay,
+            offers,
+        )
