@@ -119,7 +119,7 @@ class DataPlane:
         body = await read_body(headers, receive, self._max_body_bytes)
         forward: Headers = tuple((name, headers[name]) for name in self._forward if name in headers)
         async with DisconnectWatch(receive) as watch:
-            if departure is None:
+            if departure is None or self._pipeline.overtaken(departure):
                 inbound = parse_inbound(endpoint, body)
                 departure = self._pipeline.depart(await self._pipeline.decider.decide(inbound, tenant, headers))
             answer = await self._pipeline.answer(departure, forward)

@@ -108,6 +108,11 @@ class Pipeline:
         self._telemetry.overhead_of(overhead_s)
         return Departure(routed, entry, (decision.expert, *decision.fallbacks)[: self._max_attempts], overhead_s)
 
+    def overtaken(self, departure: Departure) -> bool:
+        """Whether the chosen expert was filled by others between the decision and the call: it is to be made anew."""
+        chosen = departure.routed.decision.expert
+        return departure.routed.evidence is None and chosen == departure.names[0] and not self._pool.has_room(chosen)
+
     async def answer(self, departure: Departure, forward: Headers) -> PulledAnswer | GatheredAnswer:
         """Dispatch to the chosen expert, then to its fallbacks, until one answers.
 
