@@ -31,6 +31,7 @@ from gateway.wire.budget import parse_budget, parse_session, states_routing
 from gateway.wire.caching import parse_caching
 from gateway.wire.evidence import parse_evidence
 from gateway.wire.flags import take_flags
+from gateway.wire.opening import opening_of
 from gateway.wire.request import AUTO, Inbound, strip_routing
 from gateway.wire.urgency import NOT_URGENT, parse_urgency
 from routers.conversation import Turn, recall
@@ -68,11 +69,13 @@ class DecisionPolicy:
         budget: Of callers who state none.
         flags: Whether goals may be written into the prompt.
         stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
+        derive_sessions: Whether a conversation that is not named is known by how it began.
     """
 
     budget: Budget
     flags: bool
     stay_bonus: float | None = None
+    derive_sessions: bool = False
 
 
 class Decider:
@@ -137,7 +140,7 @@ class Decider:
         if self._nulls is not None and self._nulls.concern(inbound.model):
             return None
         question = self._read(inbound, tenant, headers)
-        if question.session is not None or question.urgency.deadline_ms is not None:
+        if (question.session is not None and not question.opens) or question.urgency.deadline_ms is not None:
             return None
         learned = None if self._learning is None else self._learning.corrections
         repeated = self._repeated(question)
@@ -193,7 +196,7 @@ class Decider:
                 waiting is of no use.
         """
         question = self._read(inbound, tenant, headers)
-        stay = None if question.session is None else await self._stay(question.session)
+        stay = None if question.session is None or question.opens else await self._stay(question.session)
         asked = None
         if self._nulls is not None and self._nulls.concern(inbound.model):
             asked = await self._nulls.ask(inbound, tenant, question.caching)
@@ -229,6 +232,10 @@ class Decider:
             session = self._session(parse_session(routing, headers), tenant)
             wish = parse_evidence(routing)
             urgency = parse_urgency(routing, headers)
+        # A conversation's first turn has nobody to stay with.
+        opens = False
+        if session is None and self._policy.derive_sessions and inbound.model == AUTO:
+            session, opens = self._session(opening_of(inbound.payload), tenant), not inbound.earlier
         caching = parse_caching(routing, headers)
         if self._policy.flags:
             budget = take_flags(inbound, budget)
@@ -247,7 +254,18 @@ class Decider:
             named = frozenset({inbound.model})
             allowed = named if allowed is None else allowed & named
         return Question(
-            inbound, tenant, self._ids.new(), budget, allowed, texts, session, caching, wish, urgency, received_s
+            inbound,
+            tenant,
+            self._ids.new(),
+            budget,
+            allowed,
+            texts,
+            session,
+            caching,
+            wish,
+            urgency,
+            received_s,
+            opens,
         )
 
     def _decided(

@@ -31,6 +31,7 @@ class Question:
         wish: Of answers as evidence.
         urgency: When, and before whom.
         received_s: When the request's last byte was in (monotonic).
+        opens: Whether it is the first turn of its session.
     """
 
     inbound: Inbound
@@ -44,6 +45,7 @@ class Question:
     wish: Wish | None
     urgency: Urgency
     received_s: float
+    opens: bool = False
 
     @property
     def deadline_s(self) -> float | None:

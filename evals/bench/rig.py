@@ -61,12 +61,14 @@ async def instant_upstream(folder: Path, core: int) -> AsyncIterator[Process]:
 
 
 @contextlib.asynccontextmanager
-async def streaming_upstream(folder: Path, core: int, *, tokens: int, tokens_per_s: float) -> AsyncIterator[Process]:
+async def streaming_upstream(
+    folder: Path, core: int, *, tokens: int, tokens_per_s: float, ttft_ms: float = 0.0
+) -> AsyncIterator[Process]:
     """The fake expert as a server of its own, which streams at a pace."""
     port = free_port()
     command = [
         sys.executable, "-m", "experts.backends.fake", "--port", str(port), "--reply", "word " * tokens,
-        "--tokens-per-s", str(tokens_per_s),
+        "--tokens-per-s", str(tokens_per_s), "--ttft-ms", str(ttft_ms),
     ]  # fmt: skip
     async with serving(command, port, ready_path="/health", cores=[core], log=folder / "streams.out") as process:
         yield process

@@ -137,6 +137,9 @@ class ConversationSettings(Node):
     enabled: bool = True
     """Read the last few user turns together, so that `and in C?` goes where the question before it went, and remember
     who answered the sessions that callers name (`x-pointsman-session`, or `routing.session`)."""
+    derive_sessions: bool = False
+    """Know a conversation that its client does not name by `prompt_cache_key`, or else by how it began (all messages up
+    to the user's first). Two conversations of one tenant that begin alike are taken for one."""
     stay_bonus: NonNegative = 0.02
     """What staying with the expert of the session's previous turn is worth, in units of predicted quality."""
     local_entries: int = Field(default=10_000, ge=0)

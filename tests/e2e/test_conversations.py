@@ -61,3 +61,26 @@ async def test_a_session_stays_with_its_expert_and_no_other_session_or_tenant_do
         await asyncio.to_thread(server.stop)
         assert await ask(one, "KEY_A", "chat") == "second", "without Redis each replica remembers for itself"
     client.close()
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["lane", "asgi"])
+async def test_a_conversation_without_a_name_is_known_by_how_it_began(fast: bool) -> None:
+    tree = {"pool": {"experts": [fake("first"), fake("second")]}, "conversations": {"derive_sessions": True}}
+
+    async def turn(http: aiohttp.ClientSession, *texts: str, **more: Any) -> str:
+        messages: list[dict[str, str]] = [{"role": "system", "content": "be brief"}]
+        for text in texts:
+            messages += [{"role": "user", "content": text}, {"role": "assistant", "content": "yes"}]
+        body = {"model": "auto", "messages": messages[:-1], **more}
+        async with http.post("/v1/chat/completions", json=body) as reply:
+            assert reply.status == 200, await reply.text()
+            return reply.headers["x-pointsman-expert"]
+
+    async with running(tree, fast=fast) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        assert await turn(http, "one", routing={"experts": ["second"]}) == "second"
+        assert await turn(http, "one", "two") == "second"
+        assert await turn(http, "one", "two", "three") == "second"
+        assert await turn(http, "one") == "first", "a first turn has nobody to stay with"
+        assert await turn(http, "another", "two") == "first"
+        assert await turn(http, "x", "y", prompt_cache_key="mine", routing={"experts": ["second"]}) == "second"
+        assert await turn(http, "cut", "away", prompt_cache_key="mine") == "second"

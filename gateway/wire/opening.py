@@ -1,0 +1,26 @@
+"""By what a conversation is known whose client does not name it: how it began."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+
+def opening_of(payload: Mapping[str, Any]) -> str | None:
+    """The client's `prompt_cache_key` where it sends one, else all messages up to the user's first; None without any.
+
+    Every later turn of a conversation repeats them, so they are the same for all of its turns. Two conversations that
+    begin alike are taken for one.
+    """
+    key = payload.get("prompt_cache_key")
+    if isinstance(key, str) and key:
+        return f"key:{key}"
+    messages = payload.get("messages")
+    if not isinstance(messages, list):
+        return None
+    for index, message in enumerate(messages):
+        if isinstance(message, dict) and message.get("role") == "user":
+            return "opening:" + orjson.dumps(messages[: index + 1]).decode()
+    return None
