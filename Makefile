@@ -94,6 +94,11 @@ bench: $(VENV)/.stamp-dev ## Measure the decision and the gateway's overhead bes
 chaos: $(VENV)/.stamp-dev ## Break experts and Redis under load for ten minutes and account for every request
 	@$(PY) -m evals.chaos $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.stamp-dev ## Bend a million inputs for the parsers under coverage guidance (ARGS="--inputs 100000")
+	@$(PIP) install -q -e '.[fuzz]'
+	@$(PY) -m tests.fuzz $(ARGS)
+
 .PHONY: report
 report: $(VENV)/.stamp-dev ## Run the studies and rewrite docs/results (ARGS="--quick", or names of studies)
 	@$(PY) -m evals.studies $(ARGS)

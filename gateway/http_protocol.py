@@ -25,6 +25,10 @@ _log = logging.getLogger(__name__)
 
 #: To a request whose body does not come to its end.
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+#: To one whose head, or whose framing without a byte of body, does not come to its end.
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+#: How much of either is read, beyond the read in which it began.
+MAX_HEAD_BYTES: Final = 64 * 1024
 
 
 class FastLaneProtocol(HttpToolsProtocol):
@@ -41,6 +45,8 @@ class FastLaneProtocol(HttpToolsProtocol):
         self._patience_s = patience_s
         self._arriving_since_s: float | None = None
         self._impatience: asyncio.TimerHandle | None = None
+        self._unproductive = 0  # bytes since the request began, or since the last byte of its body
+        self._in_head = False
         self._exchange: _Exchange | None = None  # under way, in the lane
         self._collecting: _Exchange | None = None  # its body is coming
         # What is under way, ours or uvicorn's; uvicorn asks it how far it is.
@@ -51,12 +57,20 @@ class FastLaneProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The scope is made when it is needed."""
         self._arriving_since_s = self.loop.time()
+        self._unproductive = 0
+        self._in_head = True
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of the head; trailers, which come behind the body, are none (RFC 9110, section 6.5.1)."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Choose the lane, or the long way."""
+        self._in_head = False
         endpoint = ENDPOINTS.get(self.url)
         parser = self.parser
         if (
@@ -75,6 +89,7 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Collect what is the lane's."""
+        self._unproductive = 0
         exchange = self._collecting
         if exchange is None:
             super().on_body(body)
@@ -98,6 +113,15 @@ class FastLaneProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._arriving_since_s = self.loop.time()
         self._impatience = self.loop.call_later(self._patience_s, self._look_at_the_clock)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and give up a request of nothing but head or framing: uvicorn would keep all of it."""
+        self._unproductive += len(data)
+        super().data_received(data)
+        if self._unproductive > MAX_HEAD_BYTES and self._arriving_since_s is not None:
+            if self.cycle is None or self.cycle.response_complete or self._collecting is not None:
+                self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
     def _look_at_the_clock(self) -> None:
         """Close a connection whose request does not come to its end. One timer for all of its requests."""

@@ -266,7 +266,9 @@ class Connection(asyncio.Protocol):
         if parser is None or response is None or self._done:
             return
         status = parser.get_status_code()
-        if 100 <= status < 200:
+        if not 100 <= status < 600:
+            raise BadResponse(f"status {status}")  # what no client of ours could be told (RFC 9110, section 15)
+        if status < 200:
             return  # 100 Continue, 103 Early Hints; 101 ends in HttpParserUpgrade
         headers = self._headers
         names = [name for name, _ in headers]

@@ -10,7 +10,7 @@ import orjson
 from experts.spec import Usage
 from gateway.wire.model_field import MODEL_FIELD
 
-_DONE: Final = re.compile(rb"(?:^|\n)data:\s*\[DONE\]")
+_DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
@@ -26,7 +26,8 @@ def usage_in(body: bytes) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+    # A counter cannot fall, and `true` is no count.
+    if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
         return None
     return Usage(prompt, completion)
 
@@ -54,7 +55,7 @@ class EventStream:
     __slots__ = ("_held", "_name", "_name_bytes", "_ours", "_theirs", "done", "usage")
 
     def __init__(self, name: str) -> None:
-        self._held = b""
+        self._held = bytearray()
         self._name_bytes = b'"model":' + orjson.dumps(name)
         self._name = name
         self._theirs = self._ours = b""
@@ -63,24 +64,24 @@ class EventStream:
 
     def feed(self, chunk: bytes) -> bytes:
         """Bytes to pass on now; may be empty."""
-        data = self._held + chunk if self._held else chunk
-        if data.endswith((b"\n\n", b"\r\n\r\n")):
-            self._held = b""
-            return self._inspect(data)
-        cut = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
-        # rfind answers -1 where there is no boundary, so that a cut of at most 3 means none.
-        if cut <= 3:
-            if len(data) > _MAX_HELD_BYTES:
-                self._held = b""
-                return data
-            self._held = data
+        held = self._held
+        if not held and chunk.endswith((b"\n\n", b"\r\n\r\n")):
+            return self._inspect(chunk)
+        # Only what is new can hold a boundary, so that a long event in many pieces is not searched over and over.
+        begin = max(len(held) - 3, 0)
+        held += chunk
+        plain, returns = held.rfind(b"\n\n", begin), held.rfind(b"\r\n\r\n", begin)
+        cut = max(plain + 2 if plain >= 0 else 0, returns + 4 if returns >= 0 else 0)
+        if not cut and len(held) <= _MAX_HELD_BYTES:
             return b""
-        self._held = data[cut:]
-        return self._inspect(data[:cut])
+        data = bytes(held[:cut]) if cut else bytes(held)
+        del held[: len(data)]
+        return self._inspect(data) if cut else data
 
     def finish(self) -> bytes:
         """What is left at a clean end: some servers leave out the last blank line."""
-        data, self._held = self._held, b""
+        data = bytes(self._held)
+        self._held.clear()
         return self._inspect(data) if data else b""
 
     def _inspect(self, data: bytes) -> bytes:
@@ -95,9 +96,9 @@ class EventStream:
 
     def _renamed(self, data: bytes, named: int) -> bytes:
         """Every event with its `model` naming the expert."""
-        # One field in each event, and all alike: the usual stream.
-        if self._theirs and named == data.count(self._theirs) == data.count(b"\n\n"):
-            return data.replace(self._theirs, self._ours)
+        # All fields alike: the usual stream. The first of each event is the one that names the model.
+        if self._theirs and named == data.count(self._theirs) and b"\r" not in data:
+            return b"\n\n".join([event.replace(self._theirs, self._ours, 1) for event in data.split(b"\n\n")])
         if (field := MODEL_FIELD.search(data)) is not None:
             self._theirs = field.group()
             self._ours = data[field.start() : field.start(1)] + orjson.dumps(self._name)

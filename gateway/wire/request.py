@@ -177,16 +177,17 @@ def expert_body(inbound: Inbound, model: str) -> bytes:
     """The body for an expert: the client's bytes where they can stay, with `model` naming the expert's own model.
 
     The bytes are spliced rather than written anew wherever that is provably the same: `"model"` as a whole JSON
-    string occurs exactly once, so that it can only be the top-level key.
+    string occurs exactly once, and nothing is spelt with escaped letters, so that it can only be the top-level key.
+    A body with two such keys would name one model to us and another to a server that reads the first.
     """
-    if not inbound.rewritten:
+    body = inbound.body
+    if not inbound.rewritten and body.count(b'"model"') == 1 and b"\\u006" not in body:
         if inbound.payload["model"] == model:
-            return inbound.body
-        if inbound.body.count(b'"model"') == 1:
-            field = b'"model":' + orjson.dumps(model)
-            body, replaced = MODEL_FIELD.subn(lambda _: field, inbound.body, count=1)
-            if replaced:
-                return body
+            return body
+        field = b'"model":' + orjson.dumps(model)
+        spliced, replaced = MODEL_FIELD.subn(lambda _: field, body, count=1)
+        if replaced:
+            return spliced
     return orjson.dumps({**inbound.payload, "model": model})
 
 

@@ -1,0 +1,62 @@
+"""What the fuzzer starts from, and the words it is given: a few of everything that the parsers know."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CHAT: Final = b"\x01\x00"
+_NAMED: Final = b"\x03\x02"
+_FLAGS: Final = b"\x05\x00"
+_COMPLETIONS: Final = b"\x00\x00"
+_CUTS: Final = bytes([10, 40, 80, 120, 160, 200, 230, 250])
+
+SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
+    "request": (
+        _CHAT + b'{"model":"auto","messages":[{"role":"user","content":"hello"}]}',
+        _CHAT + b'{"model":"auto","messages":[{"role":"user","content":[{"type":"text","text":"what is it"},'
+        b'{"type":"image_url","image_url":{"url":"https://example.org/a.png"}}]}],"stream":true,"max_tokens":5}',
+        _CHAT + b'{"model":"auto","messages":[{"role":"system","content":"be brief"},{"role":"user","content":"1+2"}],'
+        b'"routing":{"max_energy_j":1.5,"weights":{"cost":0.5},"experts":["a"],"session":"s","cache":"no-store",'
+        b'"evidence":{"max_calls":2},"priority":"high","deadline_ms":500,"local_only":true,"min_quality":0.5}}',
+        _CHAT + b'{"model":"auto","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":'
+        b'"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","content":"4"}],"tools":[{"type":'
+        b'"function","function":{"name":"f","parameters":{"properties":{"model":{"type":"string"}}}}}],'
+        b'"response_format":{"type":"json_object"},"logprobs":true}',
+        _NAMED + b'0.5{"model":"auto","messages":[{"role":"user","content":"hello"}]}',
+        _FLAGS + b'{"model":"auto","messages":[{"role":"user","content":"hello [Flag: smallest model]"}]}',
+        _COMPLETIONS + b'{"model":"an/expert-7b","prompt":["a","b"],"max_tokens":5}',
+        _COMPLETIONS + b'{"prompt":[1,2,3],"metadata":{"model":"x"},"model":"auto"}',
+    ),
+    "events": (
+        _CUTS + b": a comment\n\n"
+        b'data: {"id":"1","model":"inner","choices":[{"index":0,"delta":{"content":"h\xc3\xa9"}}]}\n\n'
+        b'data: {"id":"1","model":"inner","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+        b'data: {"id":"1","model":"inner","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
+        b"data: [DONE]\n\n",
+        _CUTS + b'data: {"model":"other","of":{"model":"other"}}\r\n\r\ndata: {"model": "other"}\n\ndata:[DONE]',
+        _CUTS + b'event: error\ndata: {"error":{"message":"no"}}\n\nid: 1\ndata: {"usage": {"prompt_tokens":1}}\n\n',
+        _CUTS + b'{"id":"1","model":"inner","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},'
+        b'"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}',
+    ),
+    "response": (
+        _CUTS[:4] + b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\nhello",
+        _CUTS[:4] + b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\nx-sum: 1\r\n\r\n",
+        _CUTS[:4] + b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+        b"HTTP/1.0 429 No\r\nretry-after: 5\r\nconnection: close, x-a\r\n\r\nslow",
+        _CUTS[:4] + b"HTTP/1.1 204 No Content\r\nkeep-alive: 5\r\nx-a: b\r\n c\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        _CUTS[:4] + b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    ),
+}  # fmt: skip
+
+WORDS: Final[tuple[bytes, ...]] = (
+    b'"model"', b'"model":"inner"', b'"mod\\u0065l":"x"', b'"messages":[', b'"role":"user"', b'"content":',
+    b'"prompt":', b'"stream":true', b'"routing":{', b'"weights":{', b'"max_cost_usd":', b'"session":"s"',
+    b'"type":"text"', b'"text":', b'"tools":[', b'"usage":{', b'"prompt_tokens":', b'"completion_tokens":', b"null",
+    b"true", b"1e999", b"-1", b"0.0", b"18446744073709551616", b"\\ud800", b"\\u0000", b"\xf0\x9f\x98\x80", b"\xff",
+    b"[Flag:", b"[[[[[[[[", b"{", b"}", b"]", b",", b"data: ", b"data:", b"data: [DONE]", b"event: error", b"\n",
+    b"\r", b"\n\n", b"\r\n", b"\r\n\r\n", b": ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 304 \r\n", b"HTTP/1.1 999 X\r\n", b"content-length: ", b"content-length: 0\r\n",
+    b"transfer-encoding: chunked\r\n", b"connection: close\r\n", b"0\r\n\r\n", b"ffffffffffffffff\r\n",
+    b"5\r\nhello\r\n", b"upgrade: h2c\r\n", b"\x00",
+)  # fmt: skip

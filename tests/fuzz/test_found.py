@@ -1,0 +1,74 @@
+"""What fuzzing has found, each once more."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from experts.protocols import Endpoint
+from gateway.wire.reply import EventStream, usage_in
+from gateway.wire.request import expert_body, parse_inbound
+from tests.fuzz.targets import response
+
+TURN = b'"messages":[{"role":"user","content":"hello"}]'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"large","model":"small",%b}' % TURN,
+        b'{"mod\\u0065l":"large","model":"small",%b}' % TURN,
+        b'{"model":"large","\\u006dodel":"small",%b}' % TURN,
+        b'{"mod\\u0065l":"small","metadata":{"model":"large"},%b}' % TURN,
+    ],
+    ids=["twice", "escaped first", "escaped last", "escaped, and one within"],
+)
+@pytest.mark.parametrize("model", ["small", "org/small-7b"])
+def test_a_body_names_one_model_whoever_reads_it(body: bytes, model: str) -> None:
+    inbound = parse_inbound(Endpoint.CHAT, body)
+    assert inbound.model == "small"
+    outermost: list[tuple[str, Any]] = []
+    json.loads(expert_body(inbound, model), object_pairs_hook=lambda pairs: outermost.__setitem__(slice(None), pairs))
+    assert [value for name, value in outermost if name == "model"] == [model]
+
+
+def test_only_the_first_model_of_an_event_is_renamed_in_however_many_events() -> None:
+    said = b'data: {"model":"in","of":{"model":"in"}}\n\ndata: {"model":"in"}\n\ndata: [DONE]\n\n'
+    stream = EventStream("out")
+    stream.feed(b'data: {"model":"in"}\n\n')  # from here on it knows what to look for
+    assert stream.feed(said).count(b'{"model":"out"') == 2
+    assert stream.feed(said).count(b'"of":{"model":"in"}') == 1
+
+
+def test_data_of_two_events_makes_no_end() -> None:
+    stream = EventStream("m")
+    stream.feed(b"data:\n\n [DONE]\n\n")
+    assert not stream.done
+
+
+def test_an_event_at_the_very_start_leaves_at_once() -> None:
+    stream = EventStream("m")
+    assert stream.feed(b":\n\ndata: 1") == b":\n\n"
+
+
+@pytest.mark.parametrize("prompt", ["-1", "true", "1.5", '"7"'])
+def test_usage_that_counts_nothing_is_none(prompt: str) -> None:
+    assert usage_in(b'{"usage":{"prompt_tokens":%b,"completion_tokens":3}}' % prompt.encode()) is None
+
+
+def test_a_long_event_in_small_pieces_takes_no_longer_than_in_large_ones() -> None:
+    """Searching all that is held with every piece took minutes for this."""
+    stream, piece = EventStream("m"), b"data: " + b"a" * 57 + b"\n"
+    began_s = time.perf_counter()
+    for _ in range(6 * 1024 * 1024 // len(piece)):
+        assert stream.feed(piece) == b""
+    assert time.perf_counter() - began_s < 5
+    assert len(stream.finish()) == 6 * 1024 * 1024 // len(piece) * len(piece)
+
+
+@pytest.mark.parametrize("status", [b"002", b"099", b"600", b"999"])
+def test_a_status_that_no_client_knows_is_no_answer(status: bytes) -> None:
+    response(b"\x40\x60\x80\xff" + b"HTTP/1.1 " + status + b" X\r\ncontent-length: 0\r\n\r\n")
