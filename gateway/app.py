@@ -153,6 +153,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
             settings.budgets.budget(),
             settings.router.flags,
             settings.conversations.stay_bonus if settings.conversations.enabled else None,
+            settings.conversations.derive_sessions,
         ),
         clock=time.monotonic,
     )
