@@ -42,11 +42,11 @@ class Member:
         "circuit",
         "counts",
         "expert",
-        "freed",
         "in_flight",
         "spec",
         "tpot_ms",
         "ttft_ms",
+        "watchers",
     )
 
     def __init__(self, expert: Expert, circuit: Circuit) -> None:
@@ -56,9 +56,10 @@ class Member:
         self.counts = Counts()
         self.awake = True
         self.in_flight = 0
-        self.freed: Callable[[str], None] | None = None
         self.ttft_ms: float | None = None
         self.tpot_ms: float | None = None
+        #: Told its name when one of its calls has ended.
+        self.watchers: tuple[Callable[[str], None], ...] = ()
         self.changed = True
         self._valid_until_s = float("inf")
         self._state = ExpertState()
@@ -75,18 +76,22 @@ class Member:
     def state(self, now_s: float) -> ExpertState:
         """How it fares now; the same object as before when nothing has changed since."""
         if self.stale(now_s):
-            self._state = ExpertState(
-                healthy=self.circuit.healthy(now_s),
-                awake=self.awake,
-                in_flight=self.in_flight,
-                ttft_ms=self.ttft_ms,
-                tpot_ms=self.tpot_ms,
-                detail=self.circuit.detail(now_s),
-            )
+            self._state = self.observed(now_s)
             until_s = self.circuit.opens_again_at_s
             self._valid_until_s = until_s if until_s is not None and until_s > now_s else float("inf")
             self.changed = False
         return self._state
+
+    def observed(self, now_s: float) -> ExpertState:
+        """The same, said anew, and without a word to those who go by `stale`."""
+        return ExpertState(
+            healthy=self.circuit.healthy(now_s),
+            awake=self.awake,
+            in_flight=self.in_flight,
+            ttft_ms=self.ttft_ms,
+            tpot_ms=self.tpot_ms,
+            detail=self.circuit.detail(now_s),
+        )
 
 
 class Flight:
@@ -178,8 +183,8 @@ class Flight:
         self._landed = True
         member = self._member
         member.occupy(-1)
-        if member.freed is not None:
-            member.freed(member.spec.name)
+        for freed in member.watchers:
+            freed(member.spec.name)
         return True
 
     def _observe(self, completion_tokens: int | None) -> None:

@@ -69,6 +69,10 @@ class Circuit:
             return f"probe: {self._probe_detail}"
         return f"{self._failures} failed calls in a row: {self._detail}"
 
+    def last_problem(self, now_s: float) -> str:
+        """Why it is not healthy, or what the latest probe found; empty when neither has anything to say."""
+        return self.detail(now_s) or (self._probe_detail if self._probes_failed else "")
+
     def called(self, now_s: float) -> bool:
         """A call begins. True when it is the trial call of a half-open circuit."""
         if self._open_until_s is not None and now_s >= self._open_until_s and not self._trial:

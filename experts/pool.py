@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from experts.flight import Counts, Flight, Member
@@ -40,6 +40,8 @@ class ExpertPool:
         health: When an expert counts as unwell.
         probes: How it is probed.
         rng: Of the probes' jitter.
+        before: The pool that these experts were in, as far as they were in one: their load and health go on, and both
+            pools see them.
 
     Raises:
         ValueError: Two experts have the same name.
@@ -52,16 +54,24 @@ class ExpertPool:
         health: HealthPolicy | None = None,
         probes: ProbePolicy | None = None,
         rng: random.Random | None = None,
+        before: ExpertPool | None = None,
     ) -> None:
         self._clock = clock
         self._probes = probes or ProbePolicy()
         self._rng = rng or random.Random()
         self._members: dict[str, Member] = {}
+        self._new: list[str] = []
         for expert in experts:
             name = expert.spec.name
             if name in self._members:
                 raise ValueError(f"two experts are called {name!r}")
-            self._members[name] = Member(expert, Circuit(health or HealthPolicy()))
+            known = None if before is None else before.member_of(expert)
+            if known is None:
+                known = Member(expert, Circuit(health or HealthPolicy()))
+                self._new.append(name)
+            self._members[name] = known
+        self._retired = False
+        self._watcher: Callable[[str], None] | None = None
         self._view: PoolView | None = None
 
     def __len__(self) -> int:
@@ -86,9 +96,16 @@ class ExpertPool:
         """What the experts are."""
         return tuple(member.spec for member in self._members.values())
 
+    def member_of(self, expert: Expert) -> Member | None:
+        """What is known of an expert; None where it is not in this pool."""
+        member = self._members.get(expert.spec.name)
+        return member if member is not None and member.expert is expert else None
+
     def snapshot(self) -> PoolView:
         """How the experts fare now. The same object as before when nothing has changed since."""
         now_s = self._clock()
+        if self._retired:
+            return PoolView(tuple((member.spec, member.observed(now_s)) for member in self._members.values()), now_s)
         view = self._view
         if view is None or any(member.stale(now_s) for member in self._members.values()):
             view = self._view = PoolView(
@@ -132,8 +149,10 @@ class ExpertPool:
 
     def watch(self, freed: Callable[[str], None] | None) -> None:
         """Tell somebody the name of an expert whenever one of its calls has ended; None for nobody."""
+        before, self._watcher = self._watcher, freed
         for member in self._members.values():
-            member.freed = freed
+            others = tuple(watcher for watcher in member.watchers if watcher is not before)
+            member.watchers = others if freed is None else (*others, freed)
 
     def counts(self, name: str) -> Counts:
         """How the calls of one expert ended so far.
@@ -174,26 +193,51 @@ class ExpertPool:
         """Start every expert.
 
         Raises:
-            ExpertMisconfigured: One of them can never work; all are closed again. Others' errors are added as notes.
+            ExpertMisconfigured: One of them can never work; all that no other pool started are closed again. Others'
+                errors are added as notes.
         """
         results = await asyncio.gather(*(expert.start() for expert in self), return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
-            await self.aclose()
+            await _close(self._members[name].expert for name in self._new)
             for other in errors[1:]:
                 errors[0].add_note(str(other))
             raise errors[0]
 
-    async def aclose(self) -> None:
+    async def probe_new(self) -> None:
+        """Probe the experts that no pool had before, once each."""
+        await asyncio.gather(*(self.probe(name) for name in self._new))
+
+    @property
+    def problem(self) -> str | None:
+        """Why no expert could answer now; None where one could. Null experts do not count: they answer few prompts."""
+        now_s = self._clock()
+        found = []
+        for name, member in self._members.items():
+            if member.spec.null:
+                continue
+            detail = member.circuit.last_problem(now_s)
+            if not detail:
+                return None
+            found.append(f"{name}: {detail}")
+        return "no expert is well: " + "; ".join(found)
+
+    def retire(self) -> None:
+        """Another pool holds these experts from now on; calls that began here end here."""
+        self._retired = True
+
+    async def aclose(self, keep: ExpertPool | None = None) -> None:
         """Close every expert, whatever the others do.
+
+        Args:
+            keep: A pool that goes on; its experts are not closed.
 
         Raises:
             BaseException: The first thing that went wrong, after all were closed.
         """
-        results = await asyncio.gather(*(expert.aclose() for expert in self), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        self.watch(None)
+        kept = set() if keep is None else {id(expert) for expert in keep}
+        await _close(expert for expert in self if id(expert) not in kept)
 
     async def probe(self, name: str) -> str | None:
         """Probe one expert now and note the result. None when it is well, else why not.
@@ -228,3 +272,10 @@ class ExpertPool:
             await self.probe(name)
             spread = self._probes.jitter * (2 * self._rng.random() - 1)
             await asyncio.sleep(self._probes.interval_s * (1 + spread))
+
+
+async def _close(experts: Iterable[Expert]) -> None:
+    results = await asyncio.gather(*(expert.aclose() for expert in experts), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from experts.errors import ExpertError
 from experts.pool import ExpertPool, ProbePolicy
 from gateway.admission import Admission, AdmissionPolicy, Share
 from gateway.allowance import Allowance
@@ -30,7 +31,9 @@ from gateway.hedging import HedgePolicy, Hedging
 from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.null_experts import NullExperts, null_expert
+from gateway.parts import Parts
 from gateway.pipeline import Pipeline
+from gateway.reload import Configuration
 from gateway.runtime import Runtime
 from gateway.sessions import Sessions
 from gateway.settings import Settings
@@ -38,9 +41,10 @@ from gateway.shared_store import SharedStore
 from gateway.tasks import end
 from gateway.telemetry import Telemetry
 from gateway.wire.urgency import Priority
-from routers.artifacts import LoadedArtifact, load_artifact
+from routers.artifacts import LoadedArtifact, installed_hash, load_artifact
 from routers.errors import ArtifactError
 from routers.protocols import Embedder, Router
+from routers.selection.exploration import ExplorationAccount
 
 _log = logging.getLogger(__name__)
 
@@ -53,36 +57,36 @@ class App:
         plane: Serves everything.
         lane: Serves most requests faster, where the server has a protocol for it.
         runtime: What both run on.
+        parts: The same by name, for the App after this one.
     """
 
     plane: DataPlane
     lane: FastLane
     runtime: Runtime
+    parts: Parts
+    _calls: int = 0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection, or the lifespan."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        else:
+        """Serve one ASGI connection."""
+        self._calls += 1
+        try:
             await self.plane(scope, receive, send)
+        finally:
+            self._calls -= 1
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                try:
-                    await self._start()
-                except ExpertError as error:
-                    await send({"type": "lifespan.startup.failed", "message": str(error)})
-                    return
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self._stop()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way, nor a call that one left behind."""
+        exploration = self.runtime.exploration
+        return self._calls == 0 and self.lane.idle and (exploration is None or not exploration.busy)
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Start what it runs on, as far as the App before it has not.
+
+        Raises:
+            ExpertError: An expert can never work as configured.
+        """
         if self.runtime.store is not None:
             self.runtime.store.start()
         await self.runtime.pool.start()
@@ -94,54 +98,70 @@ class App:
         if self.runtime.learning is not None:
             self._tasks.append(asyncio.create_task(self.runtime.learning.run(), name="learning"))
 
-    async def _stop(self) -> None:
-        self.lane.stop()
+    def take_over(self, before: App) -> None:
+        """From now on requests come here, and no longer to the App before."""
+        before.runtime.pool.retire()
+        _keep_awake(self.runtime.pool, self.runtime.settings)
+
+    async def rest(self) -> None:
+        """End what runs in the background: the App after this one does it."""
         await end(*self._tasks)
-        if self.runtime.exploration is not None:
-            await self.runtime.exploration.aclose()
-        await self.runtime.pool.aclose()
-        if self.runtime.store is not None:
-            await self.runtime.store.aclose()
-        # Closing waits for a thread that writes to disk.
-        await asyncio.to_thread(self.runtime.ledger.close)
+        self._tasks.clear()
+
+    async def stop(self, keep: App | None) -> None:
+        """Break off what is under way and close everything.
+
+        Args:
+            keep: The App that goes on, with whatever both are made of; None at the end of the process.
+        """
+        runtime = self.runtime
+        self.lane.stop()
+        await self.rest()
+        if runtime.exploration is not None:
+            await runtime.exploration.aclose()
+        await runtime.pool.aclose(None if keep is None else keep.runtime.pool)
+        if runtime.store is not None and not (keep and keep.parts.hold(runtime.store)):
+            await runtime.store.aclose()
+        if not (keep and keep.parts.hold(runtime.ledger)):
+            # Closing waits for a thread that writes to disk.
+            await asyncio.to_thread(runtime.ledger.close)
 
 
-def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
-    """The gateway as one ASGI callable. Nothing is opened or spawned before its lifespan starts.
+def create_app(settings: Settings, env: Mapping[str, str] | None = None, before: App | None = None) -> App:
+    """The gateway as one ASGI callable. Nothing is opened or spawned before its start.
 
     Args:
         settings: The whole tree.
         env: Where secrets and REDIS_URL are looked up; the process's environment when None.
+        before: The App that serves now. What would be made of the same is taken from it.
 
     Raises:
         SettingsError: A secret is missing.
         ArtifactError: The router artefact cannot be used.
     """
     env = os.environ if env is None else env
-    telemetry = Telemetry()
-    store = _shared_store(settings, env, telemetry)
-    pool = _pool(settings, env)
-    artifact = _artifact(settings)
+    parts = Parts(None if before is None else before.parts)
+    telemetry = parts.get("telemetry", (), Telemetry)
+    store = _shared_store(settings, env, telemetry, parts)
+    pool = _pool(settings, env, parts, None if before is None else before.runtime.pool)
+    artifact = _artifact(settings, parts)
     router = artifact.router
-    ledger = Ledger(
-        entries=settings.ledger.local_entries,
-        ttl_s=int(settings.ledger.ttl_s),
-        store=store,
-        path=settings.ledger.path,
+    ledger = parts.get("ledger", (settings.ledger, store), lambda: _ledger(settings, store))
+    averages = parts.get(
+        "averages", (settings.average_budgets, store), lambda: _average_budgets(settings, store, telemetry)
     )
-    averages = _average_budgets(settings, store, telemetry)
-    learning = _learning(settings, router, store)
+    learning = parts.get(
+        "learning", (settings.learning, router.artifact_hash, store), lambda: _learning(settings, router, store)
+    )
     evidence = Evidence(artifact.evidence, router.embedder, settings.evidence, time.monotonic)
-    nulls = _null_experts(settings, router.embedder, store)
-    sessions = Sessions(
-        entries=settings.conversations.local_entries,
-        ttl_s=int(settings.conversations.ttl_s),
-        store=store,
+    nulls = parts.get(
+        "nulls", (settings.null_experts, artifact, store), lambda: _null_experts(settings, router.embedder, store)
     )
+    sessions = parts.get("sessions", (settings.conversations, store), lambda: _sessions(settings, store))
     decider = Decider(
         pool=pool,
         router=router,
-        cache=_decision_cache(settings, store),
+        cache=parts.get("decisions", (settings.cache, store), lambda: _decision_cache(settings, store)),
         sessions=sessions,
         telemetry=telemetry,
         averages=averages,
@@ -157,11 +177,11 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
         ),
         clock=time.monotonic,
     )
-    explored = settings.learning.exploration.budget(settings.server.workers)
+    account = _exploration_account(settings, parts)
     exploration = None
-    if explored is not None:
+    if account is not None:
         exploration = Exploration(
-            explored, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
+            account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
         )
     pipeline = Pipeline(
         pool=pool,
@@ -177,7 +197,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
         max_attempts=settings.server.max_attempts,
         clock=time.monotonic,
     )
-    runtime = Runtime(settings, pool, decider, pipeline, ledger, telemetry, store, averages, learning, exploration)
+    configuration = parts.get("configuration", (), lambda: Configuration(settings))
+    runtime = Runtime(
+        settings, pool, decider, pipeline, ledger, telemetry, store, averages, learning, exploration, configuration
+    )
     keyring = Keyring((key.key(env), key.tenant or key.name) for key in settings.auth.keys)
     plane = DataPlane(
         pipeline=pipeline,
@@ -196,26 +219,47 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None) -> App:
         max_body_bytes=settings.server.max_body_bytes,
         forward_headers=settings.server.forward_headers,
     )
-    return App(plane, lane, runtime)
+    parts.settle()
+    return App(plane, lane, runtime, parts)
 
 
-def _pool(settings: Settings, env: Mapping[str, str]) -> ExpertPool:
+def _pool(settings: Settings, env: Mapping[str, str], parts: Parts, before: ExpertPool | None) -> ExpertPool:
+    server = settings.server
+    experts = [
+        parts.get(
+            f"expert {expert.name}",
+            # A key may have changed behind its reference.
+            (expert, server.head_timeout_s, server.idle_timeout_s, _fingerprint(expert.api_key(env))),
+            partial(build_expert, expert, server, env),
+        )
+        for expert in settings.pool.experts
+    ]
+    nulls = [parts.get(f"null expert {kind}", (), partial(null_expert, kind)) for kind in settings.null_experts.kinds]
     pool = ExpertPool(
-        [
-            *(build_expert(expert, settings.server, env) for expert in settings.pool.experts),
-            *(null_expert(kind) for kind in settings.null_experts.kinds),
-        ],
+        [*experts, *nulls],
         clock=time.monotonic,
         probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
+        before=before,
     )
-    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_experts.kinds})
+    if before is None:
+        _keep_awake(pool, settings)
     return pool
 
 
-def _artifact(settings: Settings) -> LoadedArtifact:
-    artifact = load_artifact(
-        settings.router.artifact,
-        uncertain_to_generalist=settings.router.uncertain_to_generalist,
+def _fingerprint(secret: str | None) -> bytes | None:
+    return None if secret is None else hashlib.sha256(secret.encode()).digest()
+
+
+def _keep_awake(pool: ExpertPool, settings: Settings) -> None:
+    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_experts.kinds})
+
+
+def _artifact(settings: Settings, parts: Parts) -> LoadedArtifact:
+    chosen = settings.router
+    artifact = parts.get(
+        "artifact",
+        (installed_hash(chosen.artifact), chosen.uncertain_to_generalist),
+        lambda: load_artifact(chosen.artifact, uncertain_to_generalist=chosen.uncertain_to_generalist),
     )
     if settings.evidence.enabled and artifact.evidence is None:
         raise ArtifactError(
@@ -238,6 +282,21 @@ def _hedging(settings: Settings, telemetry: Telemetry) -> Hedging | None:
     allowance = Allowance(share=chosen.max_share, least_per_s=0.1, clock=time.monotonic)
     policy = HedgePolicy(chosen.after, chosen.least_ms / 1e3)
     return Hedging(policy, allowance, lambda outcome: telemetry.hedges.labels(outcome).inc())
+
+
+def _ledger(settings: Settings, store: SharedStore | None) -> Ledger:
+    kept = settings.ledger
+    return Ledger(entries=kept.local_entries, ttl_s=int(kept.ttl_s), store=store, path=kept.path)
+
+
+def _sessions(settings: Settings, store: SharedStore | None) -> Sessions:
+    kept = settings.conversations
+    return Sessions(entries=kept.local_entries, ttl_s=int(kept.ttl_s), store=store)
+
+
+def _exploration_account(settings: Settings, parts: Parts) -> ExplorationAccount | None:
+    budget = settings.learning.exploration.budget(settings.server.workers)
+    return None if budget is None else parts.get("explored", (budget,), lambda: ExplorationAccount(budget))
 
 
 def _average_budgets(settings: Settings, store: SharedStore | None, telemetry: Telemetry) -> AverageBudgets | None:
@@ -273,13 +332,18 @@ def _decision_cache(settings: Settings, store: SharedStore | None) -> DecisionCa
     return DecisionCache(entries=decisions.local_entries, ttl_s=int(decisions.ttl_s), store=store)
 
 
-def _shared_store(settings: Settings, env: Mapping[str, str], telemetry: Telemetry) -> SharedStore | None:
+def _shared_store(settings: Settings, env: Mapping[str, str], telemetry: Telemetry, parts: Parts) -> SharedStore | None:
     url = settings.redis.url or env.get("REDIS_URL")
     if not url:
         return None
-    return SharedStore(
-        url,
-        prefix=settings.redis.key_prefix,
-        read_timeout_s=settings.cache.decisions.redis_timeout_ms / 1e3,
-        on_error=lambda kind: telemetry.redis_errors.labels(kind).inc(),
+    prefix, read_timeout_s = settings.redis.key_prefix, settings.cache.decisions.redis_timeout_ms / 1e3
+    return parts.get(
+        "store",
+        (url, prefix, read_timeout_s),
+        lambda: SharedStore(
+            url,
+            prefix=prefix,
+            read_timeout_s=read_timeout_s,
+            on_error=lambda kind: telemetry.redis_errors.labels(kind).inc(),
+        ),
     )

@@ -27,7 +27,6 @@ from routers.outcomes import CallOutcome, Verdict
 from routers.selection.exploration import (
     SHADOW_WEIGHT,
     ExplorationAccount,
-    ExplorationBudget,
     Reservation,
     choose_shadow,
     quality_by_agreement,
@@ -46,7 +45,7 @@ class Exploration:
     """Makes shadow calls. The client never waits for one.
 
     Args:
-        budget: What they may take, of this process.
+        account: What they may take, of this process, and have taken.
         pool: Whom to ask.
         ledger: Told what came of a call.
         telemetry: Likewise.
@@ -56,7 +55,7 @@ class Exploration:
 
     def __init__(
         self,
-        budget: ExplorationBudget,
+        account: ExplorationAccount,
         *,
         pool: ExpertPool,
         ledger: Ledger,
@@ -64,7 +63,7 @@ class Exploration:
         learning: Learning | None,
         clock: Callable[[], float],
     ) -> None:
-        self._account = ExplorationAccount(budget)
+        self._account = account
         self._pool = pool
         self._ledger = ledger
         self._telemetry = telemetry

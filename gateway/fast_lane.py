@@ -109,6 +109,11 @@ class FastLane:
         """A relay is over."""
         self._under_way.discard(relay)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._under_way
+
     def stop(self) -> None:
         """Break off what is under way."""
         for relay in list(self._under_way):

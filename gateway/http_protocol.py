@@ -8,17 +8,24 @@ made of it. Parsing, keep-alive, pipelining, time-outs and shutdown stay uvicorn
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
-from typing import Any, Final
+import struct
+import termios
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from experts.protocols import Endpoint
 from gateway.dataplane import DEPARTURE
 from gateway.errors import RequestRefused
-from gateway.fast_lane import ENDPOINTS, FastLane
+from gateway.fast_lane import ENDPOINTS
 from gateway.pipeline import Departure
 from gateway.relay import Relay
+from gateway.serving import APP, Serving
+
+if TYPE_CHECKING:
+    from gateway.app import App
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +42,14 @@ class FastLaneProtocol(HttpToolsProtocol):
     """One connection of a client.
 
     Args:
-        lane: What answers; further arguments are uvicorn's.
-        patience_s: How long a request may take to arrive, from its first byte (or from the connection) to its last.
+        serving: Knows what answers; further arguments are uvicorn's.
     """
 
-    def __init__(self, *args: Any, lane: FastLane, patience_s: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, serving: Serving, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lane = lane
-        self._patience_s = patience_s
+        self._serving = serving
+        # How long a request may take to arrive, from its first byte (or from the connection) to its last.
+        self._patience_s = serving.settings.server.request_timeout_s
         self._arriving_since_s: float | None = None
         self._impatience: asyncio.TimerHandle | None = None
         self._unproductive = 0  # bytes since the request began, or since the last byte of its body
@@ -83,7 +90,8 @@ class FastLaneProtocol(HttpToolsProtocol):
         ):
             self._begin_asgi()
             return
-        exchange = _Exchange(self, self._lane, endpoint, self.url, self.headers, parser.should_keep_alive())
+        keep_alive = parser.should_keep_alive() and not self._serving.draining
+        exchange = _Exchange(self, self._serving, endpoint, self.url, self.headers, keep_alive)
         self._collecting = self._exchange = exchange
         self.cycle = exchange
 
@@ -93,7 +101,7 @@ class FastLaneProtocol(HttpToolsProtocol):
         exchange = self._collecting
         if exchange is None:
             super().on_body(body)
-        elif exchange.collect(body) > self._lane.max_body_bytes:
+        elif exchange.collect(body) > self._serving.current.lane.max_body_bytes:
             self._collecting = None
             exchange.hand_over_unfinished()
 
@@ -113,6 +121,31 @@ class FastLaneProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._arriving_since_s = self.loop.time()
         self._impatience = self.loop.call_later(self._patience_s, self._look_at_the_clock)
+        if self._serving.draining:
+            # It was in the queue when the others took leave.
+            self.shutdown()
+
+    def shutdown(self) -> None:
+        """The server takes leave: what has begun ends, and what crosses with that on its way is still answered.
+
+        An answer that has not begun says that it is the last one here. Where none is due, or one has begun that says
+        nothing of the kind, the connection is closed when it has been quiet for a while: a client that uses it again
+        before that gets its answer, and learns that it is the last.
+        """
+        self.timeout_keep_alive = self._serving.quiet_s  # type: ignore[assignment]  # call_later takes any number
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        elif not cycle.response_started:
+            cycle.keep_alive = False
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless a request lies in the socket already."""
+        if not self.transport.is_closing() and _unread_bytes(self.transport) == 0:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and give up a request of nothing but head or framing: uvicorn would keep all of it."""
@@ -175,6 +208,7 @@ class FastLaneProtocol(HttpToolsProtocol):
         cycle.keep_alive = exchange.keep_alive
         if departure is not None:
             cycle.scope[DEPARTURE] = departure
+            cycle.scope[APP] = exchange.app
         cycle.body += exchange.body
         cycle.more_body = not complete
         cycle.message_event.set()
@@ -187,6 +221,15 @@ class FastLaneProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers  # the scope holds this list
         super().on_headers_complete()
+        if self._serving.draining:
+            self.cycle.keep_alive = False
+
+
+def _unread_bytes(transport: asyncio.Transport) -> int:
+    """What the kernel has received and we have not."""
+    fd = transport.get_extra_info("socket").fileno()
+    found = fcntl.ioctl(fd, termios.FIONREAD, bytes(struct.calcsize("i")))
+    return int(struct.unpack("i", found)[0])
 
 
 class _NoEvent:
@@ -205,15 +248,17 @@ class _Exchange:
     __slots__ = (
         "_chunks",
         "_endpoint",
-        "_lane",
         "_protocol",
         "_relay",
+        "_serving",
         "_transport",
+        "app",
         "disconnected",
         "headers",
         "keep_alive",
         "message_event",
         "response_complete",
+        "response_started",
         "size",
         "url",
     )
@@ -221,7 +266,7 @@ class _Exchange:
     def __init__(
         self,
         protocol: FastLaneProtocol,
-        lane: FastLane,
+        serving: Serving,
         endpoint: Endpoint,
         url: bytes,
         headers: list[tuple[bytes, bytes]],
@@ -229,7 +274,8 @@ class _Exchange:
     ) -> None:
         self._protocol = protocol
         self._transport: asyncio.Transport = protocol.transport
-        self._lane = lane
+        self._serving = serving
+        self.app: App = serving.current
         self._endpoint = endpoint
         self._relay: Relay | None = None
         self._chunks: list[bytes] = []
@@ -237,6 +283,7 @@ class _Exchange:
         self.url = url
         self.headers = headers
         self.keep_alive = keep_alive
+        self.response_started = False
         self.response_complete = False
         self.disconnected = False
         self.message_event = _NO_EVENT
@@ -255,10 +302,12 @@ class _Exchange:
         return self.size
 
     def start(self) -> None:
-        """The request is complete."""
-        self._relay = self._lane.take(self, self._endpoint, self.headers, self.body)
+        """The request is complete. What serves now keeps it to its end."""
+        self.app = self._serving.current
+        lane = self.app.lane
+        self._relay = lane.take(self, self._endpoint, self.headers, self.body)
         if self._relay is not None:
-            self._lane.started(self._relay)
+            lane.started(self._relay)
             self._relay.start()
 
     def hand_over_unfinished(self) -> None:
@@ -272,7 +321,7 @@ class _Exchange:
         if relay is not None:
             self._forget()
             relay.client_left()
-            self._lane.left()
+            self.app.lane.left()
 
     def drained(self) -> None:
         """The client took what was waiting."""
@@ -288,11 +337,12 @@ class _Exchange:
 
     def refuse(self, refusal: RequestRefused) -> None:
         """An error instead of an answer; the exchange is over."""
-        self._lane.refused(refusal)
+        self.app.lane.refused(refusal)
         self.send_whole(refusal.status, refusal.headers(), refusal.body())
 
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of a streamed response."""
+        self.response_started = True
         self._transport.write(
             self._head(status, headers) + b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
         )
@@ -328,5 +378,5 @@ class _Exchange:
 
     def _forget(self) -> None:
         if self._relay is not None:
-            self._lane.ended(self._relay)
+            self.app.lane.ended(self._relay)
             self._relay = None

@@ -11,6 +11,7 @@ from gateway.exploration import Exploration
 from gateway.learning import Learning
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline
+from gateway.reload import Configuration
 from gateway.settings import Settings
 from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
@@ -18,7 +19,7 @@ from gateway.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One per process."""
+    """One per App."""
 
     settings: Settings
     pool: ExpertPool
@@ -30,3 +31,4 @@ class Runtime:
     averages: AverageBudgets | None
     learning: Learning | None
     exploration: Exploration | None
+    configuration: Configuration

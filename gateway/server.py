@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import logging.config
 import math
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 if TYPE_CHECKING:
-    from gateway.app import App
+    from gateway.reload import Report
+    from gateway.serving import Serving
     from gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,12 @@ _log = logging.getLogger(__name__)
 _BACKLOG: Final = 2048
 #: Longer than the idle time of the usual load balancers, so that they close first and never send into a closed one.
 _KEEP_ALIVE_S: Final = 75
+
+#: A connection that was idle for so long is closed at a shutdown: long enough for a request that is on its way.
+_QUIET_S: Final = 0.5
+#: The same where another process has taken over and nobody waits: clients that come back learn to connect anew.
+_QUIET_REPLACED_S: Final = 5.0
+_LOOK_EVERY_S: Final = 0.1
 
 #: uvicorn's exit status for an app that does not start.
 STARTUP_FAILED: Final = 3
@@ -61,20 +69,52 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it accepts requests."""
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it accepts requests, and takes leave of its clients before it closes.
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[Callable[[], None]], None]) -> None:
-        super().__init__(config)
+    Args:
+        serving: What it serves.
+        on_ready: Called on the event loop once requests are accepted.
+    """
+
+    def __init__(self, serving: Serving, on_ready: Callable[[Server], None]) -> None:
+        super().__init__(uvicorn_config(serving))
+        self.serving = serving
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
         await super().startup(sockets)
         if self.started:
-            self._on_ready(self._stop)
+            self._on_ready(self)
 
-    def _stop(self) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what is under way, as far as the operator's patience goes."""
+        self.serving.drain(_QUIET_S)
+        self.config.timeout_graceful_shutdown = math.ceil(self.serving.settings.server.graceful_shutdown_s)
+        await super().shutdown(sockets)
+
+    def stop(self) -> None:
+        """Ask for a shutdown."""
         self.should_exit = True
+
+    async def retire(self) -> None:
+        """Another process serves: take no more connections, let those that are there end, however long it takes them.
+
+        A shutdown that is asked for meanwhile has its own patience.
+        """
+        for server in self.servers:
+            server.close()
+        self.serving.drain(_QUIET_REPLACED_S)
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.serving.settings.server.drain_s):
+                while self.server_state.connections or self.server_state.tasks:
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except TimeoutError:
+            _log.warning("requests are broken off: another process took over long ago")
+        self.stop()
 
 
 def log_config(level: str, prefix: str = "") -> dict[str, Any]:
@@ -95,7 +135,7 @@ def serve_here(
     listener: socket.socket,
     *,
     logging_config: dict[str, Any],
-    on_ready: Callable[[Callable[[], None]], None],
+    on_ready: Callable[[Server], None],
 ) -> int:
     """Serve in this process until SIGTERM or SIGINT; requests in flight may end.
 
@@ -103,7 +143,7 @@ def serve_here(
         settings: What to serve.
         listener: Bound socket; closed at the end.
         logging_config: For `logging.config.dictConfig`.
-        on_ready: Called on the event loop once requests are accepted, with what asks for a shutdown.
+        on_ready: Called on the event loop once requests are accepted.
 
     Returns:
         The exit status: 0 after a shutdown that was asked for.
@@ -115,19 +155,17 @@ def serve_here(
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, stopping.on_signal)
     # What the composition root needs is loaded by the processes that serve, not by a supervisor.
-    from experts.errors import ExpertMisconfigured
     from gateway.app import create_app
-    from gateway.settings import SettingsError
-    from routers.errors import RouterError
+    from gateway.serving import MISCONFIGURED, Serving
 
     try:
-        app = create_app(settings)
-    except (SettingsError, RouterError, ExpertMisconfigured) as error:
+        serving = Serving(create_app(settings), tidy=_spare_collector)
+    except MISCONFIGURED as error:
         # The operator's to mend: a sentence says more than a traceback.
         _log.error("cannot start: %s", error)
         return STARTUP_FAILED
     _spare_collector()
-    server = _Server(uvicorn_config(app, settings.server.graceful_shutdown_s), on_ready)
+    server = Server(serving, on_ready)
     stopping.server = server
     try:
         server.run(sockets=[listener])
@@ -137,14 +175,14 @@ def serve_here(
     return 0 if server.started else STARTUP_FAILED
 
 
-def uvicorn_config(app: App, graceful_shutdown_s: float) -> uvicorn.Config:
+def uvicorn_config(serving: Serving) -> uvicorn.Config:
     """The server's settings for this gateway."""
     from gateway.http_protocol import FastLaneProtocol
 
     return uvicorn.Config(
-        app,
+        serving,
         loop="uvloop",
-        http=partial(FastLaneProtocol, lane=app.lane, patience_s=app.runtime.settings.server.request_timeout_s),  # type: ignore[arg-type]  # it is called as a class would be
+        http=partial(FastLaneProtocol, serving=serving),  # type: ignore[arg-type]  # it is called as a class would be
         ws="none",
         lifespan="on",
         access_log=False,
@@ -152,7 +190,7 @@ def uvicorn_config(app: App, graceful_shutdown_s: float) -> uvicorn.Config:
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(graceful_shutdown_s),
+        timeout_graceful_shutdown=math.ceil(serving.settings.server.graceful_shutdown_s),
         log_config=None,
     )
 
@@ -163,9 +201,46 @@ def _spare_collector() -> None:
     Requests leave almost no cycles behind, while a full collection walks settings, router and ledger and stalls every
     stream meanwhile.
     """
+    # What was spared before may have become garbage.
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def obey_signals(server: Server, read: Callable[[], Settings]) -> None:
+    """Change the settings of this process, which serves alone, on SIGHUP and SIGUSR1. Needs the running event loop.
+
+    Args:
+        server: Serves.
+        read: Reads the settings anew; raises SettingsError.
+    """
+    from gateway.reload import Place, Reloader
+
+    async def here(_: Settings) -> list[Place]:
+        return [server.serving]
+
+    serving = server.serving
+    reloader = Reloader(serving.settings, read, here, serving.told, asyncio.Lock())
+    wishes: dict[str, Callable[[], Awaitable[Report]]] = {"reload": reloader.reload, "rollback": reloader.rollback}
+    serving.configuration.changed_by(lambda wish: wishes[wish]())
+    on_signal(signal.SIGHUP, reloader.reload)
+    on_signal(signal.SIGUSR1, reloader.rollback)
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGUSR2, _log.error, "one process serves, and nobody could take over from it: start with --workers 2"
+    )
+
+
+def on_signal(signum: signal.Signals, act: Callable[[], Awaitable[object]]) -> None:
+    """Do something in a task whenever a signal comes."""
+    under_way: set[asyncio.Future[object]] = set()
+
+    def begin() -> None:
+        task = asyncio.ensure_future(act())
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signum, begin)
 
 
 class _Stopping:

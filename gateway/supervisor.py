@@ -1,27 +1,26 @@
-"""The parent of several workers: one listening socket, workers that are started again, and a stop that drains.
+"""The parent of several workers: one listening socket, workers that are kept, replaced and changed, and a good stop.
 
 The socket is shared rather than bound once per worker (SO_REUSEPORT), because connections that wait in the queue of a
-worker that dies would die with it; from a shared queue another worker takes them.
+worker that ends would end with it; from a shared queue another worker takes them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from experts.backends.embedded_engine import EngineProcess, default_socket
-from gateway.settings import Backend
+from gateway.engine import engine_for
+from gateway.reload import Place, Reloader, Report
+from gateway.worker_handle import WorkerHandle
 
 if TYPE_CHECKING:
+    from experts.backends.embedded_engine import EngineProcess
     from gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -33,14 +32,19 @@ _SETTLED_S: Final = 30.0
 _SILENCE_S: Final = 30.0
 #: Beyond the graceful time, for the app's own shutdown.
 _GRACE_S: Final = 5.0
+#: A worker that does not serve after so long will not.
+_START_S: Final = 60.0
 
 
 class Supervisor:
     """Keeps a number of workers running until it is told to stop.
 
+    SIGHUP has the settings read anew, SIGUSR1 goes back to those before, SIGUSR2 replaces the workers one by one.
+
     Args:
         settings: Handed to every worker.
         listener: Bound socket; closed when the stop begins, so that new connections are refused rather than kept.
+        read: Reads the settings anew; raises SettingsError.
         log_level: Of the workers.
         metrics_dir: Folder of the workers' shared counters.
         on_ready: Called once all workers accept requests for the first time.
@@ -52,23 +56,27 @@ class Supervisor:
         settings: Settings,
         listener: socket.socket,
         *,
+        read: Callable[[], Settings],
         log_level: str,
         metrics_dir: Path,
         on_ready: Callable[[], None],
         silence_s: float = _SILENCE_S,
     ) -> None:
-        self._settings = settings
         self._listener = listener
         self._log_level = log_level
         self._metrics_dir = metrics_dir
         self._on_ready = on_ready
         self._silence_s = silence_s
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._ready: set[int] = set()
+        self._workers: set[WorkerHandle] = set()
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._engine: EngineProcess | None = None
         self._announced = False
         self._status = 0
         self._stop = asyncio.Event()
         self._signals = 0
+        # While settings change or workers are replaced, none is started beside.
+        self._changing = asyncio.Lock()
+        self._reloader = Reloader(settings, read, self._places, self._tell, self._changing)
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT.
@@ -78,58 +86,69 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._on_signal)
-        engine = await self._start_engine()
-        keepers = [asyncio.create_task(self._keep(index)) for index in range(self._settings.server.workers)]
+            loop.add_signal_handler(signum, self._on_stop)
+        for signum, wish in ((signal.SIGHUP, "reload"), (signal.SIGUSR1, "rollback"), (signal.SIGUSR2, "replace")):
+            loop.add_signal_handler(signum, self._on_wish, wish)
+        self._engine = await engine_for(self._settings)
+        for index in range(self._settings.server.workers):
+            self._begin(self._keep(index))
         await self._stop.wait()
         self._listener.close()
         self._send(signal.SIGTERM)
-        _, late = await asyncio.wait(keepers, timeout=self._settings.server.graceful_shutdown_s + _GRACE_S)
-        if late:
-            _log.error("%d worker(s) did not stop in time and are killed", len(late))
-            self._send(signal.SIGKILL)
-        await asyncio.gather(*keepers)
-        if engine is not None:
-            await engine.aclose()
+        if self._keepers:
+            _, late = await asyncio.wait(self._keepers, timeout=self._settings.server.graceful_shutdown_s + _GRACE_S)
+            if late:
+                _log.error("%d worker(s) did not stop in time and are killed", len(self._workers))
+                self._send(signal.SIGKILL)
+            await asyncio.gather(*self._keepers)
+        if self._engine is not None:
+            await self._engine.aclose()
         return self._status
 
-    async def _start_engine(self) -> EngineProcess | None:
-        """The engine of the embedded experts, held here so that it outlives any worker; None where nobody needs it."""
-        if not any(expert.backend is Backend.EMBEDDED for expert in self._settings.pool.experts):
-            return None
-        engine = EngineProcess(default_socket())
-        try:
-            await engine.ensure()
-        except OSError as error:
-            # The workers try again themselves, and say so to whoever asks for an embedded expert.
-            _log.error("the embedded engine does not start: %s", error)
-        return engine
+    @property
+    def _settings(self) -> Settings:
+        return self._reloader.settings
 
-    def _on_signal(self) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._keepers.add(task)
+        task.add_done_callback(self._keepers.discard)
+
+    def _on_stop(self) -> None:
         self._signals += 1
         self._stop.set()
         if self._signals > 1:
             self._send(signal.SIGKILL)
 
     def _send(self, signum: signal.Signals) -> None:
-        for process in self._processes.values():
-            if process.returncode is None:
-                process.send_signal(signum)
+        for worker in self._workers:
+            worker.send_signal(signum)
 
-    async def _keep(self, index: int) -> None:
-        """Run one worker after another in one place."""
+    # Keeping workers.
+
+    async def _keep(self, index: int, worker: WorkerHandle | None = None) -> None:
+        """Run one worker after another in one place, until another keeper has it."""
         backoff_s = _FIRST_BACKOFF_S
         while not self._stop.is_set():
             since = time.monotonic()
-            code = await self._run_worker(index)
-            if self._stop.is_set():
+            if worker is None:
+                async with self._changing:
+                    if self._stop.is_set():
+                        return
+                    worker = await self._start(index)
+            served = await worker.up
+            if served:
+                self._announce()
+            code = await self._ended(worker)
+            if self._stop.is_set() or worker.retired:
                 return
-            if not self._announced and index not in self._ready:
+            if not self._announced and not served:
                 # It never worked: starting it again would only repeat the error that it has just logged.
                 _log.error("worker %d could not start (exit code %d)", index, code)
                 self._status = code if code > 0 else 1
                 self._stop.set()
                 return
+            worker = None
             if time.monotonic() - since > _SETTLED_S:
                 backoff_s = _FIRST_BACKOFF_S
             _log.error("worker %d died (exit code %d); starting it again in %.2g s", index, code, backoff_s)
@@ -138,60 +157,89 @@ class Supervisor:
             except TimeoutError:
                 backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
-    async def _run_worker(self, index: int) -> int:
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                fds = (self._listener.fileno(), theirs.fileno())
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    *("-m", "gateway.worker", "--listen-fd", str(fds[0]), "--control-fd", str(fds[1])),
-                    pass_fds=fds,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    # A group of its own: Ctrl-C reaches the supervisor alone, which then stops workers in good order.
-                    start_new_session=True,
-                    env=os.environ.copy(),
-                )
-            self._processes[index] = process
-            if self._stop.is_set():
-                process.terminate()
-            ours.setblocking(False)
-            listening = asyncio.create_task(self._converse(index, process, ours))
-            try:
-                code = await process.wait()
-            finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
-        self._forget_gauges(process.pid)
+    async def _start(self, index: int) -> WorkerHandle:
+        worker = await WorkerHandle.start(
+            index,
+            self._settings,
+            self._reloader.last,
+            self._listener,
+            log_level=self._log_level,
+            silence_s=self._silence_s,
+            on_wish=self._on_wish,
+        )
+        self._workers.add(worker)
+        if self._stop.is_set():
+            worker.send_signal(signal.SIGTERM)
+        return worker
+
+    async def _ended(self, worker: WorkerHandle) -> int:
+        """The exit code of a worker, once it has ended and is forgotten."""
+        code = await worker.wait()
+        self._workers.discard(worker)
+        # Live gauges of a worker that is gone no longer count.
+        for file in self._metrics_dir.glob(f"gauge_live*_{worker.pid}.db"):
+            file.unlink(missing_ok=True)
         return code
 
-    async def _converse(self, index: int, process: asyncio.subprocess.Process, control: socket.socket) -> None:
-        """Hand over the settings, then listen for signs of life; a worker that falls silent is killed."""
-        loop = asyncio.get_running_loop()
-        message = {"index": index, "log_level": self._log_level, "settings": self._settings.model_dump(mode="json")}
-        try:
-            await loop.sock_sendall(control, json.dumps(message).encode() + b"\n")
-            # No limit on the first: a start may take its time.
-            if not await loop.sock_recv(control, 1):
-                return
-            self._serves(index)
-            while True:
-                async with asyncio.timeout(self._silence_s):
-                    if not await loop.sock_recv(control, 1024):
-                        return
-        except TimeoutError:
-            _log.error("worker %d gives no sign of life for %g s and is killed", index, self._silence_s)
-            process.kill()
-        except OSError:
-            return  # the worker died; its exit code tells more
-
-    def _serves(self, index: int) -> None:
-        self._ready.add(index)
-        if not self._announced and len(self._ready) == self._settings.server.workers:
+    def _announce(self) -> None:
+        if not self._announced and len(self._serving()) == self._settings.server.workers:
             self._announced = True
             self._on_ready()
 
-    def _forget_gauges(self, pid: int) -> None:
-        """Live gauges of a worker that is gone no longer count."""
-        for file in self._metrics_dir.glob(f"gauge_live*_{pid}.db"):
-            file.unlink(missing_ok=True)
+    # Changing them.
+
+    def _on_wish(self, wish: str) -> None:
+        match wish:
+            case "reload":
+                self._begin(self._reload())
+            case "rollback":
+                self._begin(self._rollback())
+            case "replace":
+                self._begin(self._replace())
+
+    async def _reload(self) -> None:
+        await self._reloader.reload()
+
+    async def _rollback(self) -> None:
+        await self._reloader.rollback()
+
+    async def _replace(self) -> None:
+        """Put a new worker in the place of each, one by one: the new one serves before the old one takes leave."""
+        async with self._changing:
+            await self._all_up()
+            for old in self._serving():
+                if self._stop.is_set():
+                    return
+                new = await self._start(old.index)
+                if not await self._is_up(new):
+                    new.send_signal(signal.SIGKILL)
+                    code = await self._ended(new)
+                    _log.error("worker %d stays: the one to replace it ended (exit code %d)", old.index, code)
+                    return
+                self._begin(self._keep(old.index, new))
+                old.retire()
+                _log.info("worker %d is replaced (process %d by %d)", old.index, old.pid, new.pid)
+
+    def _serving(self) -> Sequence[WorkerHandle]:
+        return sorted((worker for worker in self._workers if worker.serves), key=lambda worker: worker.index)
+
+    async def _is_up(self, worker: WorkerHandle) -> bool:
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((worker.up, stopped), timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        return worker.serves
+
+    async def _all_up(self) -> None:
+        """Wait for those that are about to serve."""
+        if starting := [worker.up for worker in self._workers if not worker.up.done()]:
+            await asyncio.wait(starting, timeout=_START_S)
+
+    async def _places(self, settings: Settings) -> Sequence[Place]:
+        if self._engine is None:
+            self._engine = await engine_for(settings)
+        await self._all_up()
+        return self._serving()
+
+    def _tell(self, report: Report) -> None:
+        for nth, worker in enumerate(self._serving()):
+            worker.tell(report, count=nth == 0)

@@ -157,6 +157,16 @@ class Telemetry:
             multiprocess_mode="min",
         )
 
+        self.config_version = Gauge(
+            "pointsman_config_version",
+            "Version of the settings that serve; of several workers the oldest.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.config_reloads = counter(
+            "pointsman_config_reloads", "Wishes to change the settings, by what became of them.", ["outcome"]
+        )
+
         self.budget_allowed = self._budget_gauge("allowed", "What an average budget allows, by resource.")
         self.budget_average = self._budget_gauge("average", "The average over the sliding window, by resource.")
         self.budget_price = self._budget_gauge("price", "Price of the whole budget in quality, by resource.")

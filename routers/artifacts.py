@@ -116,7 +116,7 @@ def load_artifact(path_or_name: str | Path, *, uncertain_to_generalist: bool = T
     Raises:
         ArtifactError: As `load_router`.
     """
-    directory = DEFAULT_DIR if str(path_or_name) == DEFAULT_NAME else Path(path_or_name)
+    directory = _directory(path_or_name)
     manifest = read_manifest(directory)
     parts = _load_parts(directory, manifest)
     router = _assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist)
@@ -129,8 +129,17 @@ def load_parts(path_or_name: str | Path) -> RouterParts:
     Raises:
         ArtifactError: As `load_router`.
     """
-    directory = DEFAULT_DIR if str(path_or_name) == DEFAULT_NAME else Path(path_or_name)
+    directory = _directory(path_or_name)
     return _load_parts(directory, read_manifest(directory))
+
+
+def installed_hash(path_or_name: str | Path) -> str:
+    """The hash that an artefact has now, as its manifest says; nothing else is read.
+
+    Raises:
+        ArtifactError: As `load_router`.
+    """
+    return str(read_manifest(_directory(path_or_name))["artifact_hash"])
 
 
 def default_embedder() -> StorableEmbedder:
@@ -140,6 +149,10 @@ def default_embedder() -> StorableEmbedder:
         ArtifactError: As `load_router`.
     """
     return load_parts(DEFAULT_NAME).embedder
+
+
+def _directory(path_or_name: str | Path) -> Path:
+    return DEFAULT_DIR if str(path_or_name) == DEFAULT_NAME else Path(path_or_name)
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

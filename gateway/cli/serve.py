@@ -6,9 +6,11 @@ import contextlib
 import logging
 import logging.config
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,10 @@ import click
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
+_log = logging.getLogger(__name__)
+
 _LEVELS = ("debug", "info", "warning", "error")
+_EMPTY = "the pool is empty: name at least one expert under pool.experts or pool.model_list"
 
 
 @click.command("serve")
@@ -31,32 +36,39 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
     """Serve the OpenAI API in front of the pool.
 
     Options are stronger than the environment (POINTSMAN_HOST, POINTSMAN_PORT, POINTSMAN_WORKERS, REDIS_URL), and the
-    environment is stronger than the file. SIGTERM and Ctrl-C let requests in flight end.
+    environment is stronger than the file. SIGTERM and Ctrl-C let requests in flight end. SIGHUP reads the file again,
+    SIGUSR1 goes back to the settings before, SIGUSR2 replaces the workers one by one; no request is lost by any of it.
     """
     from gateway.settings import SettingsError, load_settings
 
     options = {"server.host": host, "server.port": port, "server.workers": workers}
+    overrides = {key: value for key, value in options.items() if value is not None}
+
+    def read() -> Settings:
+        return load_settings(config, os.environ, overrides)
+
     try:
-        settings = load_settings(
-            config, os.environ, {key: value for key, value in options.items() if value is not None}
-        )
+        settings = read()
     except SettingsError as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from None
-    sys.exit(_serve(settings, config, log_level))
+    sys.exit(_serve(settings, read, config, log_level))
 
 
-def _serve(settings: Settings, config: Path | None, log_level: str) -> int:
+def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None, log_level: str) -> int:
+    # Until there is something to change, wishes to change it come to nothing, and end nothing.
+    for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_IGN)
     # A decision is too small to share among threads: they would only wait for each other, and cost memory. Set before
     # numpy is first imported, for this process and its workers.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from gateway.runtime_dir import runtime_dir
-    from gateway.server import bind, log_config, serve_here
+    from gateway.server import Server, bind, log_config, obey_signals, serve_here
 
     if not settings.pool.experts:
-        raise click.ClickException("the pool is empty: name at least one expert under pool.experts or pool.model_list")
+        raise click.ClickException(_EMPTY)
     logging.config.dictConfig(log_config(log_level))
     try:
         listener = bind(settings.server.host, settings.server.port)
@@ -71,13 +83,44 @@ def _serve(settings: Settings, config: Path | None, log_level: str) -> int:
             raise click.ClickException(f"no folder for sockets (POINTSMAN_RUNTIME_DIR or TMPDIR): {error}") from None
         with_redis, redis_kind = cleanup.enter_context(_redis(settings, folder))
         announce = _banner(with_redis, listener, config, redis_kind)
-        if with_redis.server.workers == 1:
-            return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=lambda _: announce())
-        return _supervise(with_redis, listener, folder, log_level, announce)
+        again = partial(_read_again, read, None if settings.redis.url else with_redis.redis.url)
+        if with_redis.server.workers > 1:
+            return _supervise(with_redis, listener, again, folder, log_level, announce)
+
+        def ready(server: Server) -> None:
+            obey_signals(server, again)
+            announce()
+
+        return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=ready)
+
+
+def _read_again(read: Callable[[], Settings], embedded_redis: str | None) -> Settings:
+    """The settings as they are now, with the URL of our own Redis where they ask for that.
+
+    Raises:
+        SettingsError: They are wrong.
+    """
+    from gateway.settings import SettingsError
+
+    settings = read()
+    if not settings.pool.experts:
+        raise SettingsError([_EMPTY])
+    if settings.redis.url is not None or not settings.redis.embedded:
+        return settings
+    if embedded_redis is None:
+        # Only a start could start one.
+        _log.warning("no Redis of our own runs; every process remembers for itself")
+        return settings
+    return _at_redis(settings, embedded_redis)
 
 
 def _supervise(
-    settings: Settings, listener: socket.socket, folder: Path, log_level: str, announce: Callable[[], None]
+    settings: Settings,
+    listener: socket.socket,
+    read: Callable[[], Settings],
+    folder: Path,
+    log_level: str,
+    announce: Callable[[], None],
 ) -> int:
     import asyncio
 
@@ -90,7 +133,7 @@ def _supervise(
         left_over.unlink()
     # The workers' metrics are added up through files here (Prometheus's multi-process mode).
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-    supervisor = Supervisor(settings, listener, log_level=log_level, metrics_dir=metrics, on_ready=announce)
+    supervisor = Supervisor(settings, listener, read=read, log_level=log_level, metrics_dir=metrics, on_ready=announce)
     return asyncio.run(supervisor.run())
 
 
@@ -110,10 +153,13 @@ def _redis(settings: Settings, folder: Path) -> Iterator[tuple[Settings, str]]:
         yield settings, "none (every process remembers for itself)"
         return
     try:
-        redis = settings.redis.model_copy(update={"url": server.url})
-        yield settings.model_copy(update={"redis": redis}), f"embedded (pid {server.pid})"
+        yield _at_redis(settings, server.url), f"embedded (pid {server.pid})"
     finally:
         server.stop()
+
+
+def _at_redis(settings: Settings, url: str) -> Settings:
+    return settings.model_copy(update={"redis": settings.redis.model_copy(update={"url": url})})
 
 
 def _without_password(url: str) -> str:

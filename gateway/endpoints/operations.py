@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -24,7 +26,12 @@ def operations(runtime: Runtime) -> APIRouter:
         serving = any(state.healthy and state.awake for _, state in view.entries)
         # Redis is reported, not required: requests go on without it.
         redis = "off" if runtime.store is None else "ok" if await runtime.store.ping() else "unreachable"
-        body = {"status": "ready" if serving else "no expert is healthy", "experts": experts, "redis": redis}
+        body: dict[str, Any] = {
+            "status": "ready" if serving else "no expert is healthy",
+            "experts": experts,
+            "redis": redis,
+        }
+        body["settings"] = runtime.configuration.to_dict()
         return JSONResponse(body, status_code=200 if serving else 503)
 
     @api.get("/metrics", summary="Prometheus exposition", response_class=Response)

@@ -175,6 +175,9 @@ class ServerSettings(Node):
     """Seconds that a request may take to arrive, from its first byte to its last; slower clients are cut off."""
     graceful_shutdown_s: Positive = 20.0
     """Seconds that requests in flight have to end after SIGTERM."""
+    drain_s: Positive = 600.0
+    """Seconds that requests have to end which began before the settings were reloaded, or in a worker that another one
+    replaces."""
     forward_headers: tuple[str, ...] = ("traceparent", "tracestate", "x-request-id", "openai-beta")
     """Client headers that travel on to experts, lower case. Credentials and cookies never do."""
     max_attempts: int = Field(default=3, ge=1, le=10)

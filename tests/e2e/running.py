@@ -12,8 +12,9 @@ from typing import Any
 import uvicorn
 
 from experts.backends.fake import FakeExpert
-from gateway.app import create_app
+from gateway.app import App, create_app
 from gateway.server import uvicorn_config
+from gateway.serving import Serving
 from gateway.settings import Settings
 
 #: Fakes that are good at what the default artefact's categories are called.
@@ -52,7 +53,12 @@ class Running:
     """A gateway that answers at `url`."""
 
     url: str
-    app: Any
+    serving: Serving
+
+    @property
+    def app(self) -> App:
+        """What serves now."""
+        return self.serving.current
 
     def fake(self, name: str) -> FakeExpert:
         """One of its fake experts."""
@@ -66,24 +72,25 @@ async def running(
     tree: dict[str, Any], env: dict[str, str] | None = None, *, fast: bool = True
 ) -> AsyncIterator[Running]:
     """Serve these settings on a free port until the block ends; without `fast`, by the ASGI data plane alone."""
-    app = create_app(Settings.model_validate(tree), env or {})
+    tree = {**tree, "server": {"graceful_shutdown_s": 2, **tree.get("server", {})}}
+    serving = Serving(create_app(Settings.model_validate(tree), env or {}))
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn_config(app, graceful_shutdown_s=2)
+    config = uvicorn_config(serving)
     if not fast:
         config.http = "httptools"
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    done = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(10):
             while not server.started:
-                if serving.done():
-                    serving.result()
+                if done.done():
+                    done.result()
                     raise RuntimeError("the gateway did not start")
                 await asyncio.sleep(0.01)
-        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", app)
+        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", serving)
     finally:
         server.should_exit = True
-        await serving
+        await done
 
 
 async def eventually(condition: Any, seconds: float = 2.0) -> None:

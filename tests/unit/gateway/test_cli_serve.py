@@ -294,7 +294,13 @@ def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
     async def scenario() -> None:
         with bind("127.0.0.1", 0) as listener:
             supervisor = Supervisor(
-                settings, listener, log_level="info", metrics_dir=folder, on_ready=ready.set, silence_s=3
+                settings,
+                listener,
+                read=lambda: settings,
+                log_level="info",
+                metrics_dir=folder,
+                on_ready=ready.set,
+                silence_s=3,
             )
             running = asyncio.create_task(supervisor.run())
             await asyncio.wait_for(ready.wait(), 20)

@@ -1,0 +1,198 @@
+"""The App that serves now, and its exchange for another while requests are under way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from experts.backends.embedded_engine import EngineProcess
+from experts.errors import ExpertError, ExpertMisconfigured
+from gateway.app import App, create_app
+from gateway.asgi import Receive, Scope, Send
+from gateway.engine import engine_for
+from gateway.reload import Configuration, ReloadOutcome, ReloadRefused, Report
+from gateway.settings import Settings, SettingsError
+from routers.errors import RouterError
+
+_log = logging.getLogger(__name__)
+
+#: In the scope of a request that one App decided and must also answer.
+APP: Final = "pointsman.app"
+
+_LOOK_EVERY_S: Final = 0.1
+
+#: Why an App cannot be built, for the operator to mend.
+MISCONFIGURED: Final = (SettingsError, RouterError, ExpertMisconfigured)
+
+
+class Serving:
+    """Stands where a server expects one app for its whole life. A place where settings serve (`gateway.reload.Place`).
+
+    Args:
+        app: Serves first.
+        tidy: Called when an App has gone.
+
+    Attributes:
+        current: Takes every new request; the fast lane asks for it as well.
+        draining: Whether this process takes leave of its clients: every answer is the last on its connection.
+        quiet_s: How long a connection must have been idle to be closed then.
+    """
+
+    def __init__(self, app: App, tidy: Callable[[], None] = lambda: None) -> None:
+        self.current = app
+        self.draining = False
+        self.quiet_s = 0.0
+        self._tidy = tidy
+        self._engine: EngineProcess | None = None
+        self._prepared: dict[int, App] = {}
+        self._retiring: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def settings(self) -> Settings:
+        """What serves now."""
+        return self.current.runtime.settings
+
+    @property
+    def configuration(self) -> Configuration:
+        """Which version that is."""
+        return self.current.runtime.configuration
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await scope.get(APP, self.current)(scope, receive, send)
+
+    def drain(self, quiet_s: float) -> None:
+        """Take leave of the clients from now on.
+
+        Args:
+            quiet_s: A connection idle for so long is closed; a request that comes before is answered.
+        """
+        self.draining = True
+        self.quiet_s = quiet_s
+
+    async def prepare(self, version: int, settings: Settings) -> None:
+        """Build an App and try it, beside the one that serves.
+
+        Raises:
+            ReloadRefused: It cannot be built, or is not ready.
+        """
+        before = self.current
+        await self._hold_engine(settings)
+        try:
+            # In a thread: reading an artefact takes longer than a stream may wait.
+            app = await asyncio.to_thread(create_app, settings, before=before)
+        except MISCONFIGURED as error:
+            raise ReloadRefused(ReloadOutcome.FAILED, str(error)) from error
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(app.stop, before)
+            try:
+                await app.start()
+            except ExpertError as error:
+                raise ReloadRefused(ReloadOutcome.FAILED, str(error)) from error
+            await self._try(app, before)
+            self._prepared[version] = app
+            on_failure.pop_all()
+
+    @staticmethod
+    async def _try(app: App, before: App) -> None:
+        """Probe what is new, if the operator wants probes at all.
+
+        Raises:
+            ReloadRefused: No expert of it is well, while one of the present App is.
+        """
+        if not app.runtime.settings.pool.probe_interval_s:
+            return
+        await app.runtime.pool.probe_new()
+        problem = app.runtime.pool.problem
+        if problem is not None and before.runtime.pool.problem is None:
+            raise ReloadRefused(ReloadOutcome.NOT_READY, problem)
+
+    async def switch(self, version: int) -> None:
+        """Serve what was prepared. Requests under way end where they began."""
+        app, before = self._prepared.pop(version), self.current
+        app.take_over(before)
+        self.current = app
+        self._retiring = asyncio.create_task(self._retire(before, app, self._retiring), name="retire")
+
+    async def drop(self, version: int) -> None:
+        """Forget what was prepared, if anything was."""
+        app = self._prepared.pop(version, None)
+        if app is not None:
+            await app.stop(self.current)
+
+    def told(self, report: Report, *, count: bool = True) -> None:
+        """Hear what became of a wish to change the settings.
+
+        Args:
+            report: Of it.
+            count: Whether to count it; of several workers one does.
+        """
+        self.configuration.told(report)
+        telemetry = self.current.runtime.telemetry
+        telemetry.config_version.set(report.version)
+        if count:
+            telemetry.config_reloads.labels(report.outcome.value).inc()
+
+    async def _retire(self, app: App, successor: App, earlier: asyncio.Task[None] | None) -> None:
+        """Close an App once nothing of it is under way, after those before it: parts go from each to the next."""
+        await app.rest()
+        patience_s = self.settings.server.drain_s
+        if earlier is not None:
+            await earlier
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._until_idle(app)
+        except TimeoutError:
+            _log.warning("requests older than the settings are broken off after %g s", patience_s)
+        await app.stop(successor)
+        self._tidy()
+
+    async def _until_idle(self, app: App) -> None:
+        """Idle twice, as a request on its way from the fast lane to the other is for a moment in neither."""
+        idle = 0
+        while idle < 2 and not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY_S)
+            idle = idle + 1 if app.idle else 0
+
+    async def _hold_engine(self, settings: Settings) -> None:
+        """The engine of embedded experts outlives the App that first needed it."""
+        if self._engine is None:
+            self._engine = await engine_for(settings)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except ExpertError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _start(self) -> None:
+        await self._hold_engine(self.settings)
+        await self.current.start()
+        self.current.runtime.telemetry.config_version.set(self.configuration.version)
+
+    async def _stop(self) -> None:
+        self._stopping.set()
+        for version in list(self._prepared):
+            await self.drop(version)
+        if self._retiring is not None:
+            await self._retiring
+        await self.current.stop(None)
+        if self._engine is not None:
+            await self._engine.aclose()
