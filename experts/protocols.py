@@ -9,22 +9,48 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, Self, runtime_checkable
 
 from experts.errors import ExpertError
 from experts.http1.connection import Connection
 from experts.http1.failures import HttpFailure
 from experts.http1.response import Sink
-from experts.spec import ExpertSpec
+from experts.spec import Capability, ExpertSpec
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Endpoint(StrEnum):
-    """The endpoint families an expert may serve; the value is the path below `/v1/`."""
+    """The endpoint families an expert may serve; the value is the path below `/v1/`.
 
-    CHAT = "chat/completions"
-    COMPLETIONS = "completions"
+    Attributes:
+        capability: What an expert must state to be called there.
+        writes: Whether the answer is text that a model writes: what budgets, evidence and caches are about.
+    """
+
+    capability: Capability
+    writes: bool
+
+    def __new__(cls, path: str, capability: Capability, writes: bool) -> Self:
+        """A member with what it stands for."""
+        member = str.__new__(cls, path)
+        member._value_ = path
+        member.capability = capability
+        member.writes = writes
+        return member
+
+    CHAT = "chat/completions", Capability.CHAT, True
+    COMPLETIONS = "completions", Capability.COMPLETIONS, True
+    MESSAGES = "messages", Capability.MESSAGES, True
+    COUNT_TOKENS = "messages/count_tokens", Capability.COUNT_TOKENS, False
+    RESPONSES = "responses", Capability.RESPONSES, True
+    EMBEDDINGS = "embeddings", Capability.EMBEDDINGS, False
+    RERANK = "rerank", Capability.RERANK, False
+    SCORE = "score", Capability.SCORE, False
+
+
+#: What every backend speaks; the others are for experts that state them.
+TEXT_ENDPOINTS: Final = (Endpoint.CHAT, Endpoint.COMPLETIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,21 @@ class Capability(StrEnum):
     VISION = "vision"
     JSON_SCHEMA = "json_schema"
     LOGPROBS = "logprobs"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+    COUNT_TOKENS = "count_tokens"
+    EMBEDDINGS = "embeddings"
+    RERANK = "rerank"
+    SCORE = "score"
 
 
 TEXT_CAPABILITIES = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.STREAMING})
+
+#: Endpoints that only some servers have; an expert has them where its operator says so.
+ENDPOINT_CAPABILITIES = frozenset(
+    {Capability.MESSAGES, Capability.RESPONSES, Capability.COUNT_TOKENS}
+    | {Capability.EMBEDDINGS, Capability.RERANK, Capability.SCORE}
+)
 
 #: Backend of the experts that answer without a model (a cache, a calculator): they have an answer to some prompts only.
 NULL_BACKEND = "null"

@@ -83,6 +83,8 @@ class Exploration:
             forward: Client headers that may travel on.
         """
         inbound = routed.inbound
+        if inbound.foreign is not None or not inbound.endpoint.writes:
+            return None
         fresh = not routed.caching.read or not routed.caching.keep or inbound.payload.get("store") is False
         if inbound.model != AUTO or routed.decision.reason not in _CHOSEN or fresh or self._pool[answered].spec.null:
             return None

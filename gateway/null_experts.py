@@ -14,7 +14,16 @@ import numpy as np
 
 from experts.backends.null import NullExpert
 from experts.protocols import Prepared
-from experts.spec import NULL_BACKEND, Capability, EnergyModel, ExpertSpec, LatencyModel, Price, Source
+from experts.spec import (
+    ENDPOINT_CAPABILITIES,
+    NULL_BACKEND,
+    Capability,
+    EnergyModel,
+    ExpertSpec,
+    LatencyModel,
+    Price,
+    Source,
+)
 from gateway.answer_cache import AnswerCache, KeptAnswer
 from gateway.embedding import embed_one
 from gateway.settings.null_experts import NullExpertSettings, NullKind
@@ -43,7 +52,7 @@ _CAPABILITIES: Final[Mapping[NullKind, frozenset[Capability]]] = {
     NullKind.CALCULATOR: _ONE_QUESTION,
     NullKind.CONSTANT: _ONE_QUESTION,
     # It answers whatever the request needs: what is blocked stays blocked with tools, too.
-    NullKind.REFUSAL: frozenset(Capability),
+    NullKind.REFUSAL: frozenset(Capability) - ENDPOINT_CAPABILITIES,
     NullKind.EXACT_CACHE: _ANY_TEXT,
     NullKind.SEMANTIC_CACHE: _ONE_QUESTION,
 }

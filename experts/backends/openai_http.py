@@ -45,6 +45,7 @@ OWN_HEADERS = frozenset(
         b"host",
         b"transfer-encoding",
         b"user-agent",
+        b"x-api-key",
     )
 )
 
@@ -99,7 +100,7 @@ class OpenAIHttpExpert:
                 origin, headers=fixed, timeouts=timeouts, limits=Limits(1), tls=tls, translate=self._translate
             )
             self._prepared = {
-                endpoint: self._client.prepare("POST", f"/v1/{endpoint}", ((b"content-type", b"application/json"),))
+                endpoint: self._client.prepare("POST", f"/v1/{endpoint}", _endpoint_headers(endpoint, api_key))
                 for endpoint in Endpoint
             }
             self._probes = tuple(self._probe_client.prepare("GET", path) for path in ("/health", "/v1/models"))
@@ -226,6 +227,14 @@ def _fixed_headers(api_key: str | None, headers: Mapping[str, str]) -> Headers:
     if b"user-agent" not in named:
         own = (*own, (b"user-agent", b"pointsman"))
     return (*own, *key, *further)
+
+
+def _endpoint_headers(endpoint: Endpoint, api_key: str | None) -> Headers:
+    """Anthropic's API takes keys in a header of its own; whoever speaks it elsewhere takes a bearer token as well."""
+    headers: Headers = ((b"content-type", b"application/json"),)
+    if api_key is None or endpoint not in (Endpoint.MESSAGES, Endpoint.COUNT_TOKENS):
+        return headers
+    return (*headers, (b"x-api-key", api_key.encode("ascii")))
 
 
 def _tls(origin: Origin, verify: bool | str) -> ssl.SSLContext | None:

@@ -17,14 +17,14 @@ from experts.embedded.requests import Generation, RequestRefused, read_generatio
 from experts.embedded.runner import ModelRunner, Sequence
 from experts.embedded.weights import CheckpointError
 from experts.http1.server import Exchange, serve
-from experts.protocols import Endpoint
+from experts.protocols import TEXT_ENDPOINTS, Endpoint
 from experts.spec import Usage
 
 _log = logging.getLogger(__name__)
 
 #: Names the checkpoint folder of a model of the operator's own; only the backend beside us can reach the socket.
 MODEL_DIR_HEADER = b"x-pointsman-model-dir"
-_ENDPOINTS = {f"/v1/{endpoint}": endpoint for endpoint in Endpoint}
+_ENDPOINTS = {f"/v1/{endpoint}": endpoint for endpoint in TEXT_ENDPOINTS}
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 

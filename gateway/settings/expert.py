@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, model_validator
 
 from experts.spec import (
+    ENDPOINT_CAPABILITIES,
     TEXT_CAPABILITIES,
     Capability,
     EnergyModel,
@@ -47,6 +48,15 @@ class Backend(StrEnum):
 
 #: Backends that speak to a server somewhere.
 _REMOTE: Final = frozenset({Backend.OPENAI_HTTP, Backend.LITELLM})
+
+
+#: Endpoints beyond chat and completions, by backend.
+_ENDPOINTS: Final = {
+    Backend.OPENAI_HTTP: ENDPOINT_CAPABILITIES,
+    Backend.FAKE: frozenset({Capability.EMBEDDINGS, Capability.RERANK, Capability.SCORE}),
+}
+#: Chats in other words.
+_CHATS: Final = frozenset({Capability.MESSAGES, Capability.RESPONSES, Capability.COUNT_TOKENS})
 
 
 class PriceSettings(Node):
@@ -103,7 +113,8 @@ class ExpertSettings(Node):
         default=TEXT_CAPABILITIES,
         json_schema_extra={"default": [capability.value for capability in sorted(TEXT_CAPABILITIES)]},
     )
-    """What it can do; a request that needs more never reaches it."""
+    """What it can do; a request that needs more never reaches it. `messages`, `responses`, `count_tokens`,
+    `embeddings`, `rerank` and `score` are endpoints that the server has beside chat and completions."""
     context_window_tokens: int | None = Field(default=None, gt=0)
     """Prompt plus completion; left out when unknown (no context filter then)."""
     default_max_tokens: int | None = Field(default=None, gt=0)
@@ -161,6 +172,18 @@ class ExpertSettings(Node):
             problems.append((("base_url",), "is missing; backend openai_http needs it"))
         if self.base_url is not None and (problem := _address_problem(self.base_url)):
             problems.append((("base_url",), problem))
+        beyond = (self.capabilities & ENDPOINT_CAPABILITIES) - _ENDPOINTS.get(self.backend, frozenset())
+        problems += [
+            (("capabilities",), f"backend {self.backend.value} has no endpoint '{one.value}'") for one in sorted(beyond)
+        ]
+        problems += [
+            (
+                ("capabilities",),
+                f"'{one.value}' needs 'chat' beside it: what it says is routed as the chat it amounts to",
+            )
+            for one in sorted(self.capabilities & _CHATS)
+            if Capability.CHAT not in self.capabilities
+        ]
         if self.backend not in _REMOTE:
             stated = [name for name in ("base_url", "api_key_env", "api_key_file", "headers") if getattr(self, name)]
             problems += [((name,), f"means nothing to backend {self.backend.value}") for name in stated]

@@ -3,7 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
 
 #: `"model": "…"`; the group is the quoted value. Inside a JSON string it cannot match: quotes are escaped there.
 MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+def body_naming(body: bytes, payload: Mapping[str, Any], model: str, *, rewritten: bool) -> bytes:
+    """A request's body with `model` naming a model: its own bytes where they can stay.
+
+    The bytes are spliced rather than written anew wherever that is provably the same: `"model"` as a whole JSON
+    string occurs exactly once, and nothing is spelt with escaped letters, so that it can only be the top-level key.
+    A body with two such keys would name one model to us and another to a server that reads the first.
+
+    Args:
+        body: The client's bytes.
+        payload: The same, parsed.
+        model: The name to go in.
+        rewritten: Whether the payload no longer equals the body.
+    """
+    if not rewritten and body.count(b'"model"') == 1 and b"\\u006" not in body:
+        if payload["model"] == model:
+            return body
+        field = b'"model":' + orjson.dumps(model)
+        spliced, replaced = MODEL_FIELD.subn(lambda _: field, body, count=1)
+        if replaced:
+            return spliced
+    return orjson.dumps({**payload, "model": model})

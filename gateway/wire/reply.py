@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
 
@@ -14,22 +15,48 @@ _DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
+#: Of a reply, so many places are tried for its own `model`: each costs a reading of the whole.
+_MOST_FIELDS: Final = 16
 
 
-def usage_in(body: bytes) -> Usage | None:
-    """Usage in one JSON document, None where it has none (or it is no JSON)."""
+def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
+    """Usage in one JSON document, None where it has none (or it is no JSON).
+
+    OpenAI's endpoints count prompt and completion tokens; Responses and Messages count input and output tokens, in an
+    event one level down, and Messages count what came from or went into a cache apart.
+
+    Args:
+        body: The document.
+        before: What an earlier event of the same stream said: Messages say the input where a stream begins, the output
+            where it ends.
+    """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    usage = document.get("usage") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        return None
+    usage = document.get("usage")
+    if usage is None:
+        inner = document.get("response", document.get("message"))
+        usage = inner.get("usage") if isinstance(inner, dict) else None
     if not isinstance(usage, dict):
         return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    if "prompt_tokens" in usage:
+        prompt, completion = usage["prompt_tokens"], usage.get("completion_tokens", 0)
+    else:
+        prompt, completion = _input_tokens(usage, before), usage.get("output_tokens", 0)
     # A counter cannot fall, and `true` is no count.
     if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
         return None
     return Usage(prompt, completion)
+
+
+def _input_tokens(usage: Mapping[str, Any], before: Usage | None) -> object:
+    if type(usage.get("input_tokens")) is not int:
+        return None if before is None else before.prompt_tokens
+    cached = (usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens"))
+    return usage["input_tokens"] + sum(count for count in cached if type(count) is int)
 
 
 def with_model(body: bytes, name: str) -> bytes:
@@ -43,6 +70,28 @@ def with_model(body: bytes, name: str) -> bytes:
     if field is None or field.group(1) == quoted:
         return body
     return body[: field.start(1)] + quoted + body[field.end(1) :]
+
+
+def with_model_anywhere(body: bytes, name: str) -> bytes:
+    """As `with_model` for answers that hold objects of others (ranked documents, arguments) before their own fields.
+
+    Of several `"model":"…"` the one is rewritten that provably is the top-level field.
+    """
+    fields = list(MODEL_FIELD.finditer(body))
+    if len(fields) < 2:
+        return with_model(body, name)
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    if not isinstance(document, dict) or document.get("model") in (None, name):
+        return body
+    wanted, quoted = {**document, "model": name}, orjson.dumps(name)
+    for field in fields[:_MOST_FIELDS]:
+        spliced = body[: field.start(1)] + quoted + body[field.end(1) :]
+        if orjson.loads(spliced) == wanted:
+            return spliced
+    return body
 
 
 class EventStream:
@@ -110,4 +159,4 @@ class EventStream:
     def _find_usage(self, data: bytes) -> None:
         for line in data.splitlines():
             if line.startswith(b"data:") and b'"usage"' in line:
-                self.usage = usage_in(line[5:].strip()) or self.usage
+                self.usage = usage_in(line[5:].strip(), self.usage) or self.usage

@@ -12,9 +12,11 @@ from typing import Any, Final
 import orjson
 
 from experts.protocols import Endpoint
-from experts.spec import Capability
+from experts.spec import Capability, ExpertSpec
 from gateway.errors import Code, RequestRefused
-from gateway.wire.model_field import MODEL_FIELD
+from gateway.wire.foreign import Foreign, read_foreign, rewrite_content
+from gateway.wire.inputs import read_inputs
+from gateway.wire.model_field import body_naming
 
 AUTO: Final = "auto"
 
@@ -36,7 +38,7 @@ class Inbound:
     """One request after parsing; `text` and `payload` change only where in-prompt flags are taken out.
 
     Attributes:
-        endpoint: Which endpoint family.
+        endpoint: Which endpoint family the payload is for; a foreign request is a chat here.
         body: The client's bytes.
         payload: The same, parsed.
         model: What the client asked for: `auto` or an expert's name.
@@ -47,6 +49,7 @@ class Inbound:
         required: Capabilities without which no expert can answer.
         earlier: The user turns before the one in `text`, oldest first, three at most.
         rewritten: The payload no longer equals the body, so that the body must be written anew.
+        foreign: The request as its client wrote it, where that is no chat but amounts to one.
     """
 
     endpoint: Endpoint
@@ -60,6 +63,16 @@ class Inbound:
     required: frozenset[Capability]
     earlier: tuple[str, ...] = ()
     rewritten: bool = False
+    foreign: Foreign | None = None
+
+    @property
+    def asked(self) -> Endpoint:
+        """What the client called."""
+        return self.endpoint if self.foreign is None else self.foreign.endpoint
+
+    def native_to(self, spec: ExpertSpec) -> bool:
+        """Whether an expert can read the request as its client wrote it, and answers as the client expects."""
+        return self.foreign is None or self.foreign.spoken_by(spec)
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -83,7 +96,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
-    """Read what routing needs from a chat or completions body.
+    """Read what routing needs of a request.
 
     Raises:
         RequestRefused: Not JSON, or a field that routing needs is missing or malformed; the error names it.
@@ -94,10 +107,20 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         raise RequestRefused(Code.MISSING_FIELD, "model: missing; ask for 'auto' or for an expert.", param="model")
     if not isinstance(model, str) or not model:
         raise RequestRefused(Code.INVALID_VALUE, "model: must be a non-empty string.", param="model")
+    if not endpoint.writes and endpoint is not Endpoint.COUNT_TOKENS:
+        text, prompt_bytes, count = read_inputs(endpoint, payload)
+        tokens = int(prompt_bytes / _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE * count
+        return Inbound(endpoint, body, payload, model, False, text, tokens, 0, frozenset({endpoint.capability}))
     stream = payload.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise RequestRefused(Code.INVALID_VALUE, "stream: must be true or false.", param="stream")
-    required = {Capability.CHAT if endpoint is Endpoint.CHAT else Capability.COMPLETIONS}
+    foreign = None
+    if endpoint is not Endpoint.CHAT and endpoint is not Endpoint.COMPLETIONS:
+        foreign, payload = read_foreign(endpoint, body, payload)
+        endpoint = Endpoint.CHAT
+    required = {endpoint.capability}
+    if foreign is not None and foreign.native_only is not None:
+        required.add(foreign.endpoint.capability)
     if stream:
         required.add(Capability.STREAMING)
     earlier: tuple[str, ...] = ()
@@ -126,6 +149,8 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         max_completion_tokens=_max_tokens(payload),
         required=frozenset(required),
         earlier=earlier,
+        rewritten=foreign is not None,
+        foreign=foreign,
     )
 
 
@@ -134,6 +159,8 @@ def strip_routing(inbound: Inbound) -> object:
     if "routing" not in inbound.payload:
         return None
     inbound.rewritten = True
+    if inbound.foreign is not None:
+        inbound.foreign.strip("routing")
     return inbound.payload.pop("routing")
 
 
@@ -153,42 +180,17 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
     else:
         for message in inbound.payload["messages"]:
             if message["role"] == "user":
-                inbound.rewritten |= _rewrite_content(message, rewrite)
+                inbound.rewritten |= rewrite_content(message, rewrite)
+        if inbound.foreign is not None:
+            inbound.foreign.rewrite_user_text(rewrite)
     if inbound.rewritten:
         inbound.text = rewrite(inbound.text)
         inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
 
 
-def _rewrite_content(message: dict[str, Any], rewrite: Callable[[str], str]) -> bool:
-    content = message.get("content")
-    if isinstance(content, str):
-        message["content"] = rewrite(content)
-        return bool(message["content"] != content)
-    changed = False
-    for part in content or ():
-        text = part.get("text")
-        if part.get("type") == "text" and isinstance(text, str):
-            part["text"] = rewrite(text)
-            changed |= part["text"] != text
-    return changed
-
-
 def expert_body(inbound: Inbound, model: str) -> bytes:
-    """The body for an expert: the client's bytes where they can stay, with `model` naming the expert's own model.
-
-    The bytes are spliced rather than written anew wherever that is provably the same: `"model"` as a whole JSON
-    string occurs exactly once, and nothing is spelt with escaped letters, so that it can only be the top-level key.
-    A body with two such keys would name one model to us and another to a server that reads the first.
-    """
-    body = inbound.body
-    if not inbound.rewritten and body.count(b'"model"') == 1 and b"\\u006" not in body:
-        if inbound.payload["model"] == model:
-            return body
-        field = b'"model":' + orjson.dumps(model)
-        spliced, replaced = MODEL_FIELD.subn(lambda _: field, body, count=1)
-        if replaced:
-            return spliced
-    return orjson.dumps({**inbound.payload, "model": model})
+    """The body for an expert: the client's bytes where they can stay, with `model` naming the expert's own model."""
+    return body_naming(inbound.body, inbound.payload, model, rewritten=inbound.rewritten)
 
 
 def _max_tokens(payload: Mapping[str, Any]) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 
 from experts.backends.fake import Fault, Script
 from experts.errors import ExpertError, ExpertStreamBroken, ExpertTimeout
-from experts.protocols import Endpoint, Expert, ExpertCall, ExpertReply
+from experts.protocols import TEXT_ENDPOINTS, Endpoint, Expert, ExpertCall, ExpertReply
 from tests.contract.expert_rigs import COUNTED, RIGS, STEERED, Rig, call, rigged, settled
 
 Json = dict[str, Any]
@@ -112,7 +112,7 @@ async def test_a_completion(rig: Rig) -> None:
     assert answer["usage"]["completion_tokens"] > 0
 
 
-@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize("endpoint", TEXT_ENDPOINTS)
 async def test_a_stream_says_what_the_whole_answer_says(rig: Rig, endpoint: Endpoint) -> None:
     answer, chunks = await whole(rig, endpoint), await events(rig, endpoint)
     assert streamed_text(chunks, endpoint) == text_of(answer, endpoint)
@@ -127,7 +127,7 @@ async def test_a_stream_says_what_the_whole_answer_says(rig: Rig, endpoint: Endp
         assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
 
 
-@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize("endpoint", TEXT_ENDPOINTS)
 async def test_the_usage_of_a_stream_comes_last_and_without_a_choice(rig: Rig, endpoint: Endpoint) -> None:
     answer = await whole(rig, endpoint)
     chunks = await events(rig, endpoint, stream_options={"include_usage": True})

@@ -17,7 +17,7 @@ import pytest
 from experts.backends.embedded import EmbeddedExpert
 from experts.errors import ExpertError, ExpertMisconfigured, ExpertStreamBroken
 from experts.nano import GENERALIST, MODELS_DIR
-from experts.protocols import Endpoint, ExpertCall, ExpertReply
+from experts.protocols import TEXT_ENDPOINTS, Endpoint, ExpertCall, ExpertReply
 from experts.spec import ExpertSpec
 
 Json = dict[str, Any]
@@ -80,7 +80,7 @@ def streamed_text(chunks: list[Json]) -> str:
     return "".join(choice["delta"].get("content", "") if "delta" in choice else choice["text"] for choice in choices)
 
 
-@pytest.mark.parametrize("endpoint", list(Endpoint))
+@pytest.mark.parametrize("endpoint", TEXT_ENDPOINTS)
 @pytest.mark.parametrize("model", ["nano-code", GENERALIST])
 async def test_a_stream_says_what_the_whole_answer_says(expert: EmbeddedExpert, endpoint: Endpoint, model: str) -> None:
     fields = {"model": model, "seed": 11, "max_tokens": 40, "temperature": 0.9, "top_p": 0.95, "ignore_eos": True}

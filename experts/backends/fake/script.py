@@ -13,6 +13,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from experts.backends.fake.shaped import fill, response_schema, tool_to_call
+from experts.backends.fake.vectors import answer_without_writing
 from experts.backends.openai_wire import (
     DONE,
     JSON_HEADERS,
@@ -155,6 +156,8 @@ def plan_call(
             retry_after_s=script.retry_after_s,
         )
 
+    if not endpoint.writes:
+        return _unwritten(endpoint, payload, model, f"fake-{script.seed}-{number}", created_s, first_s)
     calls = tool_to_call(payload) if endpoint is Endpoint.CHAT else None
     tokens, finish_reason = _tokens(script, model, endpoint, payload, calls)
     function = None if calls is None else str(calls["name"])
@@ -181,6 +184,17 @@ def plan_call(
             pieces.append((last_s, answer.usage(usage)))
         pieces.append((last_s, DONE))
     return Plan(200, SSE_HEADERS, first_s, tuple(pieces), ending)
+
+
+def _unwritten(
+    endpoint: Endpoint, payload: Mapping[str, Any], model: str, answer_id: str, created_s: int, after_s: float
+) -> Plan:
+    answer = answer_without_writing(endpoint, payload, model, answer_id, created_s)
+    if isinstance(answer, str):
+        return _error(400, answer, "invalid_request_error")
+    body = json.dumps(answer).encode()
+    headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
+    return Plan(200, headers, after_s, ((after_s, body),))
 
 
 def count_prompt_tokens(endpoint: Endpoint, payload: Mapping[str, Any]) -> int:

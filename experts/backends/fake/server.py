@@ -13,9 +13,11 @@ from experts.backends.fake.script import Script, plan_call
 from experts.backends.openai_wire import JSON_HEADERS, error_body
 from experts.backends.planned import Interrupted, Plan, Stats, play_body, wait_for_head
 from experts.http1.server import Exchange, Handler, head_bytes, serve
-from experts.protocols import Endpoint
+from experts.protocols import TEXT_ENDPOINTS, Endpoint
 
-_ENDPOINTS = {f"/v1/{endpoint}": endpoint for endpoint in Endpoint}
+_ENDPOINTS = {
+    f"/v1/{endpoint}": endpoint for endpoint in (*TEXT_ENDPOINTS, Endpoint.EMBEDDINGS, Endpoint.RERANK, Endpoint.SCORE)
+}
 
 
 class FakeServer:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experts.backends.openai_http import OpenAIHttpExpert
-from experts.protocols import Endpoint, ExpertCall
+from experts.protocols import TEXT_ENDPOINTS, Endpoint, ExpertCall
 from experts.spec import ExpertSpec
 from tests.integration.vllm.conftest import DENSE, MIXTURE
 from tests.integration.vllm.reading import streamed, timeless
@@ -51,7 +51,7 @@ async def test_it_is_well(expert: OpenAIHttpExpert) -> None:
     assert await expert.probe() is None
 
 
-@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize("endpoint", TEXT_ENDPOINTS)
 async def test_the_answer_is_the_servers_own(expert: OpenAIHttpExpert, server: Server, endpoint: Endpoint) -> None:
     asked = fields(server, endpoint)
     status, body = await ask(expert, endpoint, asked)
@@ -61,7 +61,7 @@ async def test_the_answer_is_the_servers_own(expert: OpenAIHttpExpert, server: S
     assert json.loads(body)["usage"]["completion_tokens"] > 0
 
 
-@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize("endpoint", TEXT_ENDPOINTS)
 async def test_the_stream_is_the_servers_own(expert: OpenAIHttpExpert, server: Server, endpoint: Endpoint) -> None:
     asked = fields(server, endpoint, stream=True, stream_options={"include_usage": True})
     status, body = await ask(expert, endpoint, asked)

@@ -1,0 +1,1 @@
+"""Anthropic's Messages API, to chat completions and back."""

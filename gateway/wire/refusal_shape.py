@@ -1,0 +1,47 @@
+"""A refusal in the shape that callers of an endpoint can read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from experts.protocols import Endpoint
+from gateway.errors import RequestRefused
+from gateway.wire.messages import errors as anthropic
+from gateway.wire.paths import PATHS, is_anthropic
+
+#: Of whatever is written here.
+JSON_TYPE: Final = (b"content-type", b"application/json")
+
+
+def refusal_body(refusal: RequestRefused, path: str) -> bytes:
+    """An error instead of an answer.
+
+    Args:
+        refusal: The error.
+        path: Of the request, whether anything is there or not.
+    """
+    return anthropic.error_body(refusal) if is_anthropic(path) else refusal.body()
+
+
+def refusal_event(refusal: RequestRefused, endpoint: Endpoint) -> bytes:
+    """The event that ends a stream which cannot go on."""
+    if endpoint is Endpoint.MESSAGES:
+        return anthropic.error_event(refusal)
+    if endpoint is Endpoint.RESPONSES:
+        return responses_error_event(refusal)
+    return refusal.event()
+
+
+def responses_error_event(refusal: RequestRefused, sequence_number: int | None = None) -> bytes:
+    """The `error` event of a Responses stream; without a number where the events before it were not ours to count."""
+    fields = {"type": "error", "code": refusal.code.value, "message": refusal.message, "param": refusal.param}
+    if sequence_number is not None:
+        fields["sequence_number"] = sequence_number
+    return b"event: error\ndata: " + orjson.dumps(fields) + b"\n\n"
+
+
+def path_of(endpoint: Endpoint) -> str:
+    """The path that an endpoint is best known by."""
+    return next(path for path, one in PATHS.items() if one is endpoint)

@@ -1,0 +1,1 @@
+"""OpenAI's Responses API, to chat completions and back."""

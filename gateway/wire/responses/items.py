@@ -1,0 +1,132 @@
+"""The output items of a response: what each looks like when it is whole, and the events by which it grows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+_Event = tuple[str, dict[str, Any]]
+
+
+class Item(ABC):
+    """One item of the output.
+
+    Args:
+        item_id: Its id.
+        text: What it says so far.
+    """
+
+    def __init__(self, item_id: str, text: str = "") -> None:
+        self.id = item_id
+        self.text = text
+        self.closed = False
+
+    @abstractmethod
+    def document(self, status: str) -> dict[str, Any]:
+        """The item as it stands."""
+
+    @abstractmethod
+    def beginning(self) -> Iterator[_Event]:
+        """The events that open it."""
+
+    @abstractmethod
+    def grown(self, text: str) -> _Event:
+        """It says more: the event that tells so."""
+
+    @abstractmethod
+    def ending(self, status: str) -> Iterator[_Event]:
+        """The events that close it."""
+
+
+class TextItem(Item):
+    """What the model says, or its refusal to."""
+
+    def __init__(self, item_id: str, text: str = "", *, refusal: bool = False) -> None:
+        super().__init__(item_id, text)
+        self._refusal = refusal
+        self._kind = "refusal" if refusal else "output_text"
+        self._place = {"item_id": item_id, "content_index": 0}
+
+    def document(self, status: str) -> dict[str, Any]:
+        """The message."""
+        return {"type": "message", "id": self.id, "status": status, "role": "assistant", "content": [self._part()]}
+
+    def beginning(self) -> Iterator[_Event]:
+        """The message without content, and its one part without text."""
+        yield "response.output_item.added", {"item": {**self.document("in_progress"), "content": []}}
+        yield "response.content_part.added", {**self._place, "part": self._part()}
+
+    def grown(self, text: str) -> _Event:
+        """A piece of the text."""
+        self.text += text
+        return f"response.{self._kind}.delta", {**self._place, "delta": text, **self._unscored()}
+
+    def ending(self, status: str) -> Iterator[_Event]:
+        """The text, its part and the message, whole."""
+        yield f"response.{self._kind}.done", {**self._place, **self._said(), **self._unscored()}
+        yield "response.content_part.done", {**self._place, "part": self._part()}
+        yield "response.output_item.done", {"item": self.document(status)}
+
+    def _unscored(self) -> dict[str, Any]:
+        """Text has a list of log-probabilities, which is empty where none were asked for."""
+        return {} if self._refusal else {"logprobs": []}
+
+    def _said(self) -> dict[str, Any]:
+        return {"refusal" if self._refusal else "text": self.text}
+
+    def _part(self) -> dict[str, Any]:
+        beside = {} if self._refusal else {"annotations": []}
+        return {"type": self._kind, **self._said(), **beside, **self._unscored()}
+
+
+class ThoughtItem(Item):
+    """What the model thinks before it answers."""
+
+    def document(self, status: str) -> dict[str, Any]:
+        """The reasoning."""
+        content = [{"type": "reasoning_text", "text": self.text}] if self.text else []
+        return {"type": "reasoning", "id": self.id, "status": status, "summary": [], "content": content}
+
+    def beginning(self) -> Iterator[_Event]:
+        """The reasoning without text."""
+        yield "response.output_item.added", {"item": self.document("in_progress")}
+
+    def grown(self, text: str) -> _Event:
+        """A piece of it."""
+        self.text += text
+        return "response.reasoning_text.delta", {"item_id": self.id, "content_index": 0, "delta": text}
+
+    def ending(self, status: str) -> Iterator[_Event]:
+        """All of it."""
+        yield "response.reasoning_text.done", {"item_id": self.id, "content_index": 0, "text": self.text}
+        yield "response.output_item.done", {"item": self.document(status)}
+
+
+class CallItem(Item):
+    """A function to be called; what it says is the arguments."""
+
+    def __init__(self, item_id: str, call_id: object, name: str, arguments: str = "") -> None:
+        super().__init__(item_id, arguments)
+        self._call_id = call_id
+        self._name = name
+
+    def document(self, status: str) -> dict[str, Any]:
+        """The call."""
+        called = {"call_id": self._call_id, "name": self._name, "arguments": self.text}
+        return {"type": "function_call", "id": self.id, "status": status, **called}
+
+    def beginning(self) -> Iterator[_Event]:
+        """The call without arguments."""
+        yield "response.output_item.added", {"item": self.document("in_progress")}
+
+    def grown(self, text: str) -> _Event:
+        """A piece of the arguments."""
+        self.text += text
+        return "response.function_call_arguments.delta", {"item_id": self.id, "delta": text}
+
+    def ending(self, status: str) -> Iterator[_Event]:
+        """All of them, and the call."""
+        done = {"item_id": self.id, "name": self._name, "arguments": self.text}
+        yield "response.function_call_arguments.done", done
+        yield "response.output_item.done", {"item": self.document(status)}
