@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.e2e.served import served
-from tests.e2e.under_load import load_on, slow_expert
+from tests.e2e.under_load import Polite, load_on, slow_expert
 from tests.unit.experts.raw_server import Server
 from tests.unit.gateway.tiny_artifact import save_tiny_artifact
 
@@ -223,3 +223,19 @@ async def test_workers_are_replaced_one_by_one_without_an_error(tmp_path: Path) 
                 assert await gateway.version() == 2
                 assert "second" in await gateway.text("/v1/models")
                 assert load.problems == []
+
+
+@workers
+async def test_a_stop_under_load_answers_whatever_was_asked_on_open_connections(tmp_path: Path, workers: int) -> None:
+    async with slow_expert(0.1) as one:
+        with serving(tmp_path, settings(http_expert("first", one)), workers) as gateway:
+            clients = [Polite(gateway.url, nth % 2 == 0, 0.03 * (nth % 8)) for nth in range(40)]
+            talks = [asyncio.create_task(client.talk()) for client in clients]
+            await asyncio.sleep(1)
+            os.kill(gateway.pid, signal.SIGTERM)
+            async with asyncio.timeout(10):
+                await asyncio.gather(*talks)
+    assert [client.problem for client in clients if client.problem] == []
+    # Nobody paused for long enough to be closed without a word.
+    assert all(client.last for client in clients)
+    assert all(client.answers > 1 for client in clients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -85,3 +86,51 @@ async def load_on(url: str, *, clients: int = 12, model: str = "auto") -> AsyncI
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+
+
+@dataclass
+class Polite:
+    """A client on one connection, which it uses until an answer says that it was the last one there.
+
+    A connection that is closed while nothing is due is no fault; one that is closed on a request is.
+    """
+
+    url: str
+    stream: bool
+    pause_s: float
+    answers: int = 0
+    last: bool = False
+    problem: str | None = None
+
+    async def talk(self) -> None:
+        """Ask until told to go, or until the connection is closed."""
+        host, port = self.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        body = json.dumps({"model": "auto", "stream": self.stream, "messages": [{"role": "user", "content": "Hi."}]})
+        request = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+        try:
+            while not self.last and not reader.at_eof():
+                writer.write(request.encode())
+                try:
+                    await self._answer(reader)
+                except (asyncio.IncompleteReadError, ConnectionError) as error:
+                    self.problem = f"after {self.answers} answers: {error!r}"
+                    return
+                with contextlib.suppress(TimeoutError):
+                    # Something to read before anything is asked for can only be the end.
+                    async with asyncio.timeout(self.pause_s):
+                        if await reader.read(1) == b"":
+                            return
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if self.stream:
+            answer = await reader.readuntil(b"0\r\n\r\n")
+        else:
+            answer = await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
+        if not head.startswith(b"HTTP/1.1 200") or (self.stream and DONE not in answer):
+            self.problem = f"{head.decode()}{answer.decode()}"
+        self.answers += 1
+        self.last = b"connection: close" in head.lower()

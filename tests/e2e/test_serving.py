@@ -1,0 +1,265 @@
+"""What goes on and what ends when one process exchanges its App for another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.app import create_app
+from gateway.reload import Reloader, ReloadOutcome, ReloadRefused, Report
+from gateway.serving import Serving
+from gateway.settings import Settings, SettingsError
+from tests.e2e.running import Running, eventually, fake, running
+from tests.e2e.test_fast_lane import ANSWER, CHUNK, DONE, both, chat, chunk, expert, stream_head, whole
+from tests.unit.experts.raw_server import Peer, Server, talking
+
+
+def tree(*experts: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"pool": {"experts": list(experts), "probe_interval_s": 0}, **more}
+
+
+async def switch(gateway: Running, tree: dict[str, Any]) -> None:
+    """As a reload does it."""
+    settings = Settings.model_validate({**tree, "server": {"graceful_shutdown_s": 2, **tree.get("server", {})}})
+    await gateway.serving.prepare(2, settings)
+    await gateway.serving.switch(2)
+
+
+async def post(gateway: Running, body: dict[str, Any], **headers: str) -> tuple[int, str, str]:
+    """Status, expert, and the answer."""
+    async with (
+        aiohttp.ClientSession(gateway.url, headers=headers) as http,
+        http.post("/v1/chat/completions", json=body) as reply,
+    ):
+        return reply.status, reply.headers.get("x-pointsman-expert", ""), await reply.text()
+
+
+@asynccontextmanager
+async def patient() -> AsyncIterator[tuple[Server, asyncio.Event, asyncio.Event]]:
+    """An expert that answers when the second event is set; the first says that it was asked."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def answering(peer: Peer) -> None:
+        while True:
+            stream = json.loads((await peer.request()).partition(b"\r\n\r\n")[2]).get("stream")
+            if stream:
+                await peer.say(stream_head() + chunk(CHUNK % b"one"))
+            asked.set()
+            await go.wait()
+            await peer.say(chunk(CHUNK % b"two") + chunk(DONE) + b"0\r\n\r\n" if stream else whole(ANSWER))
+
+    async with talking(answering) as server:
+        yield server, asked, go
+
+
+@both
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_began_before_ends_where_it_began(fast: bool, stream: bool) -> None:
+    async with patient() as (server, asked, go), running(tree(expert("old", server, 0.9)), fast=fast) as gateway:
+        old = gateway.app
+        call = asyncio.create_task(post(gateway, chat(stream=stream)))
+        await asked.wait()
+        await switch(gateway, tree(fake("new")))
+        assert (await post(gateway, chat()))[1] == "new"
+        # Its expert is here no more, and yet keeps its connection until the answer is complete.
+        await asyncio.sleep(0.5)
+        assert not old.idle
+        go.set()
+        status, name, answer = await call
+        assert (status, name) == (200, "old")
+        assert "[DONE]" in answer if stream else "ok" in answer
+        await eventually(lambda: server.peers[0].reader.at_eof())
+        assert old.idle
+
+
+async def test_a_fallback_is_one_of_the_settings_the_request_began_with() -> None:
+    go = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def failing(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(whole(ANSWER))
+        # Now the gateway has an idle connection, which the fast lane needs.
+        await peer.request()
+        asked.set()
+        await go.wait()
+        await peer.say(whole(b"{}", b"500 Internal Server Error"))
+
+    async def good(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.say(whole(ANSWER))
+
+    async with (
+        talking(failing) as one,
+        talking(good) as two,
+        running(tree(expert("first", one, 0.9), expert("second", two, 0.5))) as gateway,
+    ):
+        assert (await post(gateway, chat("first")))[0] == 200
+        call = asyncio.create_task(post(gateway, chat()))
+        await asked.wait()
+        await switch(gateway, tree(fake("new")))
+        go.set()
+        assert (await call)[:2] == (200, "second")
+
+
+async def test_an_expert_that_did_not_change_keeps_its_connections_its_health_and_its_calls() -> None:
+    async with patient() as (server, asked, go):
+        same = {**expert("same", server, 0.9), "max_concurrency": 2}
+        async with running(tree(same)) as gateway:
+            call = asyncio.create_task(post(gateway, chat("same")))
+            await asked.wait()
+            before = gateway.app.runtime.pool
+            await switch(gateway, tree(same, fake("new")))
+            after = gateway.app.runtime.pool
+            assert after is not before
+            assert after["same"] is before["same"]
+            assert after.snapshot().entries[0][1].in_flight == 1
+            with after.begin("same", stream=False):
+                assert not after.has_room("same"), "calls of both Apps count"
+                assert before.snapshot().entries[0][1].in_flight == 2
+                assert after.snapshot().entries[0][1].in_flight == 2, "what the old pool has seen is news here"
+            go.set()
+            assert (await call)[0] == 200
+            await eventually(lambda: after.snapshot().entries[0][1].in_flight == 0)
+            for _ in range(3):
+                after.begin("same", stream=False).fail("it broke")
+            assert not after.snapshot().entries[0][1].healthy
+            await switch(gateway, tree(same, fake("new")))
+            assert not gateway.app.runtime.pool.snapshot().entries[0][1].healthy
+            # One connection, before and after: it was kept.
+            assert len(server.peers) == 1
+            assert not server.peers[0].reader.at_eof()
+
+
+async def test_an_expert_that_changed_is_a_new_one() -> None:
+    async with patient() as (server, _, go):
+        go.set()
+        async with running(tree(expert("one", server, 0.9))) as gateway:
+            assert (await post(gateway, chat("one")))[0] == 200
+            before = gateway.app.runtime.pool["one"]
+            await switch(gateway, tree(expert("one", server, 0.8)))
+            assert gateway.app.runtime.pool["one"] is not before
+            assert (await post(gateway, chat("one")))[0] == 200
+            await eventually(lambda: server.peers[0].reader.at_eof())
+            assert not server.peers[1].reader.at_eof()
+
+
+async def test_requests_that_wait_for_room_get_it_in_the_order_in_which_they_came() -> None:
+    async with patient() as (server, asked, go):
+        narrow = {**expert("narrow", server, 0.9), "max_concurrency": 1}
+        async with running(tree(narrow)) as gateway:
+            ended: list[str] = []
+
+            async def ask(who: str) -> None:
+                assert (await post(gateway, chat()))[0] == 200
+                ended.append(who)
+
+            calls = [asyncio.create_task(ask("under way"))]
+            await asked.wait()
+            calls.append(asyncio.create_task(ask("waits with the old settings")))
+            await asyncio.sleep(0.2)
+            await switch(gateway, tree(narrow, budgets={"min_quality": 0.1}))
+            calls.append(asyncio.create_task(ask("waits with the new settings")))
+            await asyncio.sleep(0.2)
+            go.set()
+            await asyncio.gather(*calls)
+            assert ended == ["under way", "waits with the old settings", "waits with the new settings"]
+
+
+async def test_what_was_learned_counted_and_remembered_stays() -> None:
+    one = tree(fake("first", prior={"*": 0.52}), fake("second", prior={"*": 0.5}))
+    async with running(one) as gateway:
+        async with aiohttp.ClientSession(gateway.url) as http:
+            body = {"model": "auto", "messages": [{"role": "user", "content": "Write a Python function."}]}
+            for _ in range(4):
+                async with http.post("/v1/chat/completions", json=body) as reply:
+                    name, decision = reply.headers["x-pointsman-expert"], reply.headers["x-pointsman-decision"]
+                rating = "down" if name == "first" else "up"
+                async with http.post("/v1/feedback", json={"decision_id": decision, "rating": rating}) as reply:
+                    assert reply.status == 200
+            await switch(gateway, {**one, "budgets": {"weights": {"latency": 0.001}}})
+            async with http.post("/v1/chat/completions", json=body) as reply:
+                assert reply.headers["x-pointsman-expert"] == "second", "judged answers count on"
+            async with http.get(f"/v1/decisions/{decision}") as reply:
+                assert reply.status == 200
+            async with http.get("/metrics") as reply:
+                text = await reply.text()
+        counted = [line for line in text.splitlines() if line.startswith("pointsman_requests_total{")]
+        assert sum(float(line.rsplit(" ", 1)[1]) for line in counted) == 5
+
+
+async def test_a_session_stays_with_its_expert() -> None:
+    two = tree(fake("first"), fake("second"))
+    async with running(two) as gateway:
+        session = {"x-pointsman-session": "chat"}
+        assert (await post(gateway, chat(), **session))[1] == "first"
+        assert (await post(gateway, chat(routing={"experts": ["second"]}), **session))[1] == "second"
+        await switch(gateway, {**two, "budgets": {"min_quality": 0.1}})
+        assert (await post(gateway, chat(), **session))[1] == "second"
+        assert (await post(gateway, chat()))[1] == "first"
+
+
+async def test_what_is_dropped_leaves_nothing_behind() -> None:
+    async with patient() as (server, _, go):
+        go.set()
+        kept = expert("kept", server, 0.9)
+        async with running(tree(kept)) as gateway:
+            assert (await post(gateway, chat("kept")))[0] == 200
+            settings = Settings.model_validate(tree(kept, fake("new")))
+            before = set(asyncio.all_tasks())
+            await gateway.serving.prepare(7, settings)
+            await gateway.serving.drop(7)
+            await gateway.serving.drop(7)
+            await eventually(lambda: set(asyncio.all_tasks()) <= before)
+            assert (await post(gateway, chat("kept")))[0] == 200
+            assert len(server.peers) == 1
+            assert not server.peers[0].reader.at_eof()
+
+
+class Unwilling(Serving):
+    """A place that cannot build anything, as a worker whose disk is gone could not."""
+
+    async def prepare(self, version: int, settings: Settings) -> None:
+        """Refuse."""
+        raise ReloadRefused(ReloadOutcome.FAILED, "no space left on device")
+
+
+async def test_where_one_place_cannot_none_switches() -> None:
+    now = Settings.model_validate(tree(fake("now")))
+    then = Settings.model_validate(tree(fake("then")))
+    willing, unwilling = Serving(create_app(now, {})), Unwilling(create_app(now, {}))
+    told: list[Report] = []
+
+    async def places(_: Settings) -> list[Serving]:
+        return [willing, unwilling]
+
+    reloader = Reloader(now, lambda: then, places, told.append, asyncio.Lock())
+    report = await reloader.reload()
+    assert (report.outcome, report.version, report.why) == (ReloadOutcome.FAILED, 1, "no space left on device")
+    assert told == [report]
+    assert [place.settings for place in (willing, unwilling)] == [now, now]
+    assert reloader.settings is now
+
+
+async def test_a_file_that_cannot_be_read_changes_nothing() -> None:
+    now = Settings.model_validate(tree(fake("now")))
+    serving = Serving(create_app(now, {}))
+
+    async def places(_: Settings) -> list[Serving]:
+        return [serving]
+
+    def read() -> Settings:
+        raise SettingsError(["no such file"], "gone.yaml")
+
+    reloader = Reloader(now, read, places, serving.told, asyncio.Lock())
+    assert (await reloader.reload()).outcome is ReloadOutcome.INVALID
+    assert serving.settings is now
+    assert serving.configuration.to_dict()["last_change"]["outcome"] == "invalid"
+    assert "no such file" in serving.configuration.to_dict()["last_change"]["why"]
