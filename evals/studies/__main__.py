@@ -28,6 +28,7 @@ MODULES: tuple[str, ...] = (
     "evals.studies.average_budgets",
     "evals.studies.preferences",
     "evals.studies.null_experts",
+    "evals.studies.safety",
     "evals.studies.public_routers",
     "evals.studies.routellm_evaluator",
     "evals.studies.decision_speed",

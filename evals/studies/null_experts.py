@@ -16,6 +16,7 @@ from evals.simulate import DEFAULT_POOL
 from evals.simulate.world import World, make_world
 from evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
 from evals.studies.near_questions import THRESHOLD, Count, Found, NearQuestions
+from evals.studies.proportions import rate
 from evals.studies.study import Ground, Study
 from evals.tables import load_table
 from experts.spec import NULL_BACKEND, EnergyModel, ExpertSpec, LatencyModel, PoolView, Price
@@ -264,18 +265,7 @@ def _kinds(title: str, ways: Sequence[tuple[str, Found]], of: Callable[[Found], 
 
 
 def _rate(count: Count) -> str:
-    if not count.of:
-        return "–"
-    low, high = _wilson(count)
-    return f"{count.hits / count.of:.2%} [{low:.2%}, {high:.2%}] (n = {count.of:,})"
-
-
-def _wilson(count: Count, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a proportion."""
-    share, n = count.hits / count.of, count.of
-    middle = share + z * z / (2 * n)
-    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, (middle - reach) / (1 + z * z / n)), min(1.0, (middle + reach) / (1 + z * z / n))
+    return rate(count.hits, count.of)
 
 
 def _between(figures: tuple[float, float, float], digits: int) -> str:

@@ -1,0 +1,139 @@
+"""A score of how likely a prompt asks for harm: a logistic model of its embedding and of signs in its wording.
+
+    score = σ(wᵉ·v + wˢ·s + b)
+
+MoGU (arXiv 2405.14488) trains such a score within a language model, to blend a usable and a safe variant of it token by
+token. Here it is asked once, of the whole prompt, and decides which expert answers. What it was fitted on stands in the
+model's manifest: a few hundred sentences written for the purpose, beside ordinary prompts. It is a first screen that
+reads English, not a judge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from routers.errors import ArtifactError
+from routers.null_experts.examples import unit
+from routers.protocols import Embedder
+from routers.safety.signs import SIGNS, signs
+from routers.types import FloatArray
+
+SHIPPED: Final = Path(__file__).parent / "model"
+_MANIFEST: Final = "manifest.json"
+_WEIGHTS: Final = "weights.safetensors"
+
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
+#: Characters of a text that is scored as a whole; a longer one would drown a sentence within it.
+_WHOLE_CHARS: Final = 2_000
+#: A piece is this long at most.
+_PIECE_CHARS: Final = 400
+#: Pieces that are scored from either end of a text.
+_END_PIECES: Final = 24
+#: Signs that speak for harm, and how much weight one needs to be told.
+_TOLD: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What is made of one prompt.
+
+    Attributes:
+        score: From 0 (asks for nothing bad) to 1; uncalibrated beyond what it was fitted on.
+        signs: The signs in its wording that speak for harm, the weightiest first; may be empty.
+    """
+
+    score: float
+    signs: tuple[str, ...]
+
+
+#: Of a prompt without text.
+_NOTHING: Final = Safety(0.0, ())
+
+
+class SafetyScorer:
+    """The fitted score.
+
+    Args:
+        embedder: The one it was fitted with.
+        embedding: Weights of the embedding, shape (dim,).
+        wording: Weights of the signs, shape (len(SIGNS),).
+        bias: Added.
+    """
+
+    def __init__(self, embedder: Embedder, embedding: FloatArray, wording: FloatArray, bias: float) -> None:
+        if embedding.shape != (embedder.dim,) or wording.shape != (len(SIGNS),):
+            raise ArtifactError("the safety model was fitted with another embedder, or other signs")
+        self._embedder = embedder
+        self._embedding = embedding
+        self._wording = wording
+        self._bias = bias
+
+    def judge(self, text: str) -> Safety:
+        """Score a text by the worst of its pieces, and of the whole where that is short."""
+        parts = pieces(text)
+        if not parts:
+            return _NOTHING
+        wording = np.array([signs(part) for part in parts], dtype=np.float32)
+        vectors = unit(self._embedder.embed(parts))
+        logits = vectors @ self._embedding + wording @ self._wording + self._bias
+        worst = int(logits.argmax())
+        weights = wording[worst] * self._wording
+        told = [SIGNS[index] for index in np.argsort(-weights) if weights[index] > _TOLD]
+        return Safety(float(1.0 / (1.0 + np.exp(-logits[worst]))), tuple(told))
+
+    def only(self, *, embedding: bool = True, wording: bool = True) -> SafetyScorer:
+        """The score without one of its parts, whose weights are zero."""
+        return SafetyScorer(
+            self._embedder, self._embedding * np.float32(embedding), self._wording * np.float32(wording), self._bias
+        )
+
+    def save(self, folder: Path, fitted: Mapping[str, Any]) -> None:
+        """Write the model.
+
+        Args:
+            folder: Made where it is not there.
+            fitted: What the manifest says of how it was fitted.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        bias = np.array([self._bias], dtype=np.float32)
+        save_file({"embedding": self._embedding, "wording": self._wording, "bias": bias}, folder / _WEIGHTS)
+        manifest = {"kind": "safety", "signs": list(SIGNS), "fitted": dict(fitted)}
+        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, embedder: Embedder) -> SafetyScorer:
+        """The inverse of `save`.
+
+        Raises:
+            ArtifactError: It was fitted with another embedder or other signs, or cannot be read.
+        """
+        try:
+            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+            tensors = load_file(folder / _WEIGHTS)
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"the safety model in {folder} cannot be read: {error}") from error
+        if manifest.get("kind") != "safety" or manifest.get("signs") != list(SIGNS):
+            raise ArtifactError(f"the safety model in {folder} was fitted with other signs")
+        return cls(embedder, tensors["embedding"], tensors["wording"], float(tensors["bias"][0]))
+
+
+def pieces(text: str) -> list[str]:
+    """What of a text is scored: the whole where it is short, and its sentences where there are several.
+
+    Of a long text the sentences at either end are read, 48 in all.
+    """
+    sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
+    short = [part[i : i + _PIECE_CHARS] for part in sentences for i in range(0, len(part), _PIECE_CHARS)]
+    if len(short) > 2 * _END_PIECES:
+        short = short[:_END_PIECES] + short[-_END_PIECES:]
+    if len(short) == 1 or not text.strip():
+        return short
+    return [text, *short] if len(text) <= _WHOLE_CHARS else short
