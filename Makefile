@@ -90,6 +90,11 @@ bench: $(VENV)/.stamp-dev ## Measure the decision and the gateway's overhead bes
 	@$(PY) -m evals.bench.decide
 	@$(PY) -m evals.bench $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: ## Install peers for the bench that need a place of their own (litellm's proxy, Portkey; needs Node.js)
+	@python3 -m venv .peers/litellm && .peers/litellm/bin/pip install -q 'litellm[proxy]>=1.83.7'
+	@npm install --silent --prefix .peers/portkey @portkey-ai/gateway
+
 .PHONY: chaos
 chaos: $(VENV)/.stamp-dev ## Break experts and Redis under load for ten minutes and account for every request
 	@$(PY) -m evals.chaos $(ARGS)

@@ -14,6 +14,7 @@ import json
 import os
 import statistics
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from rich.progress import Progress
 
 from evals.bench import rig, wrk
 from evals.bench.page import show, write_page
+from evals.bench.peers import Peer, peers
 from evals.bench.processes import Process
 from evals.bench.results import Case, Results
-from evals.bench.streams import concurrent_streams, paced
+from evals.bench.streams import concurrent_streams
 
 _SENTENCE = (
     "Write a Python function that merges two sorted lists of integers and returns the merged list, then explain its "
@@ -35,6 +37,8 @@ _SENTENCE = (
 )
 _PROMPT = _SENTENCE * 2
 _STREAM_TOKENS = 16
+#: Of paced load: so many that a pause between requests can be counted in whole milliseconds.
+_PACED_CONNECTIONS = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,16 @@ def _body(model: str, prompt: str) -> str:
     return json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}]})
 
 
-async def _case(run: _Run, name: str, process: Process, body: str, salt: str, connections: int | None = None) -> Case:
+async def _case(
+    run: _Run,
+    name: str,
+    process: Process,
+    body: str,
+    salt: str,
+    connections: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    pause_ms: int = 0,
+) -> Case:
     load = await wrk.drive(
         process.url,
         body,
@@ -65,6 +78,8 @@ async def _case(run: _Run, name: str, process: Process, body: str, salt: str, co
         core=run.other_core,
         pid=process.pid,
         folder=run.folder,
+        headers=headers,
+        pause_ms=pause_ms,
     )
     if load.failed:
         raise click.ClickException(
@@ -80,24 +95,24 @@ async def _throughput(run: _Run, results: Results) -> None:
         rig.instant_upstream(folder, run.other_core) as upstream,
         rig.gateway(folder, upstream.url, core) as alone,
         rig.gateway(folder, upstream.url, core, redis=True) as with_redis,
-        rig.peers(folder, upstream.url, core) as others,
+        peers(folder, upstream.url, core) as others,
     ):
         results.ready_s, results.idle_mb = alone.ready_s, alone.resident_mb()
         named, fresh = _body("fake", _PROMPT), _body("auto", f"{wrk.FRESH} {_PROMPT}")
         cases = [
-            ("named model", alone, named),
-            ("auto, decision held", alone, _body("auto", _PROMPT)),
-            ("auto, fresh prompt", alone, fresh),
-            ("named model, with Redis", with_redis, named),
-            ("auto, decision held, with Redis", with_redis, _body("auto", _PROMPT)),
-            ("auto, fresh prompt, with Redis", with_redis, fresh),
-            *((name, process, named) for name, process in others.items()),
+            ("named model", Peer(alone), named),
+            ("auto, decision held", Peer(alone), _body("auto", _PROMPT)),
+            ("auto, fresh prompt", Peer(alone), fresh),
+            ("named model, with Redis", Peer(with_redis), named),
+            ("auto, decision held, with Redis", Peer(with_redis), _body("auto", _PROMPT)),
+            ("auto, fresh prompt, with Redis", Peer(with_redis), fresh),
+            *((name, peer, named) for name, peer in others.items()),
         ]
         task = run.progress.add_task("Throughput", total=run.rounds * len(cases))
         found: dict[str, list[Case]] = {name: [] for name, _, _ in cases}
         for number in range(run.rounds):
-            for name, process, body in cases:
-                found[name].append(await _case(run, name, process, body, str(number)))
+            for name, peer, body in cases:
+                found[name].append(await _case(run, name, peer.process, body, str(number), headers=peer.headers))
                 run.progress.advance(task)
         results.cases = [_median(runs) for runs in found.values()]
         results.after_mb = alone.resident_mb()
@@ -119,14 +134,26 @@ async def _by_experts(run: _Run, results: Results) -> None:
                 results.by_experts[experts] = await _case(run, f"{experts} experts", one, body, "e")
 
 
+async def _by_workers(run: _Run, results: Results) -> None:
+    cores = {run.server_core, run.other_core}
+    async with rig.instant_upstream(run.folder, run.other_core) as upstream:
+        for workers in (1, 2):
+            async with rig.gateway(run.folder, upstream.url, *cores, workers=workers) as ours:
+                body = _body("auto", _PROMPT)
+                results.by_workers[workers] = await _case(run, f"{workers} workers", ours, body, "k")
+
+
 async def _half_load(results: Results, upstream: Process, ours: Process, run: _Run) -> None:
-    """Latency at a steady pace well below saturation, beside that of the upstream by itself."""
-    # The pacing client runs in this process, on the other core, and cannot pace more: about a quarter of the most.
-    most = 3000.0
-    direct = await paced(upstream.url, "fake", per_s=most, seconds=run.seconds)
-    through = await paced(ours.url, "auto", per_s=most, seconds=run.seconds)
-    results.half_load_per_s = most
-    results.added_p50_ms, results.added_p99_ms = through[0] - direct[0], through[1] - direct[1]
+    """Latency at half the throughput of held decisions, beside that of the upstream by itself."""
+    held = next(case for case in results.cases if case.name == "auto, decision held")
+    pause_ms = round(_PACED_CONNECTIONS / (held.per_s / 2) * 1e3)
+
+    async def paced(name: str, process: Process) -> Case:
+        return await _case(run, name, process, _body("auto", _PROMPT), "h", _PACED_CONNECTIONS, pause_ms=pause_ms)
+
+    direct, through = await paced("upstream", upstream), await paced("half load", ours)
+    results.half_load_per_s = through.per_s
+    results.added_p50_ms, results.added_p99_ms = through.p50_ms - direct.p50_ms, through.p99_ms - direct.p99_ms
 
 
 async def _streams(run: _Run, results: Results, count: int) -> None:
@@ -143,6 +170,23 @@ async def _streams(run: _Run, results: Results, count: int) -> None:
         results.gap_ms = through.percentile_ms(100)
         results.cpu_us_per_chunk = (wrk.cpu_ns(ours.pid) - before_ns) / 1e3 / max(1, len(through.gaps_ms))
         results.streams_mb = ours.resident_mb()
+    results.cpu_us_per_more_chunk = await _per_more_chunk(run)
+
+
+async def _per_more_chunk(run: _Run) -> float:
+    """Processor time of one more piece in a stream: that of long streams less that of short ones."""
+    costs: list[tuple[int, float]] = []
+    for tokens in (20, 220):
+        async with (
+            rig.streaming_upstream(run.folder, run.other_core, tokens=tokens, tokens_per_s=40.0) as upstream,
+            rig.gateway(run.folder, upstream.url, run.server_core) as ours,
+        ):
+            await concurrent_streams(ours.url, "fake", 10, ramp_s=0.1)
+            before_ns = wrk.cpu_ns(ours.pid)
+            seen = await concurrent_streams(ours.url, "fake", 100, ramp_s=0.5)
+            costs.append((len(seen.gaps_ms), (wrk.cpu_ns(ours.pid) - before_ns) / 1e3))
+    (few, little_us), (many, much_us) = costs
+    return (much_us - little_us) / (many - few)
 
 
 async def _soak(run: _Run, results: Results, requests: int) -> None:
@@ -166,6 +210,24 @@ async def _soak(run: _Run, results: Results, requests: int) -> None:
                 done += load.requests
                 run.progress.update(task, completed=min(done, requests))
             results.soak.append((done, ours.resident_mb()))
+    await _soak_streams(run, results, requests // 20)
+
+
+async def _soak_streams(run: _Run, results: Results, streams: int) -> None:
+    """The same over many short streams."""
+    async with (
+        rig.streaming_upstream(run.folder, run.other_core, tokens=8, tokens_per_s=1000.0) as upstream,
+        rig.gateway(run.folder, upstream.url, run.server_core) as ours,
+    ):
+        batch = 1000
+        task = run.progress.add_task("Soak, streams", total=streams)
+        while results.soak_streams < streams:
+            seen = await concurrent_streams(ours.url, "fake", batch, ramp_s=1.0)
+            if seen.broken:
+                raise click.ClickException(f"soak: {seen.broken} of {batch} streams broke")
+            results.soak_streams += batch
+            results.stream_soak.append((results.soak_streams, ours.resident_mb()))
+            run.progress.update(task, completed=results.soak_streams)
 
 
 def _median(runs: list[Case]) -> Case:
@@ -182,6 +244,7 @@ async def _measure(run: _Run, *, quick: bool, soak: int) -> Results:
         await _throughput(run, results)
         if not quick:
             await _by_experts(run, results)
+            await _by_workers(run, results)
             await _streams(run, results, 2000)
         if soak:
             await _soak(run, results, soak)

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import aiohttp
 
-_START_LIMIT_S = 30.0
-
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -47,7 +45,7 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def serving(
-    command: Sequence[str], port: int, *, ready_path: str, cores: Collection[int], log: Path
+    command: Sequence[str], port: int, *, ready_path: str, cores: Collection[int], log: Path, limit_s: float = 30.0
 ) -> AsyncIterator[Process]:
     """Run a server until the block ends.
 
@@ -57,6 +55,7 @@ async def serving(
         ready_path: GET of it answers 200 once the server is ready.
         cores: Processor cores it may use.
         log: File for what it prints.
+        limit_s: Seconds it has to become ready.
 
     Raises:
         RuntimeError: It ended, or was not ready in time; the message has the end of its log.
@@ -68,7 +67,7 @@ async def serving(
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        await _until_ready(url + ready_path, child, log)
+        await _until_ready(url + ready_path, child, log, limit_s)
         yield Process(url, child.pid, time.perf_counter() - began_s)
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -85,8 +84,8 @@ def _pin(cores: Collection[int]) -> None:
     os.sched_setaffinity(0, cores)
 
 
-async def _until_ready(url: str, child: asyncio.subprocess.Process, log: Path) -> None:
-    deadline_s = time.perf_counter() + _START_LIMIT_S
+async def _until_ready(url: str, child: asyncio.subprocess.Process, log: Path, limit_s: float) -> None:
+    deadline_s = time.perf_counter() + limit_s
     async with aiohttp.ClientSession() as http:
         while time.perf_counter() < deadline_s:
             if child.returncode is not None:

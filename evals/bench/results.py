@@ -34,7 +34,9 @@ class Results:
         by_connections: Connections -> repeated prompt.
         by_words: Words of a fresh prompt -> fresh prompts.
         by_experts: Experts in the pool -> fresh prompts.
+        by_workers: Workers -> repeated prompt, on both cores.
         soak: Requests so far -> resident megabytes.
+        stream_soak: The same over streams.
     """
 
     seconds: float
@@ -44,6 +46,7 @@ class Results:
     by_connections: dict[int, Case] = field(default_factory=dict)
     by_words: dict[int, Case] = field(default_factory=dict)
     by_experts: dict[int, Case] = field(default_factory=dict)
+    by_workers: dict[int, Case] = field(default_factory=dict)
     soak: list[tuple[int, float]] = field(default_factory=list)
     ready_s: float = math.nan
     idle_mb: float = math.nan
@@ -56,7 +59,10 @@ class Results:
     direct_gap_ms: float = math.nan
     gap_ms: float = math.nan
     cpu_us_per_chunk: float = math.nan
+    cpu_us_per_more_chunk: float = math.nan
     streams_mb: float = math.nan
+    soak_streams: int = 0
+    stream_soak: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def peer(self) -> Case | None:

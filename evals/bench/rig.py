@@ -1,4 +1,4 @@
-"""What stands in a measurement: an upstream that answers at once, the gateway, and the peers that are installed.
+"""What stands in a measurement: an upstream that answers at once, the gateway, and the least that a proxy can do.
 
 The upstream is nginx with a fixed answer: it costs the load's core next to nothing, so that what is measured is the
 server in between. For streams it is the shipped fake expert, which speaks server-sent events.
@@ -10,8 +10,6 @@ import contextlib
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -76,9 +74,15 @@ async def streaming_upstream(
 
 @contextlib.asynccontextmanager
 async def gateway(
-    folder: Path, upstream: str, core: int, *, experts: int = 5, redis: bool = False, concurrency: int = 4096
+    folder: Path,
+    upstream: str,
+    *cores: int,
+    experts: int = 5,
+    redis: bool = False,
+    concurrency: int = 4096,
+    workers: int = 1,
 ) -> AsyncIterator[Process]:
-    """Pointsman as `pointsman serve` starts it, one worker, over experts that all stand at one upstream."""
+    """Pointsman as `pointsman serve` starts it, over experts that all stand at one upstream."""
     tree = {
         "pool": {
             "probe_interval_s": 0,
@@ -96,37 +100,21 @@ async def gateway(
             ],
         },
         "redis": {"embedded": redis},
+        "server": {"workers": workers},
     }
     port = free_port()
     config = folder / f"pointsman-{port}.yaml"
     config.write_text(yaml.safe_dump(tree), "utf-8")
     command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config), "--port", str(port)]
     log = folder / f"pointsman-{port}.log"
-    async with serving(command, port, ready_path="/ready", cores=[core], log=log) as process:
+    async with serving(command, port, ready_path="/ready", cores=cores, log=log) as process:
         yield process
 
 
 @contextlib.asynccontextmanager
-async def peers(folder: Path, upstream: str, core: int) -> AsyncIterator[dict[str, Process]]:
-    """The peers that are installed, by what they are called in the results, each idle until it is measured."""
-    async with contextlib.AsyncExitStack() as stack:
-        found: dict[str, Process] = {}
-        if find_spec("sglang_router") is not None:
-            for policy in ("cache_aware", "round_robin"):
-                port = free_port()
-                command = [
-                    sys.executable, "-m", "sglang_router.launch_router", "--worker-urls", upstream,
-                    "--host", "127.0.0.1", "--port", str(port), "--policy", policy,
-                    "--prometheus-port", str(free_port()), "--log-level", "error",
-                ]  # fmt: skip
-                log = folder / f"sglang-{policy}.log"
-                name = f"sglang-router {version('sglang-router')}, {policy}"
-                found[name] = await stack.enter_async_context(
-                    serving(command, port, ready_path="/health", cores=[core], log=log)
-                )
-        port = free_port()
-        command = _nginx(folder, "proxy", _PROXY.format(port=port, upstream=upstream.removeprefix("http://")))
-        found["nginx, plain proxy"] = await stack.enter_async_context(
-            serving(command, port, ready_path="/", cores=[core], log=folder / "proxy.out")
-        )
-        yield found
+async def plain_proxy(folder: Path, upstream: str, core: int) -> AsyncIterator[Process]:
+    """Nginx that passes requests on and does nothing else: the floor."""
+    port = free_port()
+    command = _nginx(folder, "proxy", _PROXY.format(port=port, upstream=upstream.removeprefix("http://")))
+    async with serving(command, port, ready_path="/", cores=[core], log=folder / "proxy.out") as process:
+        yield process

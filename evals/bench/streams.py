@@ -1,4 +1,4 @@
-"""Many streams at once, and requests at a fixed pace: what a gateway adds to what the expert takes by itself."""
+"""Many streams at once: what a gateway adds to what the expert takes by itself."""
 
 from __future__ import annotations
 
@@ -74,38 +74,3 @@ async def concurrent_streams(url: str, model: str, count: int, *, ramp_s: float)
     finally:
         await client.aclose()
     return Streams(complete, count - complete, tuple(sorted(gaps)))
-
-
-async def paced(url: str, model: str, *, per_s: float, seconds: float) -> tuple[float, float]:
-    """Latency of requests that arrive at a fixed pace, whether or not earlier ones have been answered.
-
-    Returns:
-        p50 and p99 in milliseconds, from the moment a request was due.
-
-    Raises:
-        RuntimeError: A request was not answered with status 200.
-    """
-    client, prepared = _client(url, 256)
-    body = _body(model, stream=False)
-    took_ms: list[float] = []
-
-    async def one(due_s: float) -> None:
-        reply = await client.request(prepared, (), body)
-        await reply.read()
-        await reply.aclose()
-        if reply.status != 200:
-            raise RuntimeError(f"{url} answered {reply.status}")
-        took_ms.append((time.perf_counter() - due_s) * 1e3)
-
-    began_s = time.perf_counter()
-    try:
-        async with asyncio.TaskGroup() as group:
-            for index in range(round(per_s * seconds)):
-                due_s = began_s + index / per_s
-                if (wait_s := due_s - time.perf_counter()) > 0:
-                    await asyncio.sleep(wait_s)
-                group.create_task(one(due_s))
-    finally:
-        await client.aclose()
-    p50, p99 = np.percentile(took_ms, [50, 99])
-    return float(p50), float(p99)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,11 @@ local head, tail = body:match("^(.*){fresh}(.*)$")
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = body
+{headers}
+local pause = {pause_ms}
+if pause > 0 then
+  delay = function() return math.random(0, 2 * pause) end
+end
 if head then
   local salt = "{salt}"
   local count = 0
@@ -60,7 +67,17 @@ def installed() -> bool:
 
 
 async def drive(
-    url: str, body: str, *, salt: str, seconds: float, connections: int, core: int, pid: int, folder: Path
+    url: str,
+    body: str,
+    *,
+    salt: str,
+    seconds: float,
+    connections: int,
+    core: int,
+    pid: int,
+    folder: Path,
+    headers: Mapping[str, str] | None = None,
+    pause_ms: int = 0,
 ) -> Load:
     """Send one body again and again, each connection one request after the other.
 
@@ -73,13 +90,18 @@ async def drive(
         core: Where wrk runs.
         pid: The server's process, whose processor time is counted.
         folder: For the script.
+        headers: Sent with every request.
+        pause_ms: Mean of what each connection waits, at random, between an answer and its next request.
 
     Raises:
         RuntimeError: wrk failed.
     """
     (folder / "body.json").write_text(body, "utf-8")
     script = folder / "load.lua"
-    script.write_text(_SCRIPT.format(body=folder / "body.json", fresh=FRESH, salt=salt), "utf-8")
+    more = (headers or {}).items()
+    lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in more)
+    text = _SCRIPT.format(body=folder / "body.json", fresh=FRESH, salt=salt, headers=lines, pause_ms=pause_ms)
+    script.write_text(text, "utf-8")
     before_ns = cpu_ns(pid)
     child = await asyncio.create_subprocess_exec(
         "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency",
