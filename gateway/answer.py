@@ -12,6 +12,7 @@ from gateway.null_experts import Recording
 from gateway.recorder import Attempt, Recorder, Routed
 from gateway.whole_reply import Head
 from gateway.wire.reply import EventStream, usage_in, with_model
+from gateway.wire.said import tokens_said
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +81,11 @@ class Answer:
     def feed(self, chunk: bytes) -> bytes:
         """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty."""
         self._recorder.first_byte(self._attempt)
-        return self._recorded(self._events.feed(chunk))
+        data = self._recorded(self._events.feed(chunk))
+        hold = self._attempt.hold
+        if hold is not None:
+            hold.heard_tokens += tokens_said(data)
+        return data
 
     def end(self) -> bytes:
         """The streamed body is complete: what is left of it."""

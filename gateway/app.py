@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from experts.pool import ExpertPool, ProbePolicy
+from gateway.access import create_access
 from gateway.admission import Admission, AdmissionPolicy, Share
 from gateway.allowance import Allowance
 from gateway.answer_cache import AnswerCache
 from gateway.asgi import Receive, Scope, Send
-from gateway.auth import Keyring
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache
 from gateway.control import create_control
@@ -97,6 +97,8 @@ class App:
             self._tasks.append(asyncio.create_task(self.runtime.averages.run(), name="average-budgets"))
         if self.runtime.learning is not None:
             self._tasks.append(asyncio.create_task(self.runtime.learning.run(), name="learning"))
+        if self.runtime.access.leases is not None:
+            self._tasks.append(asyncio.create_task(self.runtime.access.leases.run(), name="limits"))
 
     def take_over(self, before: App) -> None:
         """From now on requests come here, and no longer to the App before."""
@@ -119,6 +121,8 @@ class App:
         await self.rest()
         if runtime.exploration is not None:
             await runtime.exploration.aclose()
+        if runtime.access.leases is not None and keep is None:
+            await runtime.access.leases.aclose()
         await runtime.pool.aclose(None if keep is None else keep.runtime.pool)
         if runtime.store is not None and not (keep and keep.parts.hold(runtime.store)):
             await runtime.store.aclose()
@@ -198,15 +202,26 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         clock=time.monotonic,
     )
     configuration = parts.get("configuration", (), lambda: Configuration(settings))
+    access = create_access(settings, env, pool, store, parts)
     runtime = Runtime(
-        settings, pool, decider, pipeline, ledger, telemetry, store, averages, learning, exploration, configuration
+        settings,
+        pool,
+        decider,
+        pipeline,
+        ledger,
+        telemetry,
+        store,
+        averages,
+        learning,
+        exploration,
+        configuration,
+        access,
     )
-    keyring = Keyring((key.key(env), key.tenant or key.name) for key in settings.auth.keys)
     plane = DataPlane(
         pipeline=pipeline,
         exploration=exploration,
         control=create_control(runtime),
-        keyring=keyring,
+        keyring=access.keyring,
         telemetry=telemetry,
         max_body_bytes=settings.server.max_body_bytes,
         forward_headers=settings.server.forward_headers,
@@ -214,7 +229,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     lane = FastLane(
         pipeline=pipeline,
         exploring=exploration is not None,
-        keyring=keyring,
+        keyring=access.keyring,
         telemetry=telemetry,
         max_body_bytes=settings.server.max_body_bytes,
         forward_headers=settings.server.forward_headers,

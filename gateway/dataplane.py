@@ -22,6 +22,7 @@ from gateway.asgi import (
     send_whole,
 )
 from gateway.auth import Keyring
+from gateway.caller import CALLER, Caller
 from gateway.errors import Code, RequestRefused, shutting_down
 from gateway.exploration import Exploration
 from gateway.gathered import GatheredAnswer
@@ -82,15 +83,15 @@ class DataPlane:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         path: str = scope["path"]
         try:
-            tenant = self._keyring.tenant(path, headers)
+            caller = self._keyring.caller(path, headers, scope["query_string"])
             endpoint = _ENDPOINTS.get(path)
             if endpoint is None:
-                scope["pointsman.tenant"] = tenant
+                scope[CALLER] = caller
                 await self._control(scope, receive, sending)
                 return
             if scope["method"] != "POST":
                 raise RequestRefused(Code.METHOD_NOT_ALLOWED, f"{path} answers POST only.")
-            await self._serve(endpoint, tenant, headers, scope.get(DEPARTURE), receive, sending)
+            await self._serve(endpoint, caller, headers, scope.get(DEPARTURE), receive, sending)
         except RequestRefused as refusal:
             self._telemetry.refusals.labels(refusal.code.value).inc()
             await send_refusal(send, refusal)
@@ -110,19 +111,32 @@ class DataPlane:
     async def _serve(
         self,
         endpoint: Endpoint,
-        tenant: str,
+        caller: Caller,
         headers: Mapping[bytes, bytes],
         departure: Departure | None,
         receive: Receive,
         send: Send,
     ) -> None:
-        body = await read_body(headers, receive, self._max_body_bytes)
+        account = caller.account
+        if departure is None and account is not None:
+            account.check()
+        try:
+            body = await read_body(headers, receive, self._max_body_bytes)
+        except BaseException:
+            if departure is not None:
+                departure.routed.let_go()
+            raise
         forward: Headers = tuple((name, headers[name]) for name in self._forward if name in headers)
         async with DisconnectWatch(receive) as watch:
             if departure is None or self._pipeline.overtaken(departure):
+                if departure is not None:
+                    departure.routed.let_go()
                 inbound = parse_inbound(endpoint, body)
-                departure = self._pipeline.depart(await self._pipeline.decider.decide(inbound, tenant, headers))
-            answer = await self._pipeline.answer(departure, forward)
+                departure = self._pipeline.depart(await self._pipeline.decider.decide(inbound, caller, headers))
+            try:
+                answer = await self._pipeline.answer(departure, forward)
+            finally:
+                departure.routed.let_go()
             recording = None
             if self._exploration is not None:
                 recording = self._exploration.recording(departure.routed, answer.expert, forward)

@@ -16,6 +16,7 @@ from experts.pool import ExpertPool
 from gateway.admission import Admission, Applicant, full_experts
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
+from gateway.caller import Caller
 from gateway.decision_memory import Asked as Repeated
 from gateway.decision_memory import DecisionMemory, again, rests_on_load
 from gateway.errors import Code, RequestRefused, invalid_budget
@@ -129,7 +130,7 @@ class Decider:
         steady = averages is None and not rests_on_load(policy.budget) and len(pool) <= _FEW_EXPERTS
         self._memory = DecisionMemory(pool, entries=cache.entries, ttl_s=_HOLDS_S) if cache and steady else None
 
-    def decide_now(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Routed | None:
+    def decide_now(self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes]) -> Routed | None:
         """Decide on the spot, or not at all: None where `decide` would wait. The request is spoilt then; read it anew.
 
         Takes our own fields and flags out of the request.
@@ -139,7 +140,7 @@ class Decider:
         """
         if self._nulls is not None and self._nulls.concern(inbound.model):
             return None
-        question = self._read(inbound, tenant, headers)
+        question = self._read(inbound, caller, headers)
         if (question.session is not None and not question.opens) or question.urgency.deadline_ms is not None:
             return None
         learned = None if self._learning is None else self._learning.corrections
@@ -181,13 +182,13 @@ class Decider:
         return key, inbound.prompt_tokens, inbound.max_completion_tokens, inbound.required
 
     async def decide(
-        self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes], *, wait: bool = True
+        self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes], *, wait: bool = True
     ) -> Routed:
         """Read the budgets and decide. Takes our own fields and flags out of the request.
 
         Args:
             inbound: The request.
-            tenant: Whose it is.
+            caller: Who asks.
             headers: Of the request, lower-case names.
             wait: Whether to wait for an expert to have room.
 
@@ -195,11 +196,11 @@ class Decider:
             RequestRefused: A budget or flag is malformed, the named model does not exist, or no expert has room and
                 waiting is of no use.
         """
-        question = self._read(inbound, tenant, headers)
+        question = self._read(inbound, caller, headers)
         stay = None if question.session is None or question.opens else await self._stay(question.session)
         asked = None
         if self._nulls is not None and self._nulls.concern(inbound.model):
-            asked = await self._nulls.ask(inbound, tenant, question.caching)
+            asked = await self._nulls.ask(inbound, caller.tenant, question.caching)
         # What the null experts offer is weighed against what the prompt needs.
         texts = question.texts if asked is None else question.texts or (inbound.text,)
         found = [self._assessed_now(question, text) or await self._assessed(question, text) for text in texts]
@@ -223,19 +224,19 @@ class Decider:
         self._telemetry.decided(routed.decision, routed.hit)
         return routed
 
-    def _read(self, inbound: Inbound, tenant: str, headers: Mapping[bytes, bytes]) -> Question:
+    def _read(self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes]) -> Question:
         received_s = self._clock()
         routing = strip_routing(inbound)
         budget, experts, session, wish, urgency = self._policy.budget, None, None, None, NOT_URGENT
         if routing is not None or states_routing(headers):
             budget, experts = parse_budget(routing, headers, budget)
-            session = self._session(parse_session(routing, headers), tenant)
+            session = self._session(parse_session(routing, headers), caller.tenant)
             wish = parse_evidence(routing)
             urgency = parse_urgency(routing, headers)
         # A conversation's first turn has nobody to stay with.
         opens = False
         if session is None and self._policy.derive_sessions and inbound.model == AUTO:
-            session, opens = self._session(opening_of(inbound.payload), tenant), not inbound.earlier
+            session, opens = self._session(opening_of(inbound.payload), caller.tenant), not inbound.earlier
         caching = parse_caching(routing, headers)
         if self._policy.flags:
             budget = take_flags(inbound, budget)
@@ -246,8 +247,12 @@ class Decider:
                 texts = (*inbound.earlier, inbound.text)
             if self._averages is not None:
                 budget = self._averages.priced(budget)
+            if caller.experts is not None:
+                allowed = _permitted(caller.experts, allowed)
         else:
             self._known(inbound.model)
+            if caller.experts is not None:
+                _permitted(caller.experts, frozenset({inbound.model}))
             if budget == _NO_BUDGET and allowed is None:
                 texts = ()
             # A concrete model bypasses routing, but no cap and no block: these are promises whoever chose the expert.
@@ -255,7 +260,7 @@ class Decider:
             allowed = named if allowed is None else allowed & named
         return Question(
             inbound,
-            tenant,
+            caller,
             self._ids.new(),
             budget,
             allowed,
@@ -308,7 +313,7 @@ class Decider:
             plan = self._evidence.plan(inbound, question.budget, decision, question.wish)
         return Routed(
             inbound,
-            question.tenant,
+            question.caller,
             decision,
             hit,
             question.received_s,
@@ -380,3 +385,16 @@ class Decider:
             if name not in self._pool:
                 raise invalid_budget("routing.experts", f"'{name}' is not in the pool")
         return experts
+
+
+def _permitted(experts: frozenset[str], asked: frozenset[str] | None) -> frozenset[str]:
+    """Which of the experts that a caller names, or of all, its key may ask.
+
+    Raises:
+        RequestRefused: None of them.
+    """
+    permitted = experts if asked is None else experts & asked
+    if not permitted:
+        names = "an expert" if asked is None else ", ".join(sorted(asked))
+        raise RequestRefused(Code.MODEL_NOT_ALLOWED, f"This key may not ask {names}.", param="model")
+    return permitted

@@ -21,6 +21,7 @@ from experts.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
+from experts.protocols import Headers
 
 #: The status recorded when the client left; nobody receives it.
 CLIENT_LEFT: Final = 499
@@ -48,6 +49,9 @@ class Code(StrEnum):
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     INVALID_API_KEY = "invalid_api_key"
     NOT_PERMITTED = "not_permitted"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
+    INSUFFICIENT_QUOTA = "insufficient_quota"
     EXPERT_UNAVAILABLE = "expert_unavailable"
     EXPERT_TIMEOUT = "expert_timeout"
     EXPERT_BAD_ANSWER = "expert_bad_answer"
@@ -86,6 +90,9 @@ TABLE: dict[Code, _Row] = {
     Code.UNSUPPORTED_ENCODING: _Row(415, _CLIENT),
     Code.INVALID_API_KEY: _Row(401, "authentication_error"),
     Code.NOT_PERMITTED: _Row(403, "permission_error"),
+    Code.MODEL_NOT_ALLOWED: _Row(403, "permission_error"),
+    Code.RATE_LIMIT_EXCEEDED: _Row(429, "rate_limit_error"),
+    Code.INSUFFICIENT_QUOTA: _Row(429, "insufficient_quota"),
     Code.EXPERT_UNAVAILABLE: _Row(502, _SERVER),
     Code.EXPERT_TIMEOUT: _Row(504, _SERVER),
     Code.EXPERT_BAD_ANSWER: _Row(502, _SERVER),
@@ -105,6 +112,7 @@ class RequestRefused(Exception):
         reason: The enumerated rule behind it, for the `x-pointsman-reason` header.
         retry_after_s: When only load is in the way.
         decision_id: The decision that refused, where there is one.
+        notes: Further response headers.
     """
 
     def __init__(
@@ -116,6 +124,7 @@ class RequestRefused(Exception):
         reason: str | None = None,
         retry_after_s: float | None = None,
         decision_id: str | None = None,
+        notes: Headers = (),
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -124,6 +133,7 @@ class RequestRefused(Exception):
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.decision_id = decision_id
+        self.notes = notes
 
     @property
     def status(self) -> int:
@@ -139,6 +149,7 @@ class RequestRefused(Exception):
             headers.append((b"x-pointsman-decision", self.decision_id.encode()))
         if self.retry_after_s is not None:
             headers.append((b"retry-after", str(max(1, math.ceil(self.retry_after_s))).encode()))
+        headers.extend(self.notes)
         return headers
 
     def body(self) -> bytes:

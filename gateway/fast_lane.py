@@ -79,8 +79,11 @@ class FastLane:
             return None
         pipeline = self._pipeline
         try:
-            tenant = self._keyring.tenant(_PATHS[endpoint], named)
-            routed = pipeline.decider.decide_now(parse_inbound(endpoint, body), tenant, named)
+            caller = self._keyring.caller(_PATHS[endpoint], named)
+            account = caller.account
+            if account is not None:
+                account.check()
+            routed = pipeline.decider.decide_now(parse_inbound(endpoint, body), caller, named)
             if routed is None:
                 client.hand_over(None)
                 return None
@@ -93,7 +96,7 @@ class FastLane:
             _log.exception("request failed")
             client.refuse(RequestRefused(Code.INTERNAL, "The gateway failed; its log says why."))
             return None
-        gathered = routed.evidence is not None or self._exploring
+        gathered = routed.evidence is not None or self._exploring or (account is not None and not routed.counted)
         expert = None if gathered or pipeline.hedges(departure.names) else pipeline.immediate(departure.names[0])
         if expert is None:
             client.hand_over(departure)

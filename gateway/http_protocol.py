@@ -197,6 +197,8 @@ class FastLaneProtocol(HttpToolsProtocol):
         if self._exchange is exchange:
             self._exchange = None
         if self.transport.is_closing():
+            if departure is not None:
+                departure.routed.let_go()
             return
         # A request that came behind this one waits in uvicorn's queue already, and is the newest.
         newest, url, headers, expects = self.cycle, self.url, self.headers, self.expect_100_continue

@@ -148,14 +148,14 @@ class Ledger:
             outcome = replace(outcome, quality=shared["outcome"]["quality"])
         self.finish(entry, replace(outcome, shadow=call))
 
-    async def find(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
+    async def find(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
         """The decision and its outcome, in full where this process decided, else in short.
 
-        None when it is unknown, too long ago, or somebody else's.
+        None when it is unknown, too long ago, or somebody else's; with `any_tenant`, whoever's it is.
         """
         entry = self._recent.get(decision_id)
         if entry is not None:
-            return entry.to_dict() if entry.tenant == tenant else None
+            return entry.to_dict() if any_tenant or entry.tenant == tenant else None
         return await self._find_shared(tenant, decision_id)
 
     async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> Judged | None:

@@ -21,6 +21,7 @@ from gateway.evidence_plan import Plan
 from gateway.gathered import Gathered, GatheredAnswer, Reached, read_reply
 from gateway.hedging import Entrant, Found, Hedging, begun
 from gateway.ledger import Entry, Ledger
+from gateway.limits import Hold
 from gateway.null_experts import NullExperts, Recording
 from gateway.recorder import Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
@@ -29,6 +30,7 @@ from gateway.telemetry import Telemetry
 from gateway.whole_reply import is_stream, read_whole
 from gateway.wire.request import expert_body
 from gateway.wire.urgency import DEADLINE_HEADER
+from gateway.worst_case import worst_case
 from routers.types import Reason
 
 _log = logging.getLogger(__name__)
@@ -95,11 +97,17 @@ class Pipeline:
         """Put a decided request on its way.
 
         Raises:
-            RequestRefused: No expert is admissible.
+            RequestRefused: No expert is admissible, or the caller has spent what it may.
         """
         decision = routed.decision
         if decision.expert is None:
             raise refusal_of(decision)
+        account = routed.caller.account
+        if account is not None:
+            spec = self._pool[decision.expert].spec
+            routed.hold = account.hold(worst_case(spec, routed.inbound, account, requests=1))
+            # Where the common account has to be asked, nothing is held yet: `answer` sees to it.
+            routed.counted = routed.hold is not None
         if self._nulls is not None:
             self._nulls.decided(decision, gathered=routed.evidence is not None)
         entry = self._ledger.record(routed.tenant, decision)
@@ -178,12 +186,14 @@ class Pipeline:
         async def ask(attempt: Attempt, last: Callable[[], bool]) -> Found | None:
             return await self._try(routed, attempt, forward, last)
 
-        if not self.hedges(names) or self._hedging is None:
-            attempt = self.begin(names[0], routed, departure.entry, stream=stream)
+        hold = await self._afford(routed, names[0])
+        if not self.hedges(names) or self._hedging is None or (hold is not None and hold.of_money):
+            attempt = self.begin(names[0], routed, departure.entry, stream=stream, hold=hold)
             return await ask(attempt, lambda: self.last_of(names)), names[1:]
 
         def enter(name: str, last: Callable[[], bool]) -> Entrant:
-            attempt = self.begin(name, routed, departure.entry, stream=stream)
+            held = hold if name == names[0] else None
+            attempt = self.begin(name, routed, departure.entry, stream=stream, hold=held)
             return Entrant(attempt, asyncio.create_task(ask(attempt, last), name=f"ask {name}"))
 
         delay_s = self._hedging.delay_s(routed.decision, names[0], stream=stream)
@@ -197,13 +207,30 @@ class Pipeline:
         """Whether nobody may be asked after the first of these: there is no other, or too much was asked again."""
         return len(names) == 1 or self._retries.spent
 
-    def begin(self, name: str, routed: Routed, entry: Entry, *, stream: bool) -> Attempt:
+    async def _afford(self, routed: Routed, name: str) -> Hold | None:
+        """Hold what a call may take at worst; None for callers without limits.
+
+        Raises:
+            RequestRefused: It does not fit into what the caller may spend.
+        """
+        account = routed.caller.account
+        if account is None:
+            return None
+        hold, routed.hold = routed.hold, None
+        if hold is not None:
+            if name == routed.decision.expert:
+                return hold
+            hold.release()
+        requests, routed.counted = int(not routed.counted), True
+        return await account.hold_or_wait(worst_case(self._pool[name].spec, routed.inbound, account, requests=requests))
+
+    def begin(self, name: str, routed: Routed, entry: Entry, *, stream: bool, hold: Hold | None) -> Attempt:
         """A call goes out. A caller who names a model decides alone, and is left out of the average budgets."""
         flight = self._pool.begin(name, stream=stream)
         stake = None
         if self._averages is not None and routed.decision.reason is not Reason.NAMED:
             stake = self._averages.dispatched(routed.decision, name, stream=stream)
-        return Attempt(name, flight, entry, self._clock(), stake=stake)
+        return Attempt(name, flight, entry, self._clock(), stake=stake, hold=hold)
 
     def accepts(self, routed: Routed, attempt: Attempt, status: int, *, last: bool) -> bool:
         """Whether an answer's head lets it through to the client; if not, the next expert is to be tried.
@@ -247,9 +274,10 @@ class Pipeline:
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal from error
 
-    def withdraw(self, attempt: Attempt) -> None:
-        """The call never reached its expert: it counts for nothing."""
+    def withdraw(self, routed: Routed, attempt: Attempt) -> None:
+        """The call never reached its expert: it counts for nothing, and what was held is held for the next."""
         attempt.flight.cancel()
+        routed.hold = attempt.hold
         if self._averages is not None and attempt.stake is not None:
             self._averages.given_up(attempt.stake)
 
@@ -287,7 +315,11 @@ class Pipeline:
 
     async def _reach(self, name: str, routed: Routed, entry: Entry, forward: Headers, stakes: list[Stake]) -> Reached:
         """One of several calls, to its end. A failed one is an answer that did not come, and leaves no stake."""
-        attempt = self.begin(name, routed, entry, stream=False)
+        try:
+            hold = await self._afford(routed, name)
+        except RequestRefused:
+            return Reached(name, None)
+        attempt = self.begin(name, routed, entry, stream=False, hold=hold)
         try:
             reply = await self._pool[name].call(self.call_of(name, routed, forward))
             data = await read_whole(name, reply)
@@ -383,6 +415,8 @@ class Pipeline:
 
     def _gave_up(self, attempt: Attempt, cause: str) -> None:
         self._retries.take()
+        if attempt.hold is not None:
+            attempt.hold.release()
         self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
         if self._averages is not None and attempt.stake is not None:
             self._averages.given_up(attempt.stake)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.caller import Caller
 from gateway.wire.caching import Caching
 from gateway.wire.evidence import Wish
 from gateway.wire.request import Inbound
@@ -21,7 +22,7 @@ class Question:
 
     Attributes:
         inbound: The parsed request, without our own fields and flags.
-        tenant: Whose it is.
+        caller: Who asks.
         decision_id: Of the decision to be.
         budget: What the caller allows, with the present prices.
         allowed: Experts that may be asked; None for all.
@@ -35,7 +36,7 @@ class Question:
     """
 
     inbound: Inbound
-    tenant: str
+    caller: Caller
     decision_id: str
     budget: Budget
     allowed: frozenset[str] | None
@@ -46,6 +47,11 @@ class Question:
     urgency: Urgency
     received_s: float
     opens: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.caller.tenant
 
     @property
     def deadline_s(self) -> float | None:

@@ -10,13 +10,16 @@ from experts.pool import ExpertPool
 from experts.spec import Source, Usage
 from gateway.average_budgets import AverageBudgets, Stake
 from gateway.cache import Hit
+from gateway.caller import Caller
 from gateway.errors import CLIENT_LEFT
 from gateway.evidence_plan import Plan
 from gateway.ledger import Entry, Ledger
+from gateway.limits import Hold
 from gateway.null_experts import Asked
 from gateway.telemetry import Telemetry
 from gateway.wire.caching import ANYTHING, Caching
 from gateway.wire.request import Inbound
+from gateway.worst_case import settle
 from routers.outcomes import CallOutcome, Outcome, Verdict
 from routers.types import Decision
 
@@ -28,7 +31,7 @@ class Routed:
 
     Attributes:
         inbound: The parsed request.
-        tenant: Whose it is.
+        caller: Who asks.
         decision: Who answers.
         hit: How the decision cache fared.
         received_s: When the request's last byte was in (monotonic).
@@ -37,10 +40,12 @@ class Routed:
         evidence: Whom to ask until an answer is accepted; None where the chosen expert alone answers.
         caching: What the caller allows to be kept.
         deadline_s: When the first byte of its answer is of no more use (monotonic); None without a deadline.
+        hold: What is held for the chosen expert until it is called; None without limits.
+        counted: Whether the request counts against the limits already.
     """
 
     inbound: Inbound
-    tenant: str
+    caller: Caller
     decision: Decision
     hit: Hit
     received_s: float
@@ -49,6 +54,19 @@ class Routed:
     evidence: Plan | None = None
     caching: Caching = ANYTHING
     deadline_s: float | None = None
+    hold: Hold | None = None
+    counted: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.caller.tenant
+
+    def let_go(self) -> None:
+        """No call follows: nothing is held any more. Idempotent."""
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            hold.cancel()
 
 
 @dataclass(slots=True)
@@ -64,6 +82,7 @@ class Attempt:
         stake: What it was foreseen to spend of the average budgets; None where it counts in none.
         beside: Another expert that was asked at the same time; empty where none was.
         rival: Whether another attempt settles the request: this one lost, or has not won yet.
+        hold: What is held for it; None without limits.
     """
 
     expert: str
@@ -74,6 +93,7 @@ class Attempt:
     stake: Stake | None = None
     beside: str = ""
     rival: bool = False
+    hold: Hold | None = None
 
     def after_ms(self, moment_s: float) -> float:
         """Milliseconds from the dispatch to a moment."""
@@ -145,6 +165,8 @@ class Recorder:
             energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
             # However the model was fitted, applied to this call it is an estimate.
             energy_source = Source.ESTIMATED
+        if attempt.hold is not None:
+            settle(attempt.hold, spec, routed.inbound, status, usage)
         first_byte_s = attempt.first_byte_s
         outcome = Outcome(
             decision_id=routed.decision.id,

@@ -102,7 +102,10 @@ class Relay:
         self._connection: Connection | None = None
         self._forward = forward
         routed = departure.routed
-        self._attempt = pipeline.begin(departure.names[0], routed, departure.entry, stream=routed.inbound.stream)
+        hold, routed.hold = routed.hold, None
+        self._attempt = pipeline.begin(
+            departure.names[0], routed, departure.entry, stream=routed.inbound.stream, hold=hold
+        )
 
     def start(self) -> None:
         """Send the request."""
@@ -266,7 +269,7 @@ class Relay:
     def _withdraw(self) -> None:
         """Nothing reached the expert: it is asked again by whoever can wait for a new connection."""
         self._over = True
-        self._pipeline.withdraw(self._attempt)
+        self._pipeline.withdraw(self._departure.routed, self._attempt)
         self._client.hand_over(self._departure)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experts.pool import ExpertPool
+from gateway.access import Access
 from gateway.average_budgets import AverageBudgets
 from gateway.deciding import Decider
 from gateway.exploration import Exploration
@@ -32,3 +33,4 @@ class Runtime:
     learning: Learning | None
     exploration: Exploration | None
     configuration: Configuration
+    access: Access

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -125,6 +125,23 @@ class SharedStore:
         pipe.hgetall(name)
         results = await self._answered(pipe.execute(), _POST_S)
         return None if results is None else results[-1]
+
+    async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+        """Run a Lua script; None when Redis is slow or gone.
+
+        For background tasks: it waits longer than a request may.
+
+        Args:
+            script: Its source.
+            keys: What it reads and writes, without the prefix.
+            arguments: Its further arguments.
+        """
+        if not self.available:
+            return None
+        named = [f"{self._prefix}:{key}" for key in keys]
+        # redis-py types what a client that waits and one that does not return as one.
+        asking = cast("Awaitable[object]", self._redis.eval(script, len(named), *named, *arguments))
+        return await self._answered(asking, _POST_S)
 
     async def ping(self, within_s: float = 0.5) -> bool:
         """Whether Redis answers now."""

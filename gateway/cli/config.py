@@ -47,7 +47,8 @@ def _check_keys(settings: Settings) -> None:
     from gateway.settings import SettingsError
 
     problems: list[str] = []
-    readers = [expert.api_key for expert in settings.pool.experts] + [key.key for key in settings.auth.keys]
+    readers = [*(expert.api_key for expert in settings.pool.experts), *(key.key for key in settings.auth.keys)]
+    readers.append(settings.auth.pepper)
     for read in readers:
         try:
             read(os.environ)

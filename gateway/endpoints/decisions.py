@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from experts.protocols import Endpoint
 from gateway.asgi import read_body
+from gateway.caller import CALLER, Caller, Role
 from gateway.errors import Code, RequestRefused
 from gateway.runtime import Runtime
 from gateway.wire.decision import decision_to_dict
@@ -43,14 +44,16 @@ def decisions(runtime: Runtime) -> APIRouter:
         headers = dict(request.scope["headers"])
         body = await read_body(headers, request.receive, runtime.settings.server.max_body_bytes)
         inbound = _routable(body)
-        routed = await runtime.decider.decide(inbound, _tenant(request), headers, wait=False)
+        routed = await runtime.decider.decide(inbound, _caller(request), headers, wait=False)
         return {**decision_to_dict(routed.decision), "cache": routed.hit.value}
 
     @api.get("/decisions/{decision_id}", summary="A recent decision and what became of it")
     async def decision(decision_id: str, request: Request) -> dict[str, Any]:
         record = None
         if _DECISION_ID.fullmatch(decision_id):
-            record = await runtime.ledger.find(_tenant(request), decision_id)
+            caller = _caller(request)
+            operator = caller.role is Role.OPERATOR
+            record = await runtime.ledger.find(caller.tenant, decision_id, any_tenant=operator)
         if record is None:
             raise _unknown(decision_id)
         return record
@@ -60,7 +63,9 @@ def decisions(runtime: Runtime) -> APIRouter:
         quality = _quality(judgement)
         judged = None
         if _DECISION_ID.fullmatch(judgement.decision_id):
-            judged = await runtime.ledger.judge(_tenant(request), judgement.decision_id, quality, judgement.comment)
+            judged = await runtime.ledger.judge(
+                _caller(request).tenant, judgement.decision_id, quality, judgement.comment
+            )
         if judged is None:
             raise _unknown(judgement.decision_id)
         if judged.before is None:
@@ -99,9 +104,9 @@ def _routable(body: bytes) -> Inbound:
     return parse_inbound(endpoint, body)
 
 
-def _tenant(request: Request) -> str:
-    tenant: str = request.scope["pointsman.tenant"]
-    return tenant
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.scope[CALLER]
+    return caller
 
 
 def _unknown(decision_id: str) -> RequestRefused:

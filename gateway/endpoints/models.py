@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from experts.spec import ExpertSpec
+from gateway.caller import CALLER, Caller
 from gateway.errors import Code, RequestRefused
 from gateway.runtime import Runtime
 from gateway.wire.request import AUTO
@@ -16,17 +17,19 @@ def models(runtime: Runtime) -> APIRouter:
     """The endpoints that list what may be asked for."""
     api = APIRouter(prefix="/v1/models", tags=["models"])
 
-    def listing() -> list[dict[str, Any]]:
+    def listing(request: Request) -> list[dict[str, Any]]:
+        caller: Caller = request.scope[CALLER]
         auto = _model(AUTO, "The expert that suits the prompt, within the budgets stated.")
-        return [auto, *(_expert(spec) for spec, _ in runtime.pool.snapshot().entries)]
+        specs = [spec for spec, _ in runtime.pool.snapshot().entries]
+        return [auto, *(_expert(spec) for spec in specs if caller.experts is None or spec.name in caller.experts)]
 
     @api.get("", summary="List the experts, and `auto`")
-    async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": listing()}
+    async def list_models(request: Request) -> dict[str, Any]:
+        return {"object": "list", "data": listing(request)}
 
     @api.get("/{name:path}", summary="One of them")
-    async def get_model(name: str) -> dict[str, Any]:
-        for model in listing():
+    async def get_model(name: str, request: Request) -> dict[str, Any]:
+        for model in listing(request):
             if model["id"] == name:
                 return model
         raise RequestRefused(Code.MODEL_NOT_FOUND, f"The model '{name}' is not here.", param="model")

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
+from gateway.settings.auth import AuthSettings, KeySettings
 from gateway.settings.base import SettingsError
 from gateway.settings.expert import Backend, ExpertSettings
 from gateway.settings.load import load_settings
 from gateway.settings.pool import PoolSettings
 from gateway.settings.tree import (
-    AuthSettings,
     BudgetSettings,
     CacheSettings,
     DecisionCacheSettings,
-    KeySettings,
     LedgerSettings,
     RedisSettings,
     RouterSettings,

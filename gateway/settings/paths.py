@@ -22,6 +22,9 @@ def resolve_paths(data: dict[str, Any], folder: Path) -> None:
                 _absolute(options, key, folder)
     for key_settings in _mappings(_below(data, "auth", "keys")):
         _absolute(key_settings, "key_file", folder)
+    auth = data.get("auth")
+    if isinstance(auth, dict):
+        _absolute(auth, "pepper_file", folder)
     ledger = data.get("ledger")
     if isinstance(ledger, dict):
         _absolute(ledger, "path", folder)

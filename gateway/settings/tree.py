@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from gateway.settings.auth import AdminSettings, AuthSettings
+from gateway.settings.base import Node, NonNegative, Positive, Share
 from gateway.settings.evidence import EvidenceSettings
 from gateway.settings.learning import LearningSettings
 from gateway.settings.null_experts import NullExpertSettings
@@ -211,55 +211,6 @@ class ServerSettings(Node):
         return self
 
 
-class KeySettings(Node):
-    """One caller's key, by reference."""
-
-    name: Name
-    """Who this is, for logs and metrics."""
-    key_env: EnvName | None = None
-    """Environment variable that holds the key."""
-    key_file: FilePath | None = None
-    """File that holds the key, relative to the settings file."""
-    tenant: Name | None = None
-    """Tenant the caller belongs to; the key's name when left out. Tenants never share sessions."""
-
-    @model_validator(mode="after")
-    def _one_reference(self) -> Self:
-        if (self.key_env is None) == (self.key_file is None):
-            raise ValueError("state exactly one of key_env and key_file")
-        return self
-
-    def key(self, env: Mapping[str, str]) -> str:
-        """The key itself.
-
-        Args:
-            env: The environment.
-
-        Raises:
-            SettingsError: The variable or the file is missing or empty.
-        """
-        secret = read_secret(f"auth: key '{self.name}'", self.key_env, self.key_file, env)
-        assert secret is not None  # noqa: S101  # the validator holds exactly one reference
-        return secret
-
-
-class AuthSettings(Node):
-    """Who may call. Without keys everybody may who can connect."""
-
-    keys: tuple[KeySettings, ...] = ()
-    """Keys that are accepted as `Authorization: Bearer …`. None: no key is asked for."""
-    allow_anonymous: bool = False
-    """Listen on other than loopback although there are no keys, because something in front checks callers."""
-
-    @model_validator(mode="after")
-    def _distinct_names(self) -> Self:
-        names = [key.name for key in self.keys]
-        twice = [index for index, name in enumerate(names) if name in names[:index]]
-        if twice:
-            raise TreeProblems([(("keys", i, "name"), f"'{names[i]}' is already the name of a key") for i in twice])
-        return self
-
-
 class LedgerSettings(Node):
     """The record of decisions and what became of them."""
 
@@ -306,6 +257,8 @@ class Settings(Node):
     """Where and how to serve."""
     auth: AuthSettings = AuthSettings()
     """Callers and their keys."""
+    admin: AdminSettings = AdminSettings()
+    """The listener for operators."""
 
     @model_validator(mode="after")
     def _leaves_null_experts_their_names(self) -> Self:
@@ -316,6 +269,21 @@ class Settings(Node):
         ]
         if taken:
             raise TreeProblems(taken)
+        return self
+
+    @model_validator(mode="after")
+    def _allows_only_what_is_there(self) -> Self:
+        there = {expert.name for expert in self.pool.experts} | set(self.null_experts.kinds)
+        unknown = [
+            (("auth", "keys", index, "experts", at), f"'{name}' is not in the pool")
+            for index, key in enumerate(self.auth.keys)
+            for at, name in enumerate(key.experts or ())
+            if name not in there
+        ]
+        if unknown and self.pool.experts:
+            raise TreeProblems(unknown)
+        if self.admin.port is not None and not any(key.role == "operator" for key in self.auth.keys):
+            raise TreeProblems([(("admin", "port"), "needs a key with the role 'operator'")])
         return self
 
     @model_validator(mode="after")

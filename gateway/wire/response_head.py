@@ -10,6 +10,8 @@ from gateway.recorder import Routed
 #: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
 _PASSED_ON: Final = frozenset({b"content-type", b"retry-after", b"x-request-id", b"openai-processing-ms"})
 _PASSED_ON_PREFIX: Final = b"x-ratelimit-"
+#: No name begins with a blank.
+_NOTHING: Final = b" "
 
 
 class AnswerHead(Protocol):
@@ -34,9 +36,12 @@ class AnswerHead(Protocol):
 
 def answer_headers(routed: Routed, answer: AnswerHead) -> list[tuple[bytes, bytes]]:
     """The response headers of an answer, without those that frame it."""
-    headers = [
-        (name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX)
-    ]
+    account = routed.caller.account
+    # A caller with limits here is told of these, and not of the expert's.
+    prefix = _PASSED_ON_PREFIX if account is None else _NOTHING
+    headers = [(name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(prefix)]
+    if account is not None:
+        headers += account.headers()
     decision = routed.decision
     kind = decision.classification
     headers += [
