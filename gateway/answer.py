@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 
-from experts.errors import ExpertError
-from experts.protocols import ExpertReply, Headers
+from experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken
+from experts.protocols import Endpoint, ExpertReply, Headers
 from gateway.errors import CLIENT_LEFT, refusal_for
 from gateway.null_experts import Recording
 from gateway.recorder import Attempt, Recorder, Routed
 from gateway.whole_reply import Head
-from gateway.wire.reply import EventStream, usage_in, with_model
+from gateway.wire.foreign import AnswerTranslation
+from gateway.wire.messages.counting import COUNTED
+from gateway.wire.refusal_shape import JSON_TYPE, path_of, refusal_body, refusal_event
+from gateway.wire.reply import EventStream, usage_in, with_model, with_model_anywhere
+from gateway.wire.responses.bindings import made_in
 from gateway.wire.said import tokens_said
 
 _log = logging.getLogger(__name__)
@@ -32,7 +36,20 @@ class Answer:
         recording: Keeps the answer once it is complete; None where it is not to be kept.
     """
 
-    __slots__ = ("_attempt", "_events", "_over", "_recorder", "_recording", "_routed", "body", "head", "overhead_s")
+    __slots__ = (
+        "_attempt",
+        "_events",
+        "_made",
+        "_over",
+        "_recorder",
+        "_recording",
+        "_routed",
+        "_translation",
+        "body",
+        "head",
+        "overhead_s",
+        "status",
+    )
 
     def __init__(
         self,
@@ -52,6 +69,18 @@ class Answer:
         self.head = reply
         self.overhead_s = overhead_s
         self.body = body
+        self.status = reply.status
+        foreign = routed.inbound.foreign
+        self._translation: AnswerTranslation | None = None
+        self._made: set[str] | None = None
+        if foreign is not None:
+            if not attempt.native:
+                prompt_tokens = routed.inbound.prompt_tokens
+                self._translation = foreign.translation(
+                    routed.decision.id.removeprefix("dec_"), attempt.expert, prompt_tokens
+                )
+            elif foreign.endpoint is Endpoint.RESPONSES:
+                self._made = set()
         if body is None:
             self._events = EventStream(attempt.expert)
         else:
@@ -61,7 +90,8 @@ class Answer:
     def notes(self) -> Headers:
         """Response headers of our own beside those of every answer."""
         beside = self._attempt.beside
-        return ((b"x-pointsman-hedged", beside.encode()),) if beside else ()
+        notes: Headers = ((b"x-pointsman-hedged", beside.encode()),) if beside else ()
+        return (*notes, COUNTED) if self._routed.inbound.asked is Endpoint.COUNT_TOKENS else notes
 
     @property
     def expert(self) -> str:
@@ -69,14 +99,12 @@ class Answer:
         return self._attempt.expert
 
     @property
-    def status(self) -> int:
-        """HTTP status."""
-        return self.head.status
-
-    @property
     def headers(self) -> Headers:
         """The expert's response headers."""
-        return self.head.headers
+        if self._translation is None or self.body is None:
+            return self.head.headers
+        # What the translation writes is JSON, whatever came.
+        return (*[pair for pair in self.head.headers if pair[0] != b"content-type"], JSON_TYPE)
 
     def feed(self, chunk: bytes) -> bytes:
         """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty."""
@@ -85,11 +113,17 @@ class Answer:
         hold = self._attempt.hold
         if hold is not None:
             hold.heard_tokens += tokens_said(data)
-        return data
+        if self._made is not None:
+            self._made |= made_in(data)
+        return data if self._translation is None else self._translation.feed(data)
 
     def end(self) -> bytes:
         """The streamed body is complete: what is left of it."""
         data = self._recorded(self._events.finish())
+        if self._translation is not None:
+            data = self._translation.feed(data) + self._translation.end()
+            if not self._translation.complete:
+                return data + self.broken(ExpertStreamBroken(self.expert, "the stream ends without a reason to"))
         if self._recording is not None:
             self._recording.complete()
         self._finish(self.status)
@@ -101,7 +135,10 @@ class Answer:
         _log.warning("%s: stream broken: %s", self.expert, error.message)
         self._recorder.broken(self.expert)
         self._finish(502)
-        return refusal_for(error, self._routed.decision.id).event()
+        refusal = refusal_for(error, self._routed.decision.id)
+        if self._translation is not None:
+            return self._translation.broken(refusal)
+        return refusal_event(refusal, self._routed.inbound.asked)
 
     def left(self) -> None:
         """The client left. Idempotent; nothing where the answer had ended before."""
@@ -111,6 +148,8 @@ class Answer:
         if not self._over:
             self._over = True
             self._recorder.finish(self._routed, self._attempt, status, self._events.usage)
+            if self._made:
+                self._recorder.made(self._routed, self.expert, self._made)
 
     def _recorded(self, data: bytes) -> bytes:
         if data and self._recording is not None:
@@ -122,10 +161,28 @@ class Answer:
         self._recorder.first_byte(self._attempt)
         good = self.status < 400
         if good:
-            self.body = with_model(body, self.expert)
+            plain = self._routed.inbound.foreign is None and self._routed.inbound.endpoint.writes
+            self.body = (with_model if plain else with_model_anywhere)(body, self.expert)
             if self._recording is not None:
                 self._recording.whole(body)
+            if self._made is not None:
+                self._recorder.made(self._routed, self.expert, made_in(body))
+        if self._translation is not None:
+            self._translate(body, self._translation)
         self._recorder.finish(self._routed, self._attempt, self.status, usage_in(body) if good else None)
+
+    def _translate(self, body: bytes, translation: AnswerTranslation) -> None:
+        """Put a whole answer into the client's shape; one that cannot be read is an error of the expert."""
+        if self.status >= 400:
+            self.body = translation.refused(self.status, body)
+            return
+        self.body = translation.whole(body)
+        if self.body is None:
+            error = ExpertProtocolError(self.expert, "the answer is no chat completion")
+            _log.warning("%s: %s", self.expert, error.message)
+            refusal = refusal_for(error, self._routed.decision.id)
+            self.status = refusal.status
+            self.body = refusal_body(refusal, path_of(self._routed.inbound.asked))
 
 
 class PulledAnswer(Answer):

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from gateway.errors import Code, RequestRefused
+from gateway.wire.refusal_shape import refusal_body
 
 #: Content-Encoding -> what zlib calls it.
 _WINDOW_BITS: Final[Mapping[bytes, int]] = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -88,9 +89,9 @@ async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]]
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def send_refusal(send: Send, refusal: RequestRefused) -> None:
-    """An error instead of an answer."""
-    await send_whole(send, refusal.status, refusal.headers(), refusal.body())
+async def send_refusal(send: Send, refusal: RequestRefused, path: str) -> None:
+    """An error instead of an answer, in the shape that callers of a path expect."""
+    await send_whole(send, refusal.status, refusal.headers(), refusal_body(refusal, path))
 
 
 class DisconnectWatch:

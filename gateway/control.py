@@ -15,6 +15,7 @@ from gateway.endpoints.models import models
 from gateway.endpoints.operations import operations
 from gateway.errors import Code, RequestRefused
 from gateway.runtime import Runtime
+from gateway.wire.refusal_shape import refusal_body
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +35,10 @@ def create_control(runtime: Runtime) -> FastAPI:
     app.include_router(decisions(runtime))
 
     @app.exception_handler(RequestRefused)
-    async def refused(_: Request, refusal: RequestRefused) -> Response:
+    async def refused(request: Request, refusal: RequestRefused) -> Response:
         runtime.telemetry.refusals.labels(refusal.code.value).inc()
         headers = {name.decode(): value.decode() for name, value in refusal.headers()}
-        return Response(refusal.body(), status_code=refusal.status, headers=headers)
+        return Response(refusal_body(refusal, request.url.path), status_code=refusal.status, headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

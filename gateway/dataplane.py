@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from experts.protocols import Endpoint, Headers
+from experts.protocols import Endpoint
 from gateway.answer import PulledAnswer
 from gateway.asgi import (
     ASGIApp,
@@ -30,6 +30,10 @@ from gateway.null_experts import Recording
 from gateway.pipeline import Departure, Pipeline
 from gateway.recorder import Routed
 from gateway.telemetry import Telemetry
+from gateway.wire.forwarding import forwarded
+from gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_body
+from gateway.wire.paths import PATHS
+from gateway.wire.refusal_shape import refusal_event
 from gateway.wire.request import parse_inbound
 from gateway.wire.response_head import answer_headers
 
@@ -37,8 +41,6 @@ _log = logging.getLogger(__name__)
 
 #: In the scope of a request that was decided before it came here.
 DEPARTURE: Final = "pointsman.departure"
-
-_ENDPOINTS: Final = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
 
 
 class DataPlane:
@@ -71,7 +73,7 @@ class DataPlane:
         self._keyring = keyring
         self._telemetry = telemetry
         self._max_body_bytes = max_body_bytes
-        self._forward = frozenset(name.lower().encode() for name in forward_headers)
+        self._forward = tuple(name.lower().encode() for name in forward_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -84,7 +86,7 @@ class DataPlane:
         path: str = scope["path"]
         try:
             caller = self._keyring.caller(path, headers, scope["query_string"])
-            endpoint = _ENDPOINTS.get(path)
+            endpoint = PATHS.get(path)
             if endpoint is None:
                 scope[CALLER] = caller
                 await self._control(scope, receive, sending)
@@ -94,19 +96,20 @@ class DataPlane:
             await self._serve(endpoint, caller, headers, scope.get(DEPARTURE), receive, sending)
         except RequestRefused as refusal:
             self._telemetry.refusals.labels(refusal.code.value).inc()
-            await send_refusal(send, refusal)
+            await send_refusal(send, refusal, path)
         except ClientLeft:
             self._telemetry.disconnects.inc()
         except asyncio.CancelledError:
             # Only a shutdown cancels us; once a response has begun, `_send_answer` has ended it.
             if not sending.begun:
-                await send_refusal(send, shutting_down())
+                await send_refusal(send, shutting_down(), path)
         except Exception:
             # The last resort: a bug of ours must still answer in OpenAI's shape, and be seen in the log.
             _log.exception("request failed")
             self._telemetry.refusals.labels(Code.INTERNAL.value).inc()
             if not sending.begun:
-                await send_refusal(send, RequestRefused(Code.INTERNAL, "The gateway failed; its log says why."))
+                failed = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
+                await send_refusal(send, failed, path)
 
     async def _serve(
         self,
@@ -126,12 +129,16 @@ class DataPlane:
             if departure is not None:
                 departure.routed.let_go()
             raise
-        forward: Headers = tuple((name, headers[name]) for name in self._forward if name in headers)
+        forward = forwarded(endpoint, self._forward, headers)
         async with DisconnectWatch(receive) as watch:
             if departure is None or self._pipeline.overtaken(departure):
                 if departure is not None:
                     departure.routed.let_go()
                 inbound = parse_inbound(endpoint, body)
+                if endpoint is Endpoint.COUNT_TOKENS and not self._pipeline.counts(inbound.model):
+                    watch.release()
+                    await send_whole(send, 200, list(ESTIMATE_HEADERS), estimate_body(inbound))
+                    return
                 departure = self._pipeline.depart(await self._pipeline.decider.decide(inbound, caller, headers))
             try:
                 answer = await self._pipeline.answer(departure, forward)
@@ -184,7 +191,8 @@ async def _send_answer(
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     except asyncio.CancelledError:
         if not watch.client_left:
-            await send({"type": "http.response.body", "body": shutting_down().event(), "more_body": False})
+            ending = refusal_event(shutting_down(), routed.inbound.asked)
+            await send({"type": "http.response.body", "body": ending, "more_body": False})
         raise
     finally:
         # An async generator left half-way is not closed by the loop that left it.

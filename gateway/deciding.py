@@ -32,8 +32,10 @@ from gateway.wire.budget import parse_budget, parse_session, states_routing
 from gateway.wire.caching import parse_caching
 from gateway.wire.evidence import parse_evidence
 from gateway.wire.flags import take_flags
+from gateway.wire.foreign import Foreign
 from gateway.wire.opening import opening_of
 from gateway.wire.request import AUTO, Inbound, strip_routing
+from gateway.wire.responses.bindings import Binding
 from gateway.wire.urgency import NOT_URGENT, parse_urgency
 from routers.conversation import Turn, recall
 from routers.protocols import Router
@@ -47,6 +49,7 @@ from routers.types import (
     Rule,
     Stay,
     Told,
+    Weights,
 )
 
 _NO_BUDGET: Final = Budget()
@@ -140,6 +143,8 @@ class Decider:
         """
         if self._nulls is not None and self._nulls.concern(inbound.model):
             return None
+        if inbound.foreign is not None and inbound.foreign.binding is not None:
+            return None
         question = self._read(inbound, caller, headers)
         if (question.session is not None and not question.opens) or question.urgency.deadline_ms is not None:
             return None
@@ -197,9 +202,11 @@ class Decider:
                 waiting is of no use.
         """
         question = self._read(inbound, caller, headers)
+        if inbound.foreign is not None and inbound.foreign.binding is not None:
+            await self._bind(question, inbound.foreign.binding)
         stay = None if question.session is None or question.opens else await self._stay(question.session)
         asked = None
-        if self._nulls is not None and self._nulls.concern(inbound.model):
+        if self._nulls is not None and inbound.endpoint.writes and self._nulls.concern(inbound.model):
             asked = await self._nulls.ask(inbound, caller.tenant, question.caching)
         # What the null experts offer is weighed against what the prompt needs.
         texts = question.texts if asked is None else question.texts or (inbound.text,)
@@ -235,11 +242,15 @@ class Decider:
             urgency = parse_urgency(routing, headers)
         # A conversation's first turn has nobody to stay with.
         opens = False
-        if session is None and self._policy.derive_sessions and inbound.model == AUTO:
+        if session is None and self._policy.derive_sessions and inbound.model == AUTO and inbound.endpoint.writes:
             session, opens = self._session(opening_of(inbound.payload), caller.tenant), not inbound.earlier
         caching = parse_caching(routing, headers)
-        if self._policy.flags:
+        if not inbound.endpoint.writes:
+            budget = replace(budget, weights=_without_quality(budget.weights))
+        elif self._policy.flags:
             budget = take_flags(inbound, budget)
+        if inbound.foreign is not None and inbound.foreign.native_only is not None:
+            self._spoken(inbound.model, inbound.foreign)
         allowed = self._allowed(experts)
         texts: tuple[str, ...] = (inbound.text,)
         if inbound.model == AUTO:
@@ -309,7 +320,7 @@ class Decider:
     def _routed(self, question: Question, decision: Decision, hit: Hit, asked: Asked | None) -> Routed:
         inbound = question.inbound
         plan = None
-        if inbound.model == AUTO:
+        if inbound.model == AUTO and inbound.foreign is None and inbound.endpoint.writes:
             plan = self._evidence.plan(inbound, question.budget, decision, question.wish)
         return Routed(
             inbound,
@@ -373,6 +384,42 @@ class Decider:
             return await asyncio.to_thread(self._router.assess, request)
         return self._router.assess(request)
 
+    def _spoken(self, model: str, foreign: Foreign) -> None:
+        """See that somebody can answer a request that no chat can express.
+
+        Raises:
+            RequestRefused: Nobody does; the error names what would be lost.
+        """
+        specs = self._pool.specs if model == AUTO else [self._pool[model].spec] if model in self._pool else []
+        if not any(foreign.spoken_by(spec) for spec in specs):
+            raise RequestRefused(
+                Code.INVALID_VALUE,
+                f"{foreign.native_only}: only an expert that speaks this API itself can do this, and none here does.",
+                param=foreign.native_only,
+            )
+
+    async def _bind(self, question: Question, binding: Binding) -> None:
+        """Keep a request with the expert that made what it rests upon.
+
+        Raises:
+            RequestRefused: That expert is not known, or is not the one that is asked for.
+        """
+        keys = [Sessions.key(question.tenant, f"made:{one}") for one in binding.ids]
+        makers = {await self._sessions.previous(key) for key in keys} or {None}
+        model = question.inbound.model
+        if model != AUTO and makers <= {None, model}:
+            # The caller says who; only that expert itself can know better.
+            return
+        maker = next(iter(makers))
+        if len(makers) != 1 or maker is None or model != AUTO:
+            raise RequestRefused(
+                Code.INVALID_VALUE,
+                f"{binding.param}: only the expert that made it can go on from it, and which one that is, is not "
+                "known here; or several are. Name the expert as 'model'.",
+                param=binding.param,
+            )
+        question.allowed = frozenset({maker}) if question.allowed is None else question.allowed & {maker}
+
     def _known(self, name: str) -> None:
         if name not in self._pool:
             known = ", ".join(spec.name for spec in self._pool.specs)
@@ -385,6 +432,13 @@ class Decider:
             if name not in self._pool:
                 raise invalid_budget("routing.experts", f"'{name}' is not in the pool")
         return experts
+
+
+def _without_quality(weights: Weights) -> Weights:
+    """For answers that no model writes: nobody predicts how good they are, so what they take is all that counts."""
+    if weights.latency or weights.energy or weights.cost:
+        return replace(weights, quality=0.0)
+    return replace(weights, quality=0.0, latency=1.0, cost=1.0)
 
 
 def _permitted(experts: frozenset[str], asked: frozenset[str] | None) -> frozenset[str]:

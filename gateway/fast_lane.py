@@ -12,18 +12,22 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from experts.protocols import Endpoint, Headers
+from experts.protocols import Endpoint
 from gateway.auth import Keyring
 from gateway.errors import Code, RequestRefused
 from gateway.pipeline import Pipeline
 from gateway.relay import ClientSide, Relay
 from gateway.telemetry import Telemetry
+from gateway.wire.forwarding import forwarded
+from gateway.wire.paths import PATHS
 from gateway.wire.request import parse_inbound
 
 _log = logging.getLogger(__name__)
 
 #: The request target, byte for byte: whatever is written in another way goes the long way.
-ENDPOINTS: Final[Mapping[bytes, Endpoint]] = {f"/v1/{endpoint.value}".encode(): endpoint for endpoint in Endpoint}
+ENDPOINTS: Final[Mapping[bytes, Endpoint]] = {
+    path.encode(): endpoint for path, endpoint in PATHS.items() if endpoint is not Endpoint.COUNT_TOKENS
+}
 
 _PATHS: Final[Mapping[Endpoint, str]] = {endpoint: target.decode() for target, endpoint in ENDPOINTS.items()}
 
@@ -101,8 +105,7 @@ class FastLane:
         if expert is None:
             client.hand_over(departure)
             return None
-        forward: Headers = tuple([(name, named[name]) for name in self._forward if name in named])
-        return Relay(pipeline, client, departure, expert, forward)
+        return Relay(pipeline, client, departure, expert, forwarded(endpoint, self._forward, named))
 
     def started(self, relay: Relay) -> None:
         """A relay is under way."""

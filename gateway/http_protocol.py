@@ -23,6 +23,7 @@ from gateway.fast_lane import ENDPOINTS
 from gateway.pipeline import Departure
 from gateway.relay import Relay
 from gateway.serving import APP, Serving
+from gateway.wire.refusal_shape import refusal_body
 
 if TYPE_CHECKING:
     from gateway.app import App
@@ -340,7 +341,8 @@ class _Exchange:
     def refuse(self, refusal: RequestRefused) -> None:
         """An error instead of an answer; the exchange is over."""
         self.app.lane.refused(refusal)
-        self.send_whole(refusal.status, refusal.headers(), refusal.body())
+        body = refusal_body(refusal, self.url.decode("latin-1"))
+        self.send_whole(refusal.status, refusal.headers(), body)
 
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of a streamed response."""

@@ -11,6 +11,7 @@ from typing import Final
 from experts.errors import ExpertError
 from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, Headers, ImmediateExpert
+from experts.spec import Capability
 from gateway.allowance import Allowance
 from gateway.answer import PulledAnswer
 from gateway.average_budgets import AverageBudgets, Stake, failed
@@ -28,6 +29,7 @@ from gateway.refusals import refusal_of
 from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
 from gateway.whole_reply import is_stream, read_whole
+from gateway.wire.forwarding import without_anthropics
 from gateway.wire.request import expert_body
 from gateway.wire.urgency import DEADLINE_HEADER
 from gateway.worst_case import worst_case
@@ -91,7 +93,9 @@ class Pipeline:
         self._max_attempts = max_attempts
         self._clock = clock
         self._immediate = {expert.spec.name: expert for expert in pool if isinstance(expert, ImmediateExpert)}
-        self.recorder = Recorder(pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, clock=clock)
+        self.recorder = Recorder(
+            pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, sessions=sessions, clock=clock
+        )
 
     def depart(self, routed: Routed) -> Departure:
         """Put a decided request on its way.
@@ -230,7 +234,9 @@ class Pipeline:
         stake = None
         if self._averages is not None and routed.decision.reason is not Reason.NAMED:
             stake = self._averages.dispatched(routed.decision, name, stream=stream)
-        return Attempt(name, flight, entry, self._clock(), stake=stake, hold=hold)
+        foreign = routed.inbound.foreign
+        native = foreign is None or foreign.spoken_by(self._pool[name].spec)
+        return Attempt(name, flight, entry, self._clock(), stake=stake, hold=hold, native=native)
 
     def accepts(self, routed: Routed, attempt: Attempt, status: int, *, last: bool) -> bool:
         """Whether an answer's head lets it through to the client; if not, the next expert is to be tried.
@@ -388,12 +394,19 @@ class Pipeline:
 
     def call_of(self, name: str, routed: Routed, forward: Headers) -> ExpertCall:
         """The request as an expert gets it."""
-        inbound = routed.inbound
+        inbound, spec = routed.inbound, self._pool[name].spec
+        foreign = inbound.foreign
+        if foreign is not None and foreign.spoken_by(spec):
+            endpoint, body, payload = foreign.endpoint, foreign.body_for(spec.model), foreign.payload
+        else:
+            endpoint, body, payload = inbound.endpoint, expert_body(inbound, spec.model), inbound.payload
+            if foreign is not None:
+                forward = without_anthropics(forward)
         return ExpertCall(
             request_id=routed.decision.id,
-            endpoint=inbound.endpoint,
-            body=expert_body(inbound, self._pool[name].spec.model),
-            payload=inbound.payload,
+            endpoint=endpoint,
+            body=body,
+            payload=payload,
             stream=inbound.stream,
             headers=forward if routed.deadline_s is None else (*forward, self._time_left(routed.deadline_s)),
             prepared=None if routed.asked is None else routed.asked.answers.get(name),
@@ -402,6 +415,10 @@ class Pipeline:
     def _time_left(self, deadline_s: float) -> tuple[bytes, bytes]:
         """What is left of a deadline, for an expert that is a gateway like this one."""
         return DEADLINE_HEADER, b"%d" % max(1, int((deadline_s - self._clock()) * 1e3))
+
+    def counts(self, name: str) -> bool:
+        """Whether an expert of that name counts tokens itself."""
+        return name in self._pool and Capability.COUNT_TOKENS in self._pool[name].spec.capabilities
 
     def immediate(self, name: str) -> ImmediateExpert | None:
         """The expert, where it can be called without waiting."""

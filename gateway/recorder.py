@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from experts.flight import Flight
@@ -16,6 +16,7 @@ from gateway.evidence_plan import Plan
 from gateway.ledger import Entry, Ledger
 from gateway.limits import Hold
 from gateway.null_experts import Asked
+from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
 from gateway.wire.caching import ANYTHING, Caching
 from gateway.wire.request import Inbound
@@ -83,6 +84,7 @@ class Attempt:
         beside: Another expert that was asked at the same time; empty where none was.
         rival: Whether another attempt settles the request: this one lost, or has not won yet.
         hold: What is held for it; None without limits.
+        native: Whether the expert answers as the client expects; if not, its answer is translated.
     """
 
     expert: str
@@ -94,6 +96,7 @@ class Attempt:
     beside: str = ""
     rival: bool = False
     hold: Hold | None = None
+    native: bool = True
 
     def after_ms(self, moment_s: float) -> float:
         """Milliseconds from the dispatch to a moment."""
@@ -110,9 +113,11 @@ class Recorder:
         ledger: Ledger,
         telemetry: Telemetry,
         averages: AverageBudgets | None,
+        sessions: Sessions,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
+        self._sessions = sessions
         self._ledger = ledger
         self._telemetry = telemetry
         self._averages = averages
@@ -137,7 +142,12 @@ class Recorder:
         """
         outcome = self.landed(routed, attempt, status, usage)
         self._ledger.finish(attempt.entry, outcome)
-        self._telemetry.finished(routed.inbound.endpoint.value, outcome)
+        self._telemetry.finished(routed.inbound.asked.value, outcome)
+
+    def made(self, routed: Routed, expert: str, ids: Iterable[str]) -> None:
+        """An answer holds what its expert alone can go on from."""
+        for one in ids:
+            self._sessions.put(Sessions.key(routed.tenant, f"made:{one}"), expert)
 
     def left(self, routed: Routed, attempt: Attempt) -> None:
         """The attempt was cancelled before its answer came: the client left, time ran out, or another was quicker."""
@@ -212,7 +222,7 @@ class Recorder:
             calls=calls,
         )
         self._ledger.finish(entry, outcome)
-        self._telemetry.finished(routed.inbound.endpoint.value, outcome)
+        self._telemetry.finished(routed.inbound.asked.value, outcome)
 
     def broken(self, expert: str) -> None:
         """A stream was broken off by its expert."""

@@ -20,6 +20,7 @@ from gateway.answer import Answer
 from gateway.errors import CLIENT_LEFT, RequestRefused, shutting_down
 from gateway.pipeline import Departure, Pipeline
 from gateway.whole_reply import MAX_WHOLE_BYTES, is_stream
+from gateway.wire.refusal_shape import refusal_event
 from gateway.wire.response_head import answer_headers
 
 _log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class Relay:
         self._over = True
         if self._answer is not None:
             self._answer.left()
-            self._client.write(refusal.event())
+            self._client.write(refusal_event(refusal, self._departure.routed.inbound.asked))
             self._client.end()
         else:
             self._pipeline.recorder.finish(self._departure.routed, self._attempt, refusal.status)
@@ -211,7 +212,7 @@ class Relay:
         self._over = True
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         answer = Answer(self._pipeline.recorder, departure.routed, self._attempt, self, body, departure.overhead_s)
-        self._client.send_whole(self.status, answer_headers(departure.routed, answer), answer.body or b"")
+        self._client.send_whole(answer.status, answer_headers(departure.routed, answer), answer.body or b"")
 
     def _pass_on(self, answer: Answer) -> None:
         pieces = self._pieces

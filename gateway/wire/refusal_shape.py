@@ -30,15 +30,18 @@ def refusal_event(refusal: RequestRefused, endpoint: Endpoint) -> bytes:
     if endpoint is Endpoint.MESSAGES:
         return anthropic.error_event(refusal)
     if endpoint is Endpoint.RESPONSES:
-        return responses_error_event(refusal)
+        return _responses_error_event(refusal)
     return refusal.event()
 
 
-def responses_error_event(refusal: RequestRefused, sequence_number: int | None = None) -> bytes:
-    """The `error` event of a Responses stream; without a number where the events before it were not ours to count."""
-    fields = {"type": "error", "code": refusal.code.value, "message": refusal.message, "param": refusal.param}
-    if sequence_number is not None:
-        fields["sequence_number"] = sequence_number
+def _responses_error_event(refusal: RequestRefused) -> bytes:
+    """The `error` event of a Responses stream; without a number, since the events before it were not ours to count."""
+    fields: dict[str, object] = {
+        "type": "error",
+        "code": refusal.code.value,
+        "message": refusal.message,
+        "param": refusal.param,
+    }
     return b"event: error\ndata: " + orjson.dumps(fields) + b"\n\n"
 
 

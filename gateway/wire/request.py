@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from experts.protocols import Endpoint
-from experts.spec import Capability, ExpertSpec
+from experts.spec import Capability
 from gateway.errors import Code, RequestRefused
 from gateway.wire.foreign import Foreign, read_foreign, rewrite_content
 from gateway.wire.inputs import read_inputs
@@ -69,10 +69,6 @@ class Inbound:
     def asked(self) -> Endpoint:
         """What the client called."""
         return self.endpoint if self.foreign is None else self.foreign.endpoint
-
-    def native_to(self, spec: ExpertSpec) -> bool:
-        """Whether an expert can read the request as its client wrote it, and answers as the client expects."""
-        return self.foreign is None or self.foreign.spoken_by(spec)
 
 
 def parse_json(body: bytes) -> dict[str, Any]:

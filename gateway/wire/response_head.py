@@ -8,7 +8,9 @@ from experts.protocols import Headers
 from gateway.recorder import Routed
 
 #: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
-_PASSED_ON: Final = frozenset({b"content-type", b"retry-after", b"x-request-id", b"openai-processing-ms"})
+_PASSED_ON: Final = frozenset(
+    {b"content-type", b"retry-after", b"x-request-id", b"request-id", b"openai-processing-ms"}
+)
 _PASSED_ON_PREFIX: Final = b"x-ratelimit-"
 #: No name begins with a blank.
 _NOTHING: Final = b" "

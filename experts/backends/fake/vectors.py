@@ -55,11 +55,11 @@ def answer_without_writing(
         query, documents = payload.get("query"), _texts(payload.get("documents"))
         if not isinstance(query, str) or not documents:
             return "query and documents: no text"
+        scores = [likeness(query, text) for text in documents]
         results = [
-            {"index": index, "document": {"text": text}, "relevance_score": likeness(query, text)}
-            for index, text in enumerate(documents)
+            {"index": index, "document": {"text": documents[index]}, "relevance_score": scores[index]}
+            for index in sorted(range(len(documents)), key=lambda index: -scores[index])
         ]
-        results.sort(key=lambda result: -result["relevance_score"])
         usage = {"total_tokens": _usage([query, *documents])["total_tokens"]}
         most = payload.get("top_n") or len(results)
         return {"id": f"rerank-{answer_id}", "model": model, "usage": usage, "results": results[:most]}
@@ -67,9 +67,9 @@ def answer_without_writing(
     if len(ones) not in (1, len(others)):
         return "text_1 and text_2: no pairs"
     pairs = zip(ones * len(others) if len(ones) == 1 else ones, others, strict=True)
-    scores = [{"index": index, "object": "score", "score": likeness(*pair)} for index, pair in enumerate(pairs)]
+    pair_scores = [{"index": index, "object": "score", "score": likeness(*pair)} for index, pair in enumerate(pairs)]
     frame = {"id": f"score-{answer_id}", "object": "list", "created": created_s, "model": model}
-    return {**frame, "data": scores, "usage": _usage([*ones, *others])}
+    return {**frame, "data": pair_scores, "usage": _usage([*ones, *others])}
 
 
 def _texts(value: object) -> list[str]:

@@ -76,7 +76,7 @@ class TextItem(Item):
         return {"refusal" if self._refusal else "text": self.text}
 
     def _part(self) -> dict[str, Any]:
-        beside = {} if self._refusal else {"annotations": []}
+        beside: dict[str, Any] = {} if self._refusal else {"annotations": []}
         return {"type": self._kind, **self._said(), **beside, **self._unscored()}
 
 
