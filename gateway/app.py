@@ -35,6 +35,7 @@ from gateway.parts import Parts
 from gateway.pipeline import Pipeline
 from gateway.reload import Configuration
 from gateway.runtime import Runtime
+from gateway.safety import safety_gate
 from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.shared_store import SharedStore
@@ -159,7 +160,9 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     )
     evidence = Evidence(artifact.evidence, router.embedder, settings.evidence, time.monotonic)
     nulls = parts.get(
-        "nulls", (settings.null_experts, artifact, store), lambda: _null_experts(settings, router.embedder, store)
+        "nulls",
+        (settings.null_experts, settings.safety, artifact, store),
+        lambda: _null_experts(settings, router.embedder, store),
     )
     sessions = parts.get("sessions", (settings.conversations, store), lambda: _sessions(settings, store))
     decider = Decider(
@@ -249,7 +252,7 @@ def _pool(settings: Settings, env: Mapping[str, str], parts: Parts, before: Expe
         )
         for expert in settings.pool.experts
     ]
-    nulls = [parts.get(f"null expert {kind}", (), partial(null_expert, kind)) for kind in settings.null_experts.kinds]
+    nulls = [parts.get(f"null expert {kind}", (), partial(null_expert, kind)) for kind in settings.null_kinds]
     pool = ExpertPool(
         [*experts, *nulls],
         clock=time.monotonic,
@@ -266,7 +269,7 @@ def _fingerprint(secret: str | None) -> bytes | None:
 
 
 def _keep_awake(pool: ExpertPool, settings: Settings) -> None:
-    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_experts.kinds})
+    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_kinds})
 
 
 def _artifact(settings: Settings, parts: Parts) -> LoadedArtifact:
@@ -334,10 +337,11 @@ def _learning(settings: Settings, router: Router, store: SharedStore | None) -> 
 
 def _null_experts(settings: Settings, embedder: Embedder, store: SharedStore | None) -> NullExperts | None:
     chosen = settings.null_experts
-    if not chosen.kinds:
+    if not settings.null_kinds:
         return None
+    safety = safety_gate(settings, embedder)
     answers = AnswerCache(entries=chosen.answers.local_entries, ttl_s=int(chosen.answers.ttl_s), store=store)
-    return NullExperts(chosen, embedder, answers)
+    return NullExperts(chosen, embedder, answers, safety)
 
 
 def _decision_cache(settings: Settings, store: SharedStore | None) -> DecisionCache | None:

@@ -207,7 +207,9 @@ class Decider:
         stay = None if question.session is None or question.opens else await self._stay(question.session)
         asked = None
         if self._nulls is not None and inbound.endpoint.writes and self._nulls.concern(inbound.model):
-            asked = await self._nulls.ask(inbound, caller.tenant, question.caching)
+            asked = await self._nulls.ask(inbound, caller.tenant, question.caching, question.allowed)
+            if asked.safety is not None and asked.safety.allowed != question.allowed:
+                question.allowed = asked.safety.allowed
         # What the null experts offer is weighed against what the prompt needs.
         texts = question.texts if asked is None else question.texts or (inbound.text,)
         found = [self._assessed_now(question, text) or await self._assessed(question, text) for text in texts]

@@ -26,6 +26,7 @@ from experts.spec import (
 )
 from gateway.answer_cache import AnswerCache, KeptAnswer
 from gateway.embedding import embed_one
+from gateway.safety import Judged, SafetyGate, Shade
 from gateway.settings.null_experts import NullExpertSettings, NullKind
 from gateway.wire.caching import Caching
 from gateway.wire.plain_question import fits, why_not_a_question, why_not_plain
@@ -91,6 +92,7 @@ class Asked:
         key: Under which the answer of an expert may be kept for the same request; None where it may not.
         near_key: Likewise, for questions that say the same.
         names: What the question names.
+        safety: What safety routing makes of it; None where that is off.
     """
 
     offers: dict[str, Offer] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Asked:
     key: str | None = None
     near_key: str | None = None
     names: tuple[str, ...] = ()
+    safety: Judged | None = None
 
     def offer(self, kind: NullKind, answer: str, quality: float, detail: str, source: Source = Source.STATED) -> None:
         """It has an answer."""
@@ -117,11 +120,19 @@ class NullExperts:
         settings: Which there are, and what they may do.
         embedder: The router's.
         answers: The answer cache; needed where the settings switch one on.
+        safety: Says which prompts the refusal takes, beside those of blocked topics.
     """
 
-    def __init__(self, settings: NullExpertSettings, embedder: Embedder, answers: AnswerCache) -> None:
+    def __init__(
+        self,
+        settings: NullExpertSettings,
+        embedder: Embedder,
+        answers: AnswerCache,
+        safety: SafetyGate | None = None,
+    ) -> None:
         self._settings = settings
-        self._kinds = settings.kinds
+        self._kinds = frozenset(settings.kinds) | ({NullKind.REFUSAL} if safety is not None else frozenset())
+        self._safety = safety
         self._embedder = plain_embedder(embedder)
         self._answers = answers
         self._account = ShareAccount.opened(settings.share, settings.window)
@@ -138,15 +149,20 @@ class NullExperts:
         """Whether they have a say in requests for this model: routed ones, their own, and any that may be refused."""
         return model == AUTO or model in self._kinds or NullKind.REFUSAL in self._kinds
 
-    async def ask(self, inbound: Inbound, tenant: str, caching: Caching) -> Asked:
+    async def ask(
+        self, inbound: Inbound, tenant: str, caching: Caching, allowed: frozenset[str] | None = None
+    ) -> Asked:
         """What they have to offer, apart from what hangs on the prompt's category.
 
         Args:
             inbound: The request, without our own fields and flags.
             tenant: Whose it is.
             caching: What the caller allows.
+            allowed: Experts that may be asked; None for all.
         """
         asked = Asked()
+        if self._safety is not None:
+            asked.safety = self._safety.judge(inbound, allowed)
         if self._compares and inbound.text:
             asked.vector = unit(await embed_one(self._embedder, inbound.text))
         plain = why_not_plain(inbound, beside_system_prompts=self._settings.beside_system_prompts)
@@ -164,12 +180,17 @@ class NullExperts:
         """Everything they offer, once the prompt's category is known."""
         blocked_by = None
         if NullKind.REFUSAL in self._kinds:
-            topic = self._blocked_topic(asked, assessment)
-            if topic is None:
-                asked.decline(NullKind.REFUSAL, "the prompt is of no blocked topic")
+            topic, safety = self._blocked_topic(asked, assessment), asked.safety
+            why = None if topic is None else f"the operator blocks the topic '{topic}'"
+            if why is None and safety is not None and safety.shade is Shade.HARMFUL:
+                why = safety.detail
+            if why is None:
+                asked.decline(
+                    NullKind.REFUSAL, "the prompt is of no blocked topic" if safety is None else safety.detail
+                )
             else:
                 blocked_by = NullKind.REFUSAL.value
-                asked.offers[blocked_by] = Offer(1.0, f"the operator blocks the topic '{topic}'")
+                asked.offers[blocked_by] = Offer(1.0, why)
                 asked.answers[blocked_by] = Prepared(self._settings.refusal.message, "content_filter")
         bonus = self._settings.bonus - self._account.price
         return Offers(MappingProxyType(asked.offers), bonus, blocked_by)

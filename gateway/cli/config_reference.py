@@ -38,6 +38,7 @@ _SECTIONS = {
     "RefusalSettings": "null_experts.refusal",
     "TopicSettings": "null_experts.refusal.topics[]",
     "AnswerCacheSettings": "null_experts.answers",
+    "SafetySettings": "safety",
     "EvidenceSettings": "evidence",
     "LearningSettings": "learning",
     "ExplorationSettings": "learning.exploration",

@@ -100,6 +100,7 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     from gateway.errors import RequestRefused
     from gateway.ids import DecisionIds
     from gateway.null_experts import NullExperts, null_expert
+    from gateway.safety import safety_gate
     from gateway.wire.budget import parse_budget
     from gateway.wire.caching import Caching
     from gateway.wire.flags import take_flags
@@ -131,11 +132,16 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     )
     # No answer is kept here, and the dial is idle.
     chosen = settings.null_experts.model_copy(update={"share": 1.0})
-    nulls = NullExperts(chosen, router.embedder, AnswerCache(entries=1, ttl_s=1, store=None))
+    safety = safety_gate(settings, router.embedder)
+    nulls = NullExperts(chosen, router.embedder, AnswerCache(entries=1, ttl_s=1, store=None), safety)
     asked = asyncio.run(nulls.ask(inbound, "", Caching(read=False, keep=False)))
     assessment = router.assess(request)
-    specs = [expert.spec() for expert in settings.pool.experts] + [null_expert(kind).spec for kind in chosen.kinds]
-    return router.select(assessment, replace(request, offers=nulls.offers(asked, assessment)), PoolView.of(*specs))
+    specs = [expert.spec() for expert in settings.pool.experts] + [
+        null_expert(kind).spec for kind in settings.null_kinds
+    ]
+    allowed = None if asked.safety is None else asked.safety.allowed
+    request = replace(request, offers=nulls.offers(asked, assessment), allowed=allowed)
+    return router.select(assessment, request, PoolView.of(*specs))
 
 
 def _as_option(message: str, param: str | None) -> str:

@@ -12,10 +12,11 @@ from gateway.settings.auth import AdminSettings, AuthSettings
 from gateway.settings.base import Node, NonNegative, Positive, Share
 from gateway.settings.evidence import EvidenceSettings
 from gateway.settings.learning import LearningSettings
-from gateway.settings.null_experts import NullExpertSettings
+from gateway.settings.null_experts import NullExpertSettings, NullKind
 from gateway.settings.overload import AdmissionSettings, HedgingSettings, RetrySettings
 from gateway.settings.pool import PoolSettings
 from gateway.settings.problems import TreeProblems
+from gateway.settings.safety import SafetySettings
 from gateway.settings.yaml_source import Path
 
 if TYPE_CHECKING:
@@ -237,6 +238,8 @@ class Settings(Node):
     """Caches."""
     null_experts: NullExpertSettings = NullExpertSettings()
     """Experts that answer without a model."""
+    safety: SafetySettings = SafetySettings()
+    """Prompts that ask for harm."""
     conversations: ConversationSettings = ConversationSettings()
     """Conversations."""
     evidence: EvidenceSettings = EvidenceSettings()
@@ -260,12 +263,30 @@ class Settings(Node):
     admin: AdminSettings = AdminSettings()
     """The listener for operators."""
 
+    @property
+    def null_kinds(self) -> tuple[NullKind, ...]:
+        """The null experts that are switched on, in the order of the pool; safety routing needs the refusal."""
+        kinds = self.null_experts.kinds
+        return (*kinds, NullKind.REFUSAL) if self.safety.enabled and NullKind.REFUSAL not in kinds else kinds
+
+    @model_validator(mode="after")
+    def _knows_who_is_cautious(self) -> Self:
+        there = {expert.name for expert in self.pool.experts}
+        unknown = [
+            (("safety", "cautious", index), f"'{name}' is not in the pool")
+            for index, name in enumerate(self.safety.cautious)
+            if name not in there
+        ]
+        if unknown and there:
+            raise TreeProblems(unknown)
+        return self
+
     @model_validator(mode="after")
     def _leaves_null_experts_their_names(self) -> Self:
         taken = [
             (("pool", "experts", index, "name"), f"'{expert.name}' is the name of a null expert that is switched on")
             for index, expert in enumerate(self.pool.experts)
-            if expert.name in self.null_experts.kinds
+            if expert.name in self.null_kinds
         ]
         if taken:
             raise TreeProblems(taken)
@@ -273,7 +294,7 @@ class Settings(Node):
 
     @model_validator(mode="after")
     def _allows_only_what_is_there(self) -> Self:
-        there = {expert.name for expert in self.pool.experts} | set(self.null_experts.kinds)
+        there = {expert.name for expert in self.pool.experts} | set(self.null_kinds)
         unknown = [
             (("auth", "keys", index, "experts", at), f"'{name}' is not in the pool")
             for index, key in enumerate(self.auth.keys)
