@@ -78,13 +78,8 @@ def create_access(
     meters = tuple(meter for found in opened.values() for meter in found)
     leases = None
     if store is not None and meters:
-        leases = Leases(
-            meters,
-            store=store,
-            replica=parts.get("limits' replica", (store,), lambda: secrets.token_hex(8)),
-            clock=time.time,
-            patience_s=settings.cache.decisions.redis_timeout_ms / 1e3,
-        )
+        replica = parts.get("replica of limits", (store,), lambda: secrets.token_hex(8))
+        leases = parts.get("leases", (store, meters), partial(_leases, meters, store, replica))
     keys, callers = [], []
     for key in auth.keys:
         # The widest limit is asked first: what is refused for long is refused at once.
@@ -97,6 +92,10 @@ def create_access(
         if known is not None:
             keys.append((pepper.digest(known.encode()), caller))
     return Access(Keyring(pepper, keys, time.time), tuple(callers), meters, leases)
+
+
+def _leases(meters: Sequence[Meter], store: SharedStore, replica: str) -> Leases:
+    return Leases(meters, store=store, replica=replica, clock=time.time)
 
 
 def _limits(scope: str, settings: LimitSettings) -> Sequence[Limit]:

@@ -47,33 +47,31 @@ class Keyring:
         """
         if not self._callers or path in _PROBES or (path == _METRICS and not self._guards_metrics):
             return ANYBODY
-        if query and _KEY_IN_QUERY.search(query):
-            raise RequestRefused(
-                Code.INVALID_API_KEY,
-                "A key was given in the query string, where logs keep it. Replace it, and send the new one as "
-                "'Authorization: Bearer <key>'.",
-            )
-        caller = self._known(headers)
+        caller = self._known(headers, query)
         if path != _METRICS and caller.role is Role.METRICS:
             raise RequestRefused(Code.NOT_PERMITTED, "This key is for GET /metrics alone.")
         if path == _METRICS and caller.role is Role.CLIENT:
             raise RequestRefused(Code.NOT_PERMITTED, "The metrics need a key with the role 'metrics' or 'operator'.")
         return caller
 
-    def operator(self, headers: Mapping[bytes, bytes]) -> Caller:
+    def operator(self, headers: Mapping[bytes, bytes], query: bytes = b"") -> Caller:
         """The caller, who must be an operator.
 
         Raises:
             RequestRefused: It is not.
         """
-        if not self._callers:
-            raise RequestRefused(Code.NOT_PERMITTED, "No key with the role 'operator' is set up.")
-        caller = self._known(headers)
+        caller = self._known(headers, query)
         if caller.role is not Role.OPERATOR:
             raise RequestRefused(Code.NOT_PERMITTED, "This needs a key with the role 'operator'.")
         return caller
 
-    def _known(self, headers: Mapping[bytes, bytes]) -> Caller:
+    def _known(self, headers: Mapping[bytes, bytes], query: bytes) -> Caller:
+        if query and _KEY_IN_QUERY.search(query):
+            raise RequestRefused(
+                Code.INVALID_API_KEY,
+                "A key was given in the query string, where logs keep it. Replace it, and send the new one as "
+                "'Authorization: Bearer <key>'.",
+            )
         digest = self._pepper.digest(_key_in(headers))
         # What is looked up is the beginning of a keyed hash, which nobody without the pepper can steer; the rest is
         # compared in constant time.

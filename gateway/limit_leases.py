@@ -69,7 +69,6 @@ class Leases:
         store: Where the common account is.
         replica: A name no other process has.
         clock: Seconds since 1970.
-        patience_s: How long a request waits for a lease.
     """
 
     def __init__(
@@ -79,48 +78,65 @@ class Leases:
         store: SharedStore,
         replica: str,
         clock: Callable[[], float],
-        patience_s: float,
     ) -> None:
         self._meters = tuple(meters)
         self._store = store
         self._replica = replica
         self._clock = clock
-        self._patience_s = patience_s
         self._needs: dict[Meter, float] = {}
         self._answered: asyncio.Future[bool] | None = None
+        self._talking = asyncio.Lock()
+        self._runs = 0
         self._ticks = 0
+        # Whether the last message was not answered: nobody waits for the next.
+        self._deaf = False
         self._wake = asyncio.Event()
 
     async def more(self, needs: Sequence[tuple[Meter, float]]) -> None:
-        """Ask for what does not fit. Where no answer comes in time, the process's share is taken instead."""
+        """Ask for what does not fit. Where Redis does not answer, the process's share is taken instead."""
         for meter, amount in needs:
             self._needs[meter] = self._needs.get(meter, 0.0) + amount
         if self._answered is None:
             self._answered = asyncio.get_running_loop().create_future()
         answered = self._answered
         self._wake.set()
-        if self._store.available:
-            await asyncio.wait({answered}, timeout=self._patience_s)
-        if not answered.done() or not answered.result():
+        # While Redis is well, its answer is waited for: a share taken on top of what it grants would break the promise.
+        if self._deaf or not self._runs or not await asyncio.shield(answered):
             for meter, _ in needs:
                 meter.take_share()
 
     async def run(self) -> None:
-        """Lease, tell and give back until cancelled."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY_S):
-                    await self._wake.wait()
-            urgent = self._wake.is_set()
-            self._wake.clear()
-            needs, self._needs = self._needs, {}
-            answered, self._answered = self._answered, None
-            heard = False
-            try:
-                heard = await self._send(list(needs) if urgent else self._due(needs), needs)
-            finally:
-                if answered is not None:
-                    answered.set_result(heard)
+        """Lease, tell and give back until cancelled. While settings change, two Apps run it for a moment."""
+        self._runs += 1
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_EVERY_S):
+                        await self._wake.wait()
+                async with self._talking:
+                    await self._talk()
+        finally:
+            self._runs -= 1
+            if self._runs == 0:
+                self._tell(self._answered, heard=False)
+
+    async def _talk(self) -> None:
+        """One round: what somebody waits for, or what is due anyway."""
+        urgent = self._wake.is_set()
+        self._wake.clear()
+        needs, self._needs = self._needs, {}
+        answered, self._answered = self._answered, None
+        heard = False
+        try:
+            heard = await self._send(list(needs) if urgent else self._due(needs), needs)
+        finally:
+            self._deaf = not heard
+            self._tell(answered, heard=heard)
+
+    @staticmethod
+    def _tell(answered: asyncio.Future[bool] | None, *, heard: bool) -> None:
+        if answered is not None and not answered.done():
+            answered.set_result(heard)
 
     async def aclose(self) -> None:
         """Give back what is free, for whoever is still there."""

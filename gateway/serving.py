@@ -10,6 +10,7 @@ from typing import Final
 
 from experts.backends.embedded_engine import EngineProcess
 from experts.errors import ExpertError, ExpertMisconfigured
+from gateway.admin import AdminListener
 from gateway.app import App, create_app
 from gateway.asgi import Receive, Scope, Send
 from gateway.engine import engine_for
@@ -39,6 +40,7 @@ class Serving:
         current: Takes every new request; the fast lane asks for it as well.
         draining: Whether this process takes leave of its clients: every answer is the last on its connection.
         quiet_s: How long a connection must have been idle to be closed then.
+        admin: The operators' listener.
     """
 
     def __init__(self, app: App, tidy: Callable[[], None] = lambda: None) -> None:
@@ -47,6 +49,7 @@ class Serving:
         self.quiet_s = 0.0
         self._tidy = tidy
         self._engine: EngineProcess | None = None
+        self.admin = AdminListener(lambda: self.current)
         self._prepared: dict[int, App] = {}
         self._retiring: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -173,7 +176,7 @@ class Serving:
             if message["type"] == "lifespan.startup":
                 try:
                     await self._start()
-                except ExpertError as error:
+                except (ExpertError, OSError) as error:
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return
                 await send({"type": "lifespan.startup.complete"})
@@ -185,10 +188,12 @@ class Serving:
     async def _start(self) -> None:
         await self._hold_engine(self.settings)
         await self.current.start()
+        await self.admin.start(self.settings.admin)
         self.current.runtime.telemetry.config_version.set(self.configuration.version)
 
     async def _stop(self) -> None:
         self._stopping.set()
+        await self.admin.stop()
         for version in list(self._prepared):
             await self.drop(version)
         if self._retiring is not None:
