@@ -10,7 +10,7 @@ model.feedback(answer.response_metadata["decision_id"], 1.0)
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -42,6 +42,8 @@ _ROUTING: Final = (
     "experts",
     "session",
     "evidence",
+    "priority",
+    "deadline_ms",
 )
 #: Field of ours -> OpenAI's, which a call may state under either name.
 _SAMPLING: Final = ("temperature", "top_p", "seed", "max_tokens")
@@ -96,6 +98,10 @@ class ChatPointsman(BaseChatModel):
     """Name of the conversation: its turns stay with an expert unless another is worth the change."""
     evidence: bool | dict[str, Any] | None = None
     """Whether several experts may be asked and their answers compared."""
+    priority: Literal["low", "normal", "high"] | None = None
+    """Who goes first where experts are full; the operator says how high one may go."""
+    deadline_ms: float | None = None
+    """Give up when no answer has begun by then."""
 
     _http: GatewayHttp = PrivateAttr()
 
