@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -223,7 +224,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     plane = DataPlane(
         pipeline=pipeline,
         exploration=exploration,
-        control=create_control(runtime),
+        # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
+        control=create_control(weakref.proxy(runtime)),
         keyring=access.keyring,
         telemetry=telemetry,
         max_body_bytes=settings.server.max_body_bytes,

@@ -18,7 +18,7 @@ from gateway.shared_store import SharedStore
 from gateway.telemetry import Telemetry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Runtime:
     """One per App."""
 

@@ -105,6 +105,7 @@ class Server(uvicorn.Server):
         """
         for server in self.servers:
             server.close()
+        await self.serving.admin.stop()
         self.serving.drain(_QUIET_REPLACED_S)
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -159,7 +160,7 @@ def serve_here(
     from gateway.serving import MISCONFIGURED, Serving
 
     try:
-        serving = Serving(create_app(settings), tidy=_spare_collector)
+        serving = Serving(create_app(settings))
     except MISCONFIGURED as error:
         # The operator's to mend: a sentence says more than a traceback.
         _log.error("cannot start: %s", error)
@@ -201,8 +202,6 @@ def _spare_collector() -> None:
     Requests leave almost no cycles behind, while a full collection walks settings, router and ledger and stalls every
     stream meanwhile.
     """
-    # What was spared before may have become garbage.
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

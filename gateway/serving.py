@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from experts.backends.embedded_engine import EngineProcess
@@ -34,7 +33,6 @@ class Serving:
 
     Args:
         app: Serves first.
-        tidy: Called when an App has gone.
 
     Attributes:
         current: Takes every new request; the fast lane asks for it as well.
@@ -43,11 +41,10 @@ class Serving:
         admin: The operators' listener.
     """
 
-    def __init__(self, app: App, tidy: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: App) -> None:
         self.current = app
         self.draining = False
         self.quiet_s = 0.0
-        self._tidy = tidy
         self._engine: EngineProcess | None = None
         self.admin = AdminListener(lambda: self.current)
         self._prepared: dict[int, App] = {}
@@ -69,7 +66,8 @@ class Serving:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await scope.get(APP, self.current)(scope, receive, send)
+            # Taken out: a request's scope may outlive it, and its App need not.
+            await (scope.pop(APP, None) or self.current)(scope, receive, send)
 
     def drain(self, quiet_s: float) -> None:
         """Take leave of the clients from now on.
@@ -155,7 +153,6 @@ class Serving:
         except TimeoutError:
             _log.warning("requests older than the settings are broken off after %g s", patience_s)
         await app.stop(successor)
-        self._tidy()
 
     async def _until_idle(self, app: App) -> None:
         """Idle twice, as a request on its way from the fast lane to the other is for a moment in neither."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -221,6 +223,26 @@ async def test_what_is_dropped_leaves_nothing_behind() -> None:
             assert (await post(gateway, chat("kept")))[0] == 200
             assert len(server.peers) == 1
             assert not server.peers[0].reader.at_eof()
+
+
+async def test_an_app_that_has_gone_takes_its_memory_with_it() -> None:
+    def known(gateway: Running) -> list[weakref.ref[Any]]:
+        runtime = gateway.app.runtime
+        return [weakref.ref(part) for part in (runtime, runtime.pool, runtime.decider, runtime.pipeline)]
+
+    gc.collect()
+    gc.disable()  # nor need anybody look for garbage
+    try:
+        async with running(tree(fake("one"))) as gateway:
+            for number in range(3):
+                assert (await post(gateway, chat()))[0] == 200
+                async with aiohttp.ClientSession() as http, http.get(f"{gateway.url}/ready") as reply:
+                    assert reply.status == 200
+                parts = known(gateway)
+                await switch(gateway, tree(fake("one"), fake(f"another-{number}")))
+                await eventually(lambda parts=parts: not any(part() for part in parts))
+    finally:
+        gc.enable()
 
 
 class Unwilling(Serving):
