@@ -7,7 +7,15 @@ import sys
 import atheris
 
 with atheris.instrument_imports(
-    include=["gateway.wire", "experts.http1", "routers.null_experts", "routers.selection.flags"]
+    include=[
+        "gateway.wire",
+        "gateway.http_protocol",
+        "gateway.fast_lane",
+        "gateway.dataplane",
+        "experts.http1",
+        "routers.null_experts",
+        "routers.selection.flags",
+    ]
 ):
     from tests.fuzz.targets import TARGETS
 

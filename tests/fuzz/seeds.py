@@ -10,6 +10,12 @@ _FLAGS: Final = b"\x05\x00"
 _COMPLETIONS: Final = b"\x00\x00"
 _CUTS: Final = bytes([10, 40, 80, 120, 160, 200, 230, 250])
 
+
+def _posted(path: bytes, body: bytes) -> bytes:
+    head = b"POST /v1/%b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return _CUTS[:4] + head % (path, len(body)) + body
+
+
 SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
     "request": (
         _CHAT + b'{"model":"auto","messages":[{"role":"user","content":"hello"}]}',
@@ -46,6 +52,21 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
         b"HTTP/1.0 429 No\r\nretry-after: 5\r\nconnection: close, x-a\r\n\r\nslow",
         _CUTS[:4] + b"HTTP/1.1 204 No Content\r\nkeep-alive: 5\r\nx-a: b\r\n c\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
         _CUTS[:4] + b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    ),
+    "connection": (
+        _posted(b"chat/completions", b'{"model":"auto","messages":[{"role":"user","content":"hello"}]}'),
+        _posted(b"chat/completions", b'{"model":"only","messages":[{"role":"user","content":"a"}],"stream":true}'),
+        _posted(b"completions", b'{"model":"auto","prompt":"hello","routing":{"max_cost_usd":1}}'),
+        _posted(b"messages", b'{"model":"auto","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}'),
+        _posted(b"responses", b'{"model":"auto","input":[{"role":"user","content":"hello"}]}'),
+        _posted(b"embeddings", b'{"model":"only","input":["hello"]}'),
+        _posted(b"route", b'{"messages":[{"role":"user","content":"hello"}]}'),
+        _posted(b"feedback", b'{"decision_id":"dec_00000000000000000000000000000000","quality":1}'),
+        _CUTS[:4] + b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\nGET /ready HTTP/1.0\r\n\r\n",
+        _CUTS[:4] + b"GET http://other.example/metrics?a=%2e%2e#b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        _CUTS[:4] + b"POST /v1/chat/completions HTTP/1.1\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"2;a=b\r\n{}\r\n0\r\nx-late: 1\r\n\r\n",
+        _CUTS[:4] + b"POST /v1/chat/completions HTTP/1.1\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
     ),
 }  # fmt: skip
 

@@ -31,6 +31,7 @@ from gateway.wire.urgency import parse_urgency
 from routers.null_experts.calculator import calculate
 from routers.null_experts.guards import signature
 from routers.types import Budget
+from tests.fuzz.connection import connection
 
 _HEADER_NAMES: Final = (
     b"cache-control", b"x-pointsman-session", b"x-pointsman-max-energy-j", b"x-pointsman-max-cost-usd",
@@ -213,4 +214,9 @@ def response(data: bytes) -> None:
     assert whole.body == split.body or whole.ends != [None]
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"request": request, "events": events, "response": response}
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "request": request,
+    "events": events,
+    "response": response,
+    "connection": connection,
+}

@@ -1,0 +1,105 @@
+"""A client's connection to the whole gateway: any bytes, in any pieces, by the server's own protocol.
+
+The first four bytes say where the rest is split.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import cache
+from itertools import pairwise
+from typing import Any, Final
+
+from uvicorn.server import ServerState
+
+from gateway.app import create_app
+from gateway.http_protocol import FastLaneProtocol
+from gateway.server import uvicorn_config
+from gateway.serving import Serving
+from gateway.settings import Settings
+from tests.e2e.running import fake
+
+#: An input that is not over by then hangs.
+_OVER_S: Final = 5.0
+_MOST_BYTES: Final = 4 * 1024 * 1024
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n\0]*\r\n")
+
+
+class _Transport(asyncio.Transport):
+    """The gateway's end of a socket, without the socket."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.written = b""
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        """What comes comes at once."""
+
+    def resume_reading(self) -> None:
+        """Likewise."""
+
+
+def connection(data: bytes) -> None:
+    """One connection: every answer is well-formed and none is a 500, whatever comes, and nothing is left behind."""
+    _gateway()(data)
+
+
+@cache
+def _gateway() -> Gateway:
+    return Gateway()
+
+
+class Gateway:
+    """One gateway with a fake expert and keys off, on an event loop that turns only for its inputs."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        tree = {"pool": {"experts": [fake("only", generalist=True)]}}
+        self._config = uvicorn_config(Serving(create_app(Settings.model_validate(tree), {})))
+        self._config.load()
+
+    def __call__(self, data: bytes) -> None:
+        """One connection, from its first byte to its last."""
+        self._loop.run_until_complete(self._connection(data[:4], data[4:]))
+
+    async def _connection(self, cuts: bytes, said: bytes) -> None:
+        state = ServerState()
+        make: Any = self._config.http_protocol_class
+        protocol: FastLaneProtocol = make(config=self._config, server_state=state, app_state={})
+        transport = _Transport()
+        protocol.connection_made(transport)
+        for start, end in pairwise([0, *sorted(cut * len(said) // 255 for cut in cuts), len(said)]):
+            if transport.closing:
+                break
+            protocol.data_received(said[start:end])
+            await asyncio.sleep(0)
+        # As when the client has said everything and waits: what can be answered is.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        async with asyncio.timeout(_OVER_S):
+            while state.tasks:
+                await asyncio.sleep(0)
+        answers = _STATUS_LINE.findall(transport.written)
+        assert b"500" not in answers, transport.written
+        assert bool(answers) == bool(transport.written)
+        assert len(transport.written) < _MOST_BYTES
+        if transport.written:
+            assert _STATUS_LINE.match(transport.written)
