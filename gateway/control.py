@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway.asgi import ClientLeft
+from gateway.endpoints.answering import describe_answering
 from gateway.endpoints.decisions import decisions
 from gateway.endpoints.models import models
 from gateway.endpoints.operations import operations
@@ -28,11 +29,12 @@ def create_control(runtime: Runtime) -> FastAPI:
         title="Pointsman",
         version=version("pointsman"),
         summary="A model-level router and compound-AI gateway.",
-        description="The OpenAI endpoints themselves are served in front of this app; see the README.",
+        description="One endpoint for many models: `auto` chooses the expert, within the budgets stated.",
     )
     app.include_router(operations(runtime))
     app.include_router(models(runtime))
     app.include_router(decisions(runtime))
+    describe_answering(app)
 
     @app.exception_handler(RequestRefused)
     async def refused(request: Request, refusal: RequestRefused) -> Response:

@@ -9,9 +9,6 @@ from gateway.errors import CLIENT_LEFT
 from gateway.limits import Account, Amounts, Hold
 from gateway.wire.request import Inbound
 
-#: Endpoints whose answers are not written token by token.
-_NOTHING_WRITTEN: Final = frozenset({"embeddings", "rerank", "score"})
-
 #: Fields that ask for several answers; the larger one counts.
 _TIMES: Final = ("n", "best_of")
 
@@ -41,7 +38,7 @@ def worst_case(spec: ExpertSpec, inbound: Inbound, account: Account, *, requests
         longest = room if stated is None or stated > room else stated
     answer = longest or 0
     usual = answer if stated is not None else min(answer, _USUAL_ANSWER_TOKENS) if longest else _USUAL_ANSWER_TOKENS
-    answers = 0 if inbound.endpoint.value in _NOTHING_WRITTEN else _answers(inbound.payload)
+    answers = _answers(inbound.payload) if inbound.asked.writes else 0
     answer *= answers
     usd = spec.price.cost_usd(prompt, answer) if account.in_usd and spec.price is not None else 0.0
     joules = spec.energy.energy_j(prompt, answer) if account.in_joules and spec.energy is not None else 0.0

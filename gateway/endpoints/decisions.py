@@ -17,6 +17,8 @@ from gateway.runtime import Runtime
 from gateway.wire.decision import decision_to_dict
 from gateway.wire.request import AUTO, Inbound, parse_inbound, parse_json
 
+#: The field that tells what a body is for.
+_KNOWN_BY: Final = {"messages": Endpoint.CHAT, "input": Endpoint.RESPONSES}
 _DECISION_ID: Final = re.compile(r"dec_[0-9a-f]{32}")
 
 
@@ -95,9 +97,9 @@ def _quality(judgement: Feedback) -> float:
 
 
 def _routable(body: bytes) -> Inbound:
-    """A chat body, a completions body, or just `{"prompt": …}`; `model` may be left out here."""
+    """A body of chat, completions or Responses, or just `{"prompt": …}`; `model` may be left out here."""
     payload = parse_json(body)
-    endpoint = Endpoint.CHAT if "messages" in payload else Endpoint.COMPLETIONS
+    endpoint = next((known for field, known in _KNOWN_BY.items() if field in payload), Endpoint.COMPLETIONS)
     if "model" not in payload:
         payload["model"] = AUTO
         body = orjson.dumps(payload)

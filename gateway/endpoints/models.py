@@ -1,4 +1,4 @@
-"""`GET /v1/models`: the experts, and `auto`, in OpenAI's shape."""
+"""`GET /v1/models`: the experts, and `auto`, in a shape that is OpenAI's and Anthropic's at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def models(runtime: Runtime) -> APIRouter:
 
     @api.get("", summary="List the experts, and `auto`")
     async def list_models(request: Request) -> dict[str, Any]:
-        return {"object": "list", "data": listing(request)}
+        data = listing(request)
+        pages = {"first_id": data[0]["id"], "last_id": data[-1]["id"], "has_more": False}
+        return {"object": "list", "data": data, **pages}
 
     @api.get("/{name:path}", summary="One of them")
     async def get_model(name: str, request: Request) -> dict[str, Any]:
@@ -38,8 +40,10 @@ def models(runtime: Runtime) -> APIRouter:
 
 
 def _model(name: str, card: str) -> dict[str, Any]:
-    # `created` is required by OpenAI's schema; ours has no such date, and 0 is how servers say so.
-    return {"id": name, "object": "model", "created": 0, "owned_by": "pointsman", "description": card}
+    # Both schemas require a date of release; ours has none, and the epoch is how servers say so.
+    openai = {"object": "model", "created": 0, "owned_by": "pointsman"}
+    anthropic = {"type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+    return {"id": name, **openai, **anthropic, "description": card}
 
 
 def _expert(spec: ExpertSpec) -> dict[str, Any]:

@@ -82,6 +82,12 @@ def calls_in(part: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [call for call in found if isinstance(call.get("function"), dict)]
 
 
+def index_of(call: Mapping[str, Any]) -> int:
+    """Which call a piece of one belongs to."""
+    index = call.get("index")
+    return index if type(index) is int else 0
+
+
 def error_message(document: object) -> str | None:
     """What an error in OpenAI's shape, or a near one, says; None where it is no error."""
     if not isinstance(document, dict) or "error" not in document:

@@ -112,7 +112,7 @@ _TO_CHAT: Final[Mapping[Endpoint, Callable[[Mapping[str, Any], list[str]], dict[
 }
 
 #: Text of a user, as chats and Messages name it, and as Responses do.
-_TEXT_PARTS: Final = frozenset({"text", "input_text"})
+_TEXT_PARTS: Final = ("text", "input_text")
 
 
 def read_foreign(endpoint: Endpoint, body: bytes, payload: dict[str, Any]) -> tuple[Foreign, dict[str, Any]]:

@@ -14,6 +14,7 @@ from gateway.wire.chat_answer import (
     error_message,
     events_in,
     first_choice,
+    index_of,
     object_in,
     part_of,
     said_in,
@@ -136,7 +137,7 @@ class MessagesAnswer:
             self._block("text", {"type": "text", "text": ""}, out)
             self._delta({"type": "text_delta", "text": said}, out)
         for call in calls_in(delta):
-            function, index = call["function"], call.get("index", 0)
+            function, index = call["function"], index_of(call)
             start = {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": {}}
             self._block(index, start, out)
             if arguments := said_in(function, "arguments"):

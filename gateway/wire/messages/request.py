@@ -23,7 +23,7 @@ _TAKEN: Final = frozenset(
 )
 #: Work that the provider's own machines do.
 _PROVIDERS_OWN: Final = ("container", "mcp_servers")
-_THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
+_THOUGHTS: Final = ("thinking", "redacted_thinking")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
 

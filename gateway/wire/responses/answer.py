@@ -17,6 +17,7 @@ from gateway.wire.chat_answer import (
     error_message,
     events_in,
     first_choice,
+    index_of,
     object_in,
     part_of,
     said_in,
@@ -58,7 +59,7 @@ class ResponsesAnswer:
         self._asked = asked
         self._created_s: int | None = None
         self._items: list[Item] = []
-        self._calls: dict[object, CallItem] = {}
+        self._calls: dict[int, CallItem] = {}
         self._sequence = -1
         self._reason: str | None = None
         self._tokens: Tokens | None = None
@@ -180,7 +181,7 @@ class ResponsesAnswer:
             self._call_piece(call, out)
 
     def _call_piece(self, piece: Mapping[str, Any], out: list[bytes]) -> None:
-        index = piece.get("index", 0)
+        index = index_of(piece)
         call = self._calls.get(index)
         if call is None:
             self._close(out)

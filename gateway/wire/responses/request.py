@@ -43,8 +43,11 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
     if payload.get("stream"):
         chat["stream"] = True
         chat["stream_options"] = {"include_usage": True}
-    if payload.get("top_logprobs") or "message.output_text.logprobs" in (payload.get("include") or ()):
-        lost.append("top_logprobs" if payload.get("top_logprobs") else "include")
+    include = payload.get("include")
+    if payload.get("top_logprobs"):
+        lost.append("top_logprobs")
+    elif isinstance(include, list) and "message.output_text.logprobs" in include:
+        lost.append("include")
     if payload.get("reasoning") is not None:
         reasoning = object_at(payload, "reasoning", "")
         if reasoning.get("effort") is not None:
