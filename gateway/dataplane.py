@@ -104,7 +104,7 @@ class DataPlane:
             if not sending.begun:
                 await send_refusal(send, shutting_down(), path)
         except Exception:
-            # The last resort: a bug of ours must still answer in OpenAI's shape, and be seen in the log.
+            # The last resort: a bug of ours must still be answered in the caller's shape, and be seen in the log.
             _log.exception("request failed")
             self._telemetry.refusals.labels(Code.INTERNAL.value).inc()
             if not sending.begun:
@@ -125,7 +125,7 @@ class DataPlane:
             account.check()
         try:
             body = await read_body(headers, receive, self._max_body_bytes)
-        except BaseException:
+        except BaseException:  # whatever it was, the request goes no further
             if departure is not None:
                 departure.routed.let_go()
             raise

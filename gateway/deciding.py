@@ -7,19 +7,19 @@ the spot; `decide` is the same with the waiting.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from experts.pool import ExpertPool
 from gateway.admission import Admission, Applicant, full_experts
+from gateway.assessing import Assessed, Assessor
 from gateway.average_budgets import AverageBudgets
 from gateway.cache import DecisionCache, Hit
 from gateway.caller import Caller
 from gateway.decision_memory import Asked as Repeated
 from gateway.decision_memory import DecisionMemory, again, rests_on_load
-from gateway.errors import Code, RequestRefused, invalid_budget
+from gateway.eligibility import bound, in_pool, known, permitted, spoken
 from gateway.evidence import Evidence
 from gateway.ids import DecisionIds
 from gateway.learning import Learning
@@ -32,20 +32,16 @@ from gateway.wire.budget import parse_budget, parse_session, states_routing
 from gateway.wire.caching import parse_caching
 from gateway.wire.evidence import parse_evidence
 from gateway.wire.flags import take_flags
-from gateway.wire.foreign import Foreign
 from gateway.wire.opening import opening_of
 from gateway.wire.request import AUTO, Inbound, strip_routing
-from gateway.wire.responses.bindings import Binding
 from gateway.wire.urgency import NOT_URGENT, parse_urgency
 from routers.conversation import Turn, recall
 from routers.protocols import Router
 from routers.types import (
-    Assessment,
     Budget,
     Decision,
     Reason,
     Rejection,
-    RouteRequest,
     Rule,
     Stay,
     Told,
@@ -53,16 +49,11 @@ from routers.types import (
 )
 
 _NO_BUDGET: Final = Budget()
-#: Characters from which on asking Redis for an assessment costs less of the event loop's time than making it.
-_WORTH_ASKING_CHARS: Final = 8_000
-
 #: How long a decision holds while nothing that it rests upon changes: the figures in its explanation grow older.
 _HOLDS_S: Final = 60.0
 
 #: Beyond so many, looking whether all are ready takes as long as deciding.
 _FEW_EXPERTS: Final = 64
-
-_Assessed = tuple[Assessment, Hit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +110,7 @@ class Decider:
         self._pool = pool
         self._router = router
         self._cache = cache
+        self._assessor = Assessor(router, cache)
         self._sessions = sessions
         self._telemetry = telemetry
         self._averages = averages
@@ -156,7 +148,7 @@ class Decider:
                 return self._told(self._routed(question, again(held, question.decision_id), Hit.LOCAL, None))
         found = []
         for text in question.texts:
-            assessed = self._assessed_now(question, text, "" if repeated is None else repeated[0])
+            assessed = self._assessor.now(question, text, "" if repeated is None else repeated[0])
             if assessed is None:
                 return None
             found.append(assessed)
@@ -203,7 +195,7 @@ class Decider:
         """
         question = self._read(inbound, caller, headers)
         if inbound.foreign is not None and inbound.foreign.binding is not None:
-            await self._bind(question, inbound.foreign.binding)
+            question.allowed = await bound(self._sessions, question, inbound.foreign.binding)
         stay = None if question.session is None or question.opens else await self._stay(question.session)
         asked = None
         if self._nulls is not None and inbound.endpoint.writes and self._nulls.concern(inbound.model):
@@ -212,7 +204,7 @@ class Decider:
                 question.allowed = asked.safety.allowed
         # What the null experts offer is weighed against what the prompt needs.
         texts = question.texts if asked is None else question.texts or (inbound.text,)
-        found = [self._assessed_now(question, text) or await self._assessed(question, text) for text in texts]
+        found = [self._assessor.now(question, text) or await self._assessor.of(question, text) for text in texts]
         routed = self._decided(question, found, stay, asked)
         while wait and full_experts(routed.decision):
             used = await self._admission.wait(routed.decision, self._applicant(question))
@@ -252,8 +244,8 @@ class Decider:
         elif self._policy.flags:
             budget = take_flags(inbound, budget)
         if inbound.foreign is not None and inbound.foreign.native_only is not None:
-            self._spoken(inbound.model, inbound.foreign)
-        allowed = self._allowed(experts)
+            spoken(self._pool, inbound.model, inbound.foreign)
+        allowed = in_pool(self._pool, experts)
         texts: tuple[str, ...] = (inbound.text,)
         if inbound.model == AUTO:
             if self._policy.stay_bonus is not None:
@@ -261,11 +253,11 @@ class Decider:
             if self._averages is not None:
                 budget = self._averages.priced(budget)
             if caller.experts is not None:
-                allowed = _permitted(caller.experts, allowed)
+                allowed = permitted(caller.experts, allowed)
         else:
-            self._known(inbound.model)
+            known(self._pool, inbound.model)
             if caller.experts is not None:
-                _permitted(caller.experts, frozenset({inbound.model}))
+                permitted(caller.experts, frozenset({inbound.model}))
             if budget == _NO_BUDGET and allowed is None:
                 texts = ()
             # A concrete model bypasses routing, but no cap and no block: these are promises whoever chose the expert.
@@ -289,7 +281,7 @@ class Decider:
     def _decided(
         self,
         question: Question,
-        found: Sequence[_Assessed],
+        found: Sequence[Assessed],
         stay: Stay | None = None,
         asked: Asked | None = None,
     ) -> Routed:
@@ -346,111 +338,9 @@ class Decider:
         expert = await self._sessions.previous(session)
         return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
 
-    def _assessed_now(self, question: Question, text: str, key: str = "") -> _Assessed | None:
-        """The assessment of a text where it is here, or is made sooner than Redis could answer; else None.
-
-        `key` is its key in the cache, where that is known already.
-        """
-        cache, slow = self._cache, self._router.slow
-        if cache is not None:
-            key = key or cache.key(question.tenant, self._router.artifact_hash, text)
-            found = cache.get_local(key)
-            if found is not None:
-                return found, Hit.LOCAL
-            if slow or (cache.shared and len(text) >= _WORTH_ASKING_CHARS):
-                return None
-        elif slow:
-            return None
-        made = self._router.assess(question.request(text))
-        if cache is None:
-            return made, Hit.BYPASS
-        cache.keep(key, made)
-        return made, Hit.MISS
-
-    async def _assessed(self, question: Question, text: str) -> _Assessed:
-        """The assessment of a text that is not in this process, from Redis where it is there."""
-        cache = self._cache
-        if cache is None:
-            return await self._assess(question.request(text)), Hit.BYPASS
-        key = cache.key(question.tenant, self._router.artifact_hash, text)
-        found = await cache.get_shared(key)
-        if found is not None:
-            return found, Hit.REDIS
-        made = await self._assess(question.request(text))
-        cache.put(key, made)
-        return made, Hit.MISS
-
-    async def _assess(self, request: RouteRequest) -> Assessment:
-        """On the event loop where it takes a fraction of a millisecond, in a thread where it does not."""
-        if self._router.slow:
-            return await asyncio.to_thread(self._router.assess, request)
-        return self._router.assess(request)
-
-    def _spoken(self, model: str, foreign: Foreign) -> None:
-        """See that somebody can answer a request that no chat can express.
-
-        Raises:
-            RequestRefused: Nobody does; the error names what would be lost.
-        """
-        specs = self._pool.specs if model == AUTO else [self._pool[model].spec] if model in self._pool else []
-        if not any(foreign.spoken_by(spec) for spec in specs):
-            raise RequestRefused(
-                Code.INVALID_VALUE,
-                f"{foreign.native_only}: only an expert that speaks this API itself can do this, and none here does.",
-                param=foreign.native_only,
-            )
-
-    async def _bind(self, question: Question, binding: Binding) -> None:
-        """Keep a request with the expert that made what it rests upon.
-
-        Raises:
-            RequestRefused: That expert is not known, or is not the one that is asked for.
-        """
-        keys = [Sessions.key(question.tenant, f"made:{one}") for one in binding.ids]
-        makers = {await self._sessions.previous(key) for key in keys} or {None}
-        model = question.inbound.model
-        if model != AUTO and makers <= {None, model}:
-            # The caller says who; only that expert itself can know better.
-            return
-        maker = next(iter(makers))
-        if len(makers) != 1 or maker is None or model != AUTO:
-            raise RequestRefused(
-                Code.INVALID_VALUE,
-                f"{binding.param}: only the expert that made it can go on from it, and which one that is, is not "
-                "known here; or several are. Name the expert as 'model'.",
-                param=binding.param,
-            )
-        question.allowed = frozenset({maker}) if question.allowed is None else question.allowed & {maker}
-
-    def _known(self, name: str) -> None:
-        if name not in self._pool:
-            known = ", ".join(spec.name for spec in self._pool.specs)
-            raise RequestRefused(
-                Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {known}", param="model"
-            )
-
-    def _allowed(self, experts: frozenset[str] | None) -> frozenset[str] | None:
-        for name in sorted(experts or ()):
-            if name not in self._pool:
-                raise invalid_budget("routing.experts", f"'{name}' is not in the pool")
-        return experts
-
 
 def _without_quality(weights: Weights) -> Weights:
     """For answers that no model writes: nobody predicts how good they are, so what they take is all that counts."""
     if weights.latency or weights.energy or weights.cost:
         return replace(weights, quality=0.0)
     return replace(weights, quality=0.0, latency=1.0, cost=1.0)
-
-
-def _permitted(experts: frozenset[str], asked: frozenset[str] | None) -> frozenset[str]:
-    """Which of the experts that a caller names, or of all, its key may ask.
-
-    Raises:
-        RequestRefused: None of them.
-    """
-    permitted = experts if asked is None else experts & asked
-    if not permitted:
-        names = "an expert" if asked is None else ", ".join(sorted(asked))
-        raise RequestRefused(Code.MODEL_NOT_ALLOWED, f"This key may not ask {names}.", param="model")
-    return permitted

@@ -147,7 +147,7 @@ class Recorder:
     def made(self, routed: Routed, expert: str, ids: Iterable[str]) -> None:
         """An answer holds what its expert alone can go on from."""
         for one in ids:
-            self._sessions.put(Sessions.key(routed.tenant, f"made:{one}"), expert)
+            self._sessions.put(Sessions.made_key(routed.tenant, one), expert)
 
     def left(self, routed: Routed, attempt: Attempt) -> None:
         """The attempt was cancelled before its answer came: the client left, time ran out, or another was quicker."""
