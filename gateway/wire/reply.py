@@ -12,6 +12,8 @@ from experts.spec import Usage
 from gateway.wire.model_field import MODEL_FIELD
 
 _DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
+#: Many servers say `"usage":null` in every event but the last.
+_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
@@ -139,7 +141,7 @@ class EventStream:
         named = data.count(b'"model"')
         if named and data.count(self._name_bytes) != named:
             data = self._renamed(data, named)
-        if b'"usage":{' in data or b'"usage": {' in data:
+        if b'"usage"' in data and _USAGE.search(data):
             self._find_usage(data)
         return data
 
@@ -158,5 +160,5 @@ class EventStream:
 
     def _find_usage(self, data: bytes) -> None:
         for line in data.splitlines():
-            if line.startswith(b"data:") and b'"usage"' in line:
+            if line.startswith(b"data:") and _USAGE.search(line):
                 self.usage = usage_in(line[5:].strip(), self.usage) or self.usage

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from experts.protocols import Endpoint
+from experts.spec import Usage
 from gateway.wire.reply import EventStream, usage_in
 from gateway.wire.request import expert_body, parse_inbound
 from tests.fuzz.targets import response
@@ -47,6 +48,15 @@ def test_data_of_two_events_makes_no_end() -> None:
     stream = EventStream("m")
     stream.feed(b"data:\n\n [DONE]\n\n")
     assert not stream.done
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"   "])
+def test_usage_is_found_in_whatever_company(space: bytes) -> None:
+    said = b'data: {"usage":%b{"prompt_tokens":1}}\n\n' % space
+    for company in (b"", b'data: {"usage":{"other":1}}\n\n', b'data: {"usage":null}\n\n'):
+        stream = EventStream("m")
+        stream.feed(company + said)
+        assert stream.usage == Usage(1, 0)
 
 
 def test_an_event_at_the_very_start_leaves_at_once() -> None:
