@@ -45,21 +45,25 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
     pieces: list[bytes] = []
-    size = 0
+    size = came = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
         piece: bytes = message.get("body", b"")
+        came += len(piece)
         if inflating is not None:
             piece = _inflated(inflating, piece, limit - size)
+            if inflating.unused_data:
+                # It would be kept for as long as more of it comes.
+                raise _not_compressed()
         size += len(piece)
-        if size > limit:
+        if max(size, came) > limit:
             raise _too_large(limit)
         pieces.append(piece)
         if not message.get("more_body", False):
             break
-    if inflating is not None and (not inflating.eof or inflating.unused_data):
+    if inflating is not None and not inflating.eof:
         raise _not_compressed()
     return b"".join(pieces)
 
