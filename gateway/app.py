@@ -205,21 +205,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         max_attempts=settings.server.max_attempts,
         clock=time.monotonic,
     )
-    configuration = parts.get("configuration", (), lambda: Configuration(settings))
+    version = parts.get("configuration", (), lambda: Configuration(settings))
     access = create_access(settings, env, pool, store, parts)
     runtime = Runtime(
-        settings,
-        pool,
-        decider,
-        pipeline,
-        ledger,
-        telemetry,
-        store,
-        averages,
-        learning,
-        exploration,
-        configuration,
-        access,
+        settings, pool, decider, pipeline, ledger, telemetry, store, averages, learning, exploration, version, access
     )
     plane = DataPlane(
         pipeline=pipeline,

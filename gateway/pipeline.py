@@ -21,6 +21,7 @@ from gateway.evidence import Evidence
 from gateway.evidence_plan import Plan
 from gateway.gathered import Gathered, GatheredAnswer, Reached, read_reply
 from gateway.hedging import Entrant, Found, Hedging, begun
+from gateway.holding import afford, hold_now
 from gateway.ledger import Entry, Ledger
 from gateway.limits import Hold
 from gateway.null_experts import NullExperts, Recording
@@ -32,7 +33,6 @@ from gateway.whole_reply import is_stream, read_whole
 from gateway.wire.forwarding import without_anthropics
 from gateway.wire.request import expert_body
 from gateway.wire.urgency import DEADLINE_HEADER
-from gateway.worst_case import worst_case
 from routers.types import Reason
 
 _log = logging.getLogger(__name__)
@@ -106,12 +106,7 @@ class Pipeline:
         decision = routed.decision
         if decision.expert is None:
             raise refusal_of(decision)
-        account = routed.caller.account
-        if account is not None:
-            spec = self._pool[decision.expert].spec
-            routed.hold = account.hold(worst_case(spec, routed.inbound, account, requests=1))
-            # Where the common account has to be asked, nothing is held yet: `answer` sees to it.
-            routed.counted = routed.hold is not None
+        hold_now(routed, self._pool[decision.expert].spec)
         if self._nulls is not None:
             self._nulls.decided(decision, gathered=routed.evidence is not None)
         entry = self._ledger.record(routed.tenant, decision)
@@ -190,7 +185,7 @@ class Pipeline:
         async def ask(attempt: Attempt, last: Callable[[], bool]) -> Found | None:
             return await self._try(routed, attempt, forward, last)
 
-        hold = await self._afford(routed, names[0])
+        hold = await afford(routed, self._pool[names[0]].spec)
         if not self.hedges(names) or self._hedging is None or (hold is not None and hold.of_money):
             attempt = self.begin(names[0], routed, departure.entry, stream=stream, hold=hold)
             return await ask(attempt, lambda: self.last_of(names)), names[1:]
@@ -210,23 +205,6 @@ class Pipeline:
     def last_of(self, names: tuple[str, ...]) -> bool:
         """Whether nobody may be asked after the first of these: there is no other, or too much was asked again."""
         return len(names) == 1 or self._retries.spent
-
-    async def _afford(self, routed: Routed, name: str) -> Hold | None:
-        """Hold what a call may take at worst; None for callers without limits.
-
-        Raises:
-            RequestRefused: It does not fit into what the caller may spend.
-        """
-        account = routed.caller.account
-        if account is None:
-            return None
-        hold, routed.hold = routed.hold, None
-        if hold is not None:
-            if name == routed.decision.expert:
-                return hold
-            hold.release()
-        requests, routed.counted = int(not routed.counted), True
-        return await account.hold_or_wait(worst_case(self._pool[name].spec, routed.inbound, account, requests=requests))
 
     def begin(self, name: str, routed: Routed, entry: Entry, *, stream: bool, hold: Hold | None) -> Attempt:
         """A call goes out. A caller who names a model decides alone, and is left out of the average budgets."""
@@ -322,7 +300,7 @@ class Pipeline:
     async def _reach(self, name: str, routed: Routed, entry: Entry, forward: Headers, stakes: list[Stake]) -> Reached:
         """One of several calls, to its end. A failed one is an answer that did not come, and leaves no stake."""
         try:
-            hold = await self._afford(routed, name)
+            hold = await afford(routed, self._pool[name].spec)
         except RequestRefused:
             return Reached(name, None)
         attempt = self.begin(name, routed, entry, stream=False, hold=hold)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 
 import aiohttp
 import aiohttp.web
@@ -106,3 +108,79 @@ async def test_no_key_reaches_the_log(level: str, caplog: pytest.LogCaptureFixtu
     assert "dead" in logged, "something was logged"
     for secret in ("sk-the-true-key", "sk-a-guessed-key", "secret question"):
         assert secret not in logged
+
+
+_STARTS_A_PROCESS = frozenset({"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+_audited: dict[str, list[str]] = {}
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    if event in _STARTS_A_PROCESS:
+        for seen in _audited.values():
+            seen.append(f"{event} {arguments[:1]}")
+
+
+async def test_no_request_starts_a_process() -> None:
+    """S3: whatever a request names (commands, servers of tools, files, addresses), the gateway runs nothing of it."""
+    # A hook cannot be taken out again: while nobody looks, it notes nothing.
+    sys.addaudithook(_audit)
+    poison = {
+        "command": "touch",
+        "args": ["owned"],
+        "mcp_servers": [{"name": "x", "command": "sh", "args": ["-c", "id"], "url": "stdio:sh"}],
+        "tools": [{"type": "mcp", "server_label": "x", "command": "sh", "server_url": "stdio://sh"}],
+        "model_path": "/bin/sh",
+        "litellm_params": {"command": "sh"},
+        "metadata": {"__class__": "subprocess.Popen"},
+    }
+    asked = [
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/responses"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/embeddings"),
+        ("POST", "/v1/route"),
+        ("POST", "/v1/feedback"),
+        ("GET", "/v1/models/sh;id"),
+        ("GET", "/v1/decisions/$(id)"),
+        ("GET", "/ready"),
+        ("GET", "/metrics"),
+    ]
+    tree = {"pool": {"experts": [fake("only", generalist=True, capabilities=["chat", "completions", "tools"])]}}
+    async with running(tree) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        seen = _audited["here"] = []
+        try:
+            for method, path in asked:
+                body = {**CHAT, "prompt": "hello", "input": "hello", "max_tokens": 5, **poison}
+                async with http.request(method, path, json=body if method == "POST" else None) as reply:
+                    assert reply.status < 500, path
+            assert gateway.fake("only").stats.started > 0, "some were answered"
+            assert seen == []
+            subprocess.run(["true"], check=True)  # the proof that the hook sees
+            assert seen
+        finally:
+            del _audited["here"]
+
+
+async def test_nothing_over_http_changes_settings() -> None:
+    """S6: what other gateways change by `/config/update`, `/model/new` or `/key/generate` is not there, for any key."""
+    tree = {
+        "pool": {"experts": [fake("only", generalist=True)]},
+        "auth": {"keys": [*AUTH["keys"], {"name": "o", "key_env": "KEY_O", "role": "operator"}]},
+    }
+    env = {"KEY_A": KEY, "KEY_O": "sk-operator"}
+    async with running(tree, env) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        before = gateway.app.runtime.settings.model_dump_json()
+        async with http.get("/openapi.json", headers={"authorization": f"Bearer {KEY}"}) as reply:
+            paths = set((await reply.json())["paths"])
+        assert not {path for path in paths if path.startswith(("/admin", "/config", "/key", "/model/"))}
+        for path in ("/config/update", "/model/new", "/key/generate", "/user/new", "/admin/reload", "/admin/rollback"):
+            for key in (KEY, "sk-operator"):
+                for method in ("POST", "PUT", "PATCH", "DELETE"):
+                    body = {"pool": {"experts": []}, "model_name": "x"}
+                    async with http.request(
+                        method, path, json=body, headers={"authorization": f"Bearer {key}"}
+                    ) as reply:
+                        assert reply.status in {404, 405}
+        assert gateway.app.runtime.settings.model_dump_json() == before
+        assert gateway.app.runtime.configuration.version == 1
