@@ -32,7 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_there_are_blocks_for_every_client() -> None:
     python = "".join(code for language, code in BLOCKS if language == "python")
-    for client in ("from openai", "ChatPointsman(", "ChatOpenAI(", "litellm.completion("):
+    for client in ("from openai", "import anthropic", "ChatPointsman(", "ChatOpenAI(", "litellm.completion("):
         assert client in python
 
 
