@@ -210,26 +210,34 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     runtime = Runtime(
         settings, pool, decider, pipeline, ledger, telemetry, store, averages, learning, exploration, version, access
     )
-    plane = DataPlane(
-        pipeline=pipeline,
-        exploration=exploration,
+    parts.settle()
+    return App(_plane(runtime), _lane(runtime), runtime, parts)
+
+
+def _plane(runtime: Runtime) -> DataPlane:
+    server = runtime.settings.server
+    return DataPlane(
+        pipeline=runtime.pipeline,
+        exploration=runtime.exploration,
         # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
         control=create_control(weakref.proxy(runtime)),
-        keyring=access.keyring,
-        telemetry=telemetry,
-        max_body_bytes=settings.server.max_body_bytes,
-        forward_headers=settings.server.forward_headers,
+        keyring=runtime.access.keyring,
+        telemetry=runtime.telemetry,
+        max_body_bytes=server.max_body_bytes,
+        forward_headers=server.forward_headers,
     )
-    lane = FastLane(
-        pipeline=pipeline,
-        exploring=exploration is not None,
-        keyring=access.keyring,
-        telemetry=telemetry,
-        max_body_bytes=settings.server.max_body_bytes,
-        forward_headers=settings.server.forward_headers,
+
+
+def _lane(runtime: Runtime) -> FastLane:
+    server = runtime.settings.server
+    return FastLane(
+        pipeline=runtime.pipeline,
+        exploring=runtime.exploration is not None,
+        keyring=runtime.access.keyring,
+        telemetry=runtime.telemetry,
+        max_body_bytes=server.max_body_bytes,
+        forward_headers=server.forward_headers,
     )
-    parts.settle()
-    return App(plane, lane, runtime, parts)
 
 
 def _pool(settings: Settings, env: Mapping[str, str], parts: Parts, before: ExpertPool | None) -> ExpertPool:

@@ -83,7 +83,9 @@ def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None
             raise click.ClickException(f"no folder for sockets (POINTSMAN_RUNTIME_DIR or TMPDIR): {error}") from None
         with_redis, redis_kind = cleanup.enter_context(_redis(settings, folder))
         announce = _banner(with_redis, listener, config, redis_kind)
-        again = partial(_read_again, read, None if settings.redis.url else with_redis.redis.url)
+        again = partial(
+            _read_again, read, None if settings.redis.url else with_redis.redis.url, in_terminal=sys.stdin.isatty()
+        )
         if with_redis.server.workers > 1:
             return _supervise(with_redis, listener, again, folder, log_level, announce)
 
@@ -94,14 +96,18 @@ def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None
         return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=ready)
 
 
-def _read_again(read: Callable[[], Settings], embedded_redis: str | None) -> Settings:
+def _read_again(read: Callable[[], Settings], embedded_redis: str | None, *, in_terminal: bool) -> Settings:
     """The settings as they are now, with the URL of our own Redis where they ask for that.
 
     Raises:
-        SettingsError: They are wrong.
+        SettingsError: They are wrong, or nobody asked for them.
     """
     from gateway.settings import SettingsError
 
+    if in_terminal and not _terminal():
+        # SIGHUP in its first meaning: the window is closed, and what ran in it ends.
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise SettingsError(["the terminal is gone; stopping"])
     settings = read()
     if not settings.pool.experts:
         raise SettingsError([_EMPTY])
@@ -156,6 +162,14 @@ def _redis(settings: Settings, folder: Path) -> Iterator[tuple[Settings, str]]:
         yield _at_redis(settings, server.url), f"embedded (pid {server.pid})"
     finally:
         server.stop()
+
+
+def _terminal() -> bool:
+    try:
+        os.tcgetpgrp(sys.stdin.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _at_redis(settings: Settings, url: str) -> Settings:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -254,6 +256,27 @@ def test_a_stream_in_flight_ends_well_and_new_connections_are_refused(
     rest = response.read()
     assert rest.rstrip().endswith(b"data: [DONE]")
     assert served.process.wait(10) == 0
+
+
+def test_a_gateway_ends_with_the_terminal_it_was_started_in(folder: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(folder / "config.yaml"), "--port", "0"]
+
+    def own_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=own_terminal
+    )
+    os.close(theirs)
+    shown = b""
+    while b"curl " not in shown:
+        shown += os.read(ours, 4096)
+    process.send_signal(signal.SIGHUP)
+    while b"serve as version 2" not in shown:
+        shown += os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait(15) == 0
 
 
 def test_a_request_that_outlasts_the_grace_is_cut_off(serve: Serve, folder: Path) -> None:
