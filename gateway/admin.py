@@ -87,8 +87,8 @@ class AdminListener:
         except Exception:
             # The last resort: an operator still gets an answer in the usual shape, and the log says why.
             _log.exception("an admin request failed")
-            refusal = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
-            status, body, headers = refusal.status, refusal.body(), refusal.headers()
+            failure = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
+            status, body, headers = failure.status, failure.body(), failure.headers()
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -17,6 +17,7 @@ import redis
 import yaml
 
 from gateway.redis_server import EmbeddedRedis
+from gateway.settings import Settings
 from tests.e2e.running import Running, eventually, running
 from tests.e2e.served import served
 
@@ -326,3 +327,70 @@ async def test_a_redis_that_forgot_hears_of_every_lease_again(server: EmbeddedRe
                     pass
             assert 8 <= up.calls <= 12
     client.close()
+
+
+async def test_a_lease_is_spent_in_the_lane(server: EmbeddedRedis) -> None:
+    """Only who finds no lease, or no connection, goes the long way; the rest are decided where they come in."""
+    await _room_in(3600, 20)
+    async with upstream() as up:
+        settings = tree(up, key("a", limits={"usd_per_hour": 100}), redis={"url": server.url})
+        async with running(settings, ENV) as gateway, session(gateway) as http:
+            assert (await ask(http))[0] == 200
+            plane, long_way = gateway.app.plane, []
+
+            async def counted(scope: Any, receive: Any, send: Any) -> None:
+                long_way.append(scope["path"])
+                await plane(scope, receive, send)
+
+            gateway.app.plane = counted  # type: ignore[assignment]
+            for _ in range(20):
+                assert (await ask(http))[0] == 200
+            assert long_way == []
+
+
+async def test_what_was_spent_outlives_a_change_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    await _room_in(3600, 20)
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+    async with upstream() as up:
+        before = tree(up, key("a", limits={"usd_per_hour": 5 * CALL_USD}), key("b"))
+        after = tree(up, key("a", limits={"usd_per_hour": 5 * CALL_USD}))
+        async with running(before, ENV) as gateway, session(gateway) as http:
+            for _ in range(3):
+                assert (await ask(http))[0] == 200
+            up.gate.clear()
+            under_way = asyncio.create_task(ask(http))
+            await eventually(lambda: up.calls == 4)
+            await gateway.serving.prepare(2, Settings.model_validate(after))
+            await gateway.serving.switch(2)
+            assert (await ask(http, "b"))[0] == 401
+            meter = gateway.app.runtime.access.meters[0]
+            assert meter.spent == pytest.approx(3 * CALL_USD)
+            up.gate.set()
+            assert (await under_way)[0] == 200
+            assert meter.spent == pytest.approx(4 * CALL_USD), "a call of the old settings is settled"
+            while (await ask(http))[0] == 200:
+                pass
+            assert up.calls <= 5
+
+
+async def test_every_call_of_one_request_is_held_for_and_paid() -> None:
+    """An expert fails, the next one answers: the second call is held for anew, and only it is paid for."""
+    await _room_in(3600, 20)
+    async with upstream() as up:
+        settings = tree(up, key("a", limits={"usd_per_hour": 1}))
+        dear = {"input_usd_per_mtok": 1e4, "output_usd_per_mtok": 1e5}
+        better = {"quality_prior": {"*": 0.9}, "base_url": "http://127.0.0.1:9", "price": PRICE}
+        settings["pool"]["experts"] = [expert(up, "better", **better), expert(up, price=dear)]
+        async with running(settings, ENV) as gateway, session(gateway) as http:
+            # The fallback could take 11 dollars, and is not asked.
+            status, _, body = await ask(http)
+            assert (status, body["error"]["code"]) == (429, "insufficient_quota")
+            status, headers, _ = await ask(http, max_tokens=1)
+            assert (status, headers["x-pointsman-expert"]) == (200, "only")
+            assert up.calls == 1
+            meter = gateway.app.runtime.access.meters[0]
+            # The expert reports more than what was held: the debt is the next request's.
+            assert meter.held == 0
+            assert meter.spent == pytest.approx((100 * 1e4 + 50 * 1e5) / 1e6)
+            assert (await ask(http, max_tokens=1))[0] == 429

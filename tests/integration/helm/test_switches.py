@@ -153,3 +153,15 @@ def test_the_notes_say_when_no_service_monitor_could_be_made() -> None:
     values = {"metrics": {"serviceMonitor": {"enabled": True}}}
     assert "No ServiceMonitor" in render_files(values)["pointsman/templates/NOTES.txt"]
     assert "No ServiceMonitor" not in render_files(values, monitoring=True)["pointsman/templates/NOTES.txt"]
+
+
+def test_the_service_monitor_brings_the_key_to_the_metrics() -> None:
+    def endpoint(monitor: dict[str, Any]) -> dict[str, Any]:
+        values = {"metrics": {"serviceMonitor": {"enabled": True, **monitor}}}
+        found: dict[str, Any] = the(render(values, monitoring=True), "ServiceMonitor")["spec"]["endpoints"][0]
+        return found
+
+    assert "authorization" not in endpoint({})
+    assert endpoint({"keySecret": {"name": "keys"}})["authorization"] == {
+        "credentials": {"name": "keys", "key": "METRICS_KEY"}
+    }
