@@ -128,8 +128,8 @@ class RequestRefused(Exception):
     ) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
-        self.param = param
+        self.message = _writable(message)
+        self.param = None if param is None else _writable(param)
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.decision_id = decision_id
@@ -167,6 +167,11 @@ class RequestRefused(Exception):
     def event(self) -> bytes:
         """The same as a server-sent event, for a stream that has begun."""
         return b"data: " + self.body() + b"\n\n"
+
+
+def _writable(text: str) -> str:
+    """A text that quotes a client, who may write half a surrogate pair, which is no UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def invalid_budget(field: str, message: str) -> RequestRefused:

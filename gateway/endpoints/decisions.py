@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from experts.protocols import Endpoint
 from gateway.asgi import read_body
@@ -22,18 +22,32 @@ _KNOWN_BY: Final = {"messages": Endpoint.CHAT, "input": Endpoint.RESPONSES}
 _DECISION_ID: Final = re.compile(r"dec_[0-9a-f]{32}")
 
 
+def _is_text(value: str) -> str:
+    """JSON may escape half a surrogate pair, which nothing can store.
+
+    Raises:
+        ValueError: There is one.
+    """
+    if not value.isascii():
+        value.encode()
+    return value
+
+
+_Text = Annotated[str, AfterValidator(_is_text)]
+
+
 class Feedback(BaseModel):
     """A judgement of an answer."""
 
     model_config = ConfigDict(extra="forbid")
 
-    decision_id: str
+    decision_id: _Text
     """From the answer's `x-pointsman-decision` header."""
     quality: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
     """From 0 (useless) to 1 (as good as can be)."""
     rating: Literal["up", "down"] | None = None
     """In place of `quality`: up is 1, down is 0."""
-    comment: Annotated[str, Field(max_length=2000)] | None = None
+    comment: Annotated[_Text, Field(max_length=2000)] | None = None
     """Anything people should know."""
 
 

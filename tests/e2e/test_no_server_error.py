@@ -107,6 +107,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
     tree = answering_tree(artifact, {"cheap": "The answer is C.", "twin": " ", "judge": "It depends on what you mean."})
     tree["pool"]["probe_interval_s"] = 0
     tree["router"]["flags"] = True
+    tree["safety"] = {"enabled": True, "cautious": ["twin"]}
     tree["average_budgets"] = {"max_cost_usd": 1e-4, "max_energy_j": 10, "p95_ttft_ms": 100}
     tree["null_experts"] = {
         "share": 0.5,

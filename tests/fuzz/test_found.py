@@ -6,12 +6,14 @@ import json
 import time
 from typing import Any
 
+import aiohttp
 import pytest
 
 from experts.protocols import Endpoint
 from experts.spec import Usage
 from gateway.wire.reply import EventStream, usage_in
 from gateway.wire.request import expert_body, parse_inbound
+from tests.e2e.running import fake, running
 from tests.fuzz.targets import response
 
 TURN = b'"messages":[{"role":"user","content":"hello"}]'
@@ -77,6 +79,20 @@ def test_a_long_event_in_small_pieces_takes_no_longer_than_in_large_ones() -> No
         assert stream.feed(piece) == b""
     assert time.perf_counter() - began_s < 5
     assert len(stream.finish()) == 6 * 1024 * 1024 // len(piece) * len(piece)
+
+
+@pytest.mark.parametrize("field", ["decision_id", "comment", "\ud800"])
+async def test_half_a_surrogate_pair_is_a_clients_error(field: str) -> None:
+    """FastAPI reads it; nothing can write it."""
+    tree = {"pool": {"experts": [fake("only", generalist=True)]}}
+    async with running(tree) as gateway, aiohttp.ClientSession(gateway.url) as http:
+        asked = {"model": "only", "messages": [{"role": "user", "content": "hello"}]}
+        async with http.post("/v1/chat/completions", json=asked) as reply:
+            decision = reply.headers["x-pointsman-decision"]
+        said = json.dumps({"decision_id": decision, "quality": 1, field: "a\ud800"})
+        async with http.post("/v1/feedback", data=said, headers={"content-type": "application/json"}) as reply:
+            assert reply.status == 400, await reply.text()
+            assert (await reply.json())["error"]["message"]
 
 
 @pytest.mark.parametrize("status", [b"002", b"099", b"600", b"999"])
