@@ -42,6 +42,10 @@ _SECTIONS = {
     "EvidenceSettings": "evidence",
     "LearningSettings": "learning",
     "ExplorationSettings": "learning.exploration",
+    "AdmissionSettings": "admission",
+    "TenantShareSettings": "admission.tenants.*",
+    "RetrySettings": "retries",
+    "HedgingSettings": "hedging",
     "RedisSettings": "redis",
     "LedgerSettings": "ledger",
 }
