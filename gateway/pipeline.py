@@ -25,14 +25,12 @@ from gateway.holding import afford, hold_now
 from gateway.ledger import Entry, Ledger
 from gateway.limits import Hold
 from gateway.null_experts import NullExperts, Recording
+from gateway.outbound import call_for
 from gateway.recorder import Attempt, Recorder, Routed
 from gateway.refusals import refusal_of
 from gateway.sessions import Sessions
 from gateway.telemetry import Telemetry
 from gateway.whole_reply import is_stream, read_whole
-from gateway.wire.forwarding import without_anthropics
-from gateway.wire.request import expert_body
-from gateway.wire.urgency import DEADLINE_HEADER
 from routers.types import Reason
 
 _log = logging.getLogger(__name__)
@@ -372,27 +370,7 @@ class Pipeline:
 
     def call_of(self, name: str, routed: Routed, forward: Headers) -> ExpertCall:
         """The request as an expert gets it."""
-        inbound, spec = routed.inbound, self._pool[name].spec
-        foreign = inbound.foreign
-        if foreign is not None and foreign.spoken_by(spec):
-            endpoint, body, payload = foreign.endpoint, foreign.body_for(spec.model), foreign.payload
-        else:
-            endpoint, body, payload = inbound.endpoint, expert_body(inbound, spec.model), inbound.payload
-            if foreign is not None:
-                forward = without_anthropics(forward)
-        return ExpertCall(
-            request_id=routed.decision.id,
-            endpoint=endpoint,
-            body=body,
-            payload=payload,
-            stream=inbound.stream,
-            headers=forward if routed.deadline_s is None else (*forward, self._time_left(routed.deadline_s)),
-            prepared=None if routed.asked is None else routed.asked.answers.get(name),
-        )
-
-    def _time_left(self, deadline_s: float) -> tuple[bytes, bytes]:
-        """What is left of a deadline, for an expert that is a gateway like this one."""
-        return DEADLINE_HEADER, b"%d" % max(1, int((deadline_s - self._clock()) * 1e3))
+        return call_for(self._pool[name].spec, routed, forward, self._clock())
 
     def counts(self, name: str) -> bool:
         """Whether an expert of that name counts tokens itself."""

@@ -29,6 +29,8 @@ _EARLIER_TURNS: Final = 3
 
 #: Levels that orjson writes; it reads more.
 _DEEPEST: Final = 254
+#: A translation, and an answer that repeats a part of it, bury what a client sent by fewer levels than this.
+_DEEPER: Final = 4
 
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 
@@ -83,12 +85,21 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise RequestRefused(Code.INVALID_JSON, f"The body is not valid JSON: {error}") from None
     if not isinstance(payload, dict):
         raise RequestRefused(Code.INVALID_JSON, f"The body must be a JSON object, not {_json_type(payload)}.")
-    if body.count(b"[") + body.count(b"{") > _DEEPEST:
+    _see_depth(body, payload)
+    return payload
+
+
+def _see_depth(body: bytes, payload: object) -> None:
+    """See that a document, made of a body, can be written again.
+
+    Raises:
+        RequestRefused: It is nested too deeply.
+    """
+    if body.count(b"[") + body.count(b"{") > _DEEPEST - _DEEPER:
         try:
             orjson.dumps(payload)
         except orjson.JSONEncodeError:
             raise RequestRefused(Code.INVALID_JSON, f"The body is nested more than {_DEEPEST} levels deep.") from None
-    return payload
 
 
 def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
@@ -113,6 +124,8 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     foreign = None
     if endpoint is not Endpoint.CHAT and endpoint is not Endpoint.COMPLETIONS:
         foreign, payload = read_foreign(endpoint, body, payload)
+        # As deep as an answer may repeat it, inside of an event.
+        _see_depth(body, [[[payload, foreign.payload]]])
         endpoint = Endpoint.CHAT
     required = {endpoint.capability}
     if foreign is not None and foreign.native_only is not None:

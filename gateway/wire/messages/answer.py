@@ -71,9 +71,13 @@ class MessagesAnswer:
             arguments = object_in(said_in(function, "arguments").encode("utf-8", "replace") or b"{}")
             if arguments is None:
                 return None
-            content.append({"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments})
+            named = {"id": said_in(call, "id"), "name": said_in(function, "name")}
+            content.append({"type": "tool_use", **named, "input": arguments})
         frame = self._frame(_usage(tokens_of(document)))
-        return orjson.dumps({**frame, "content": content, **_stop(choice)})
+        try:
+            return orjson.dumps({**frame, "content": content, **_stop(choice)})
+        except orjson.JSONEncodeError:  # arguments nested more deeply than can be written
+            return None
 
     @staticmethod
     def refused(status: int, body: bytes) -> bytes:
@@ -138,7 +142,8 @@ class MessagesAnswer:
             self._delta({"type": "text_delta", "text": said}, out)
         for call in calls_in(delta):
             function, index = call["function"], index_of(call)
-            start = {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": {}}
+            named = {"id": said_in(call, "id"), "name": said_in(function, "name")}
+            start = {"type": "tool_use", **named, "input": {}}
             self._block(index, start, out)
             if arguments := said_in(function, "arguments"):
                 self._delta({"type": "input_json_delta", "partial_json": arguments}, out)

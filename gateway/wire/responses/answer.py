@@ -121,7 +121,7 @@ class ResponsesAnswer:
     def _call(self, call: Mapping[str, Any]) -> CallItem:
         function = call["function"]
         name, arguments = said_in(function, "name"), said_in(function, "arguments")
-        return CallItem(self._item_id("fc"), call.get("id"), name, arguments)
+        return CallItem(self._item_id("fc"), said_in(call, "id"), name, arguments)
 
     def _read(self, document: Mapping[str, Any]) -> None:
         """What every document of an answer says of the whole."""

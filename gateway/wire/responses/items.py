@@ -106,7 +106,7 @@ class ThoughtItem(Item):
 class CallItem(Item):
     """A function to be called; what it says is the arguments."""
 
-    def __init__(self, item_id: str, call_id: object, name: str, arguments: str = "") -> None:
+    def __init__(self, item_id: str, call_id: str, name: str, arguments: str = "") -> None:
         super().__init__(item_id, arguments)
         self._call_id = call_id
         self._name = name

@@ -13,7 +13,7 @@ from experts.protocols import Endpoint
 from experts.spec import Capability
 from gateway.errors import RequestRefused
 from gateway.wire.messages.answer import MessagesAnswer
-from gateway.wire.request import Inbound, parse_inbound, strip_routing
+from gateway.wire.request import Inbound, expert_body, parse_inbound, strip_routing
 from tests.unit.gateway.one_change import one_change
 
 
@@ -263,6 +263,21 @@ def test_a_stream_without_a_reason_to_end_is_not_complete() -> None:
     translation.feed(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n')
     translation.end()
     assert not translation.complete
+
+
+def test_what_is_nested_too_deeply_to_be_written_again_is_refused_or_no_answer() -> None:
+    for levels in (100, 246, 247, 250, 251, 300):
+        deep = orjson.loads(b"[" * levels + b"]" * levels)
+        body = b'{"model":"auto","max_tokens":1,"messages":[{"role":"user","content":"x"}],"tools":[{"name":"f",'
+        body += b'"input_schema":{"a":' + b"[" * levels + b"]" * levels + b"}}]}"
+        with contextlib.suppress(RequestRefused):
+            request = parse_inbound(Endpoint.MESSAGES, body)
+            assert levels <= 246
+            assert orjson.loads(expert_body(request, "m"))["tools"][0]["function"]["parameters"] == {"a": deep}
+        arguments = (b'{"a":' + b"[" * levels + b"]" * levels + b"}").decode()
+        call = {"id": "t", "function": {"name": "f", "arguments": arguments}}
+        choice = {"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
+        assert (answer().whole(orjson.dumps({"choices": [choice]})) is None) == (levels > 250)
 
 
 VALID: dict[str, Any] = {
