@@ -35,8 +35,9 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _WHOLE_CHARS: Final = 2_000
 #: A piece is this long at most.
 _PIECE_CHARS: Final = 400
-#: Pieces that are scored from either end of a text.
+#: Pieces that are scored from either end of a text, and the characters that are looked at for them.
 _END_PIECES: Final = 24
+_END_CHARS: Final = _END_PIECES * _PIECE_CHARS
 #: Signs that speak for harm, and how much weight one needs to be told.
 _TOLD: Final = 0.5
 
@@ -130,6 +131,8 @@ def pieces(text: str) -> list[str]:
 
     Of a long text the sentences at either end are read, 48 in all.
     """
+    if len(text) > 2 * _END_CHARS:
+        text = f"{text[:_END_CHARS]}\n{text[-_END_CHARS:]}"
     sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
     short = [part[i : i + _PIECE_CHARS] for part in sentences for i in range(0, len(part), _PIECE_CHARS)]
     if len(short) > 2 * _END_PIECES:

@@ -81,6 +81,14 @@ def test_a_long_event_in_small_pieces_takes_no_longer_than_in_large_ones() -> No
     assert len(stream.finish()) == 6 * 1024 * 1024 // len(piece) * len(piece)
 
 
+def test_an_event_without_end_passes_in_pieces_and_is_never_held_whole() -> None:
+    stream, piece = EventStream("m"), b"a" * 1_000_000
+    passed = [len(stream.feed(piece)) for _ in range(40)]
+    held = [sum(len(piece) - out for out in passed[: index + 1]) for index in range(40)]
+    assert max(held) <= 9_000_000
+    assert sum(passed) + len(stream.finish()) == 40 * len(piece)
+
+
 @pytest.mark.parametrize("field", ["decision_id", "comment", "\ud800"])
 async def test_half_a_surrogate_pair_is_a_clients_error(field: str) -> None:
     """FastAPI reads it; nothing can write it."""

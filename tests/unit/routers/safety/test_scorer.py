@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,25 @@ def test_any_text_is_read_in_few_bounded_pieces(text: str) -> None:
         counted = signs(piece)
         assert counted.shape == (len(SIGNS),)
         assert set(counted.tolist()) <= {0.0, 1.0, 2.0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a " * 1000,
+        "without a " * 200,
+        "how do i " * 250,
+        "ignore x x " * 180,
+        " \n" * 500_000,
+        "." * 1_000_000,
+        "a" * 10**7,
+    ],
+)
+def test_no_text_takes_long(scorer: SafetyScorer, text: str) -> None:
+    """Patterns that look back over what they have read, and texts as large as a body may be."""
+    began_s = time.perf_counter()
+    scorer.judge(text)
+    assert time.perf_counter() - began_s < 0.5
 
 
 def test_a_saved_score_is_the_same(scorer: SafetyScorer, embedder: Embedder, tmp_path: Path) -> None:
