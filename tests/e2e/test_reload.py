@@ -76,6 +76,10 @@ class Gateway:
             assert time.monotonic() < deadline, (self.folder / "log").read_text("utf-8")
             await asyncio.sleep(0.02)
 
+    def runs(self) -> bool:
+        """Whether the process that was started has not ended."""
+        return Path(f"/proc/{self.pid}/stat").read_text("utf-8").rsplit(")", 1)[1].split()[0] != "Z"
+
     def workers(self) -> set[int]:
         """Processes that serve."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("utf-8").split()
@@ -219,6 +223,39 @@ async def test_workers_are_replaced_one_by_one_without_an_error(tmp_path: Path) 
                 assert await gateway.version() == 2
                 assert "second" in await gateway.text("/v1/models")
                 assert load.problems == []
+
+
+async def test_reloads_and_replacements_on_top_of_each_other_make_no_error(tmp_path: Path) -> None:
+    async with slow_expert(0.03) as one, slow_expert(0.01) as two:
+        pools = [
+            settings(http_expert("first", one)),
+            settings(http_expert("first", one), http_expert("second", two)),
+            settings(http_expert("second", two)),
+        ]
+        with serving(tmp_path, pools[0], 2) as gateway:
+            async with load_on(gateway.url, clients=24) as load:
+                for nth in range(18):
+                    (tmp_path / "new.yaml").write_text(yaml.safe_dump(pools[nth % 3]), "utf-8")
+                    (tmp_path / "new.yaml").rename(tmp_path / "config.yaml")
+                    os.kill(gateway.pid, signal.SIGHUP if nth % 6 else signal.SIGUSR2)
+                    await asyncio.sleep(0.2)
+                await gateway.reload(pools[0])
+                assert load.problems == []
+                assert load.answered.total() > 200
+                assert set(await gateway.outcomes()) == {"switched"}
+
+
+@workers
+async def test_a_stop_ends_whatever_else_is_going_on(tmp_path: Path, workers: int) -> None:
+    async with slow_expert(0.02) as one:
+        with serving(tmp_path, settings(http_expert("first", one)), workers) as gateway:
+            for signum in (signal.SIGHUP, signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM):
+                os.kill(gateway.pid, signum)
+            began = time.monotonic()
+            while gateway.runs():
+                await asyncio.sleep(0.05)
+                assert time.monotonic() - began < 10
+    assert "Traceback" not in (tmp_path / "log").read_text("utf-8")
 
 
 @workers

@@ -48,9 +48,9 @@ class Load:
     answered: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
-    async def keep_asking(self, body: dict[str, Any], pause_s: float = 0.0) -> None:
-        """One request after another, on connections that are kept."""
-        async with aiohttp.ClientSession() as http:
+    async def keep_asking(self, body: dict[str, Any], pause_s: float = 0.0, *, kept: bool = True) -> None:
+        """One request after another, on a connection that is kept, or each on one of its own."""
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=not kept)) as http:
             while True:
                 try:
                     await self._ask(http, body)
@@ -72,14 +72,16 @@ class Load:
 
 @asynccontextmanager
 async def load_on(url: str, *, clients: int = 12, model: str = "auto") -> AsyncIterator[Load]:
-    """Half of the clients stream. Some pause between requests, so that connections lie idle now and then."""
+    """Half of the clients stream; some pause, so that connections lie idle; some connect anew for each request."""
     load = Load(url)
 
     def body(nth: int) -> dict[str, Any]:
         words = "What is the sum of these numbers?" if nth % 3 else f"Say something, number {nth}."
         return {"model": model, "stream": nth % 2 == 0, "messages": [{"role": "user", "content": words}]}
 
-    asking = [asyncio.create_task(load.keep_asking(body(nth), 0.05 * (nth % 4))) for nth in range(clients)]
+    asking = [
+        asyncio.create_task(load.keep_asking(body(nth), 0.05 * (nth % 4), kept=nth % 5 > 0)) for nth in range(clients)
+    ]
     try:
         yield load
     finally:
