@@ -358,3 +358,28 @@ async def test_a_client_that_leaves_a_translated_stream_cancels_the_expert(gatew
             if event.type == "content_block_delta":
                 break
     await eventually(lambda: gateway.fake("fake-code").stats.cancelled == 1)
+
+
+async def test_betas_come_with_a_query_and_are_answered_alike(client: anthropic.AsyncAnthropic) -> None:
+    message = await client.beta.messages.create(
+        model="auto", max_tokens=50, messages=ASKED, betas=["context-management-2025-06-27"]
+    )
+    assert message.content[0].text == SAID
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_an_answer_without_a_model_comes_in_anthropics_shape_too(streamed: bool) -> None:
+    tree = {"pool": {"experts": pool_of_fakes()}, "null_experts": {"calculator": True}}
+    async with (
+        running(tree) as gateway,
+        anthropic.AsyncAnthropic(base_url=gateway.url, api_key="none", max_retries=0) as client,
+    ):
+        asked: Any = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "17 * 3"}]}
+        if streamed:
+            async with client.messages.stream(**asked) as stream:
+                message = await stream.get_final_message()
+        else:
+            message = await client.messages.create(**asked)
+    assert message.model == "calculator"
+    assert "51" in message.content[0].text
+    assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 0)

@@ -8,6 +8,7 @@ _CHAT: Final = b"\x01\x00"
 _NAMED: Final = b"\x03\x02"
 _FLAGS: Final = b"\x05\x00"
 _COMPLETIONS: Final = b"\x00\x00"
+_MESSAGES, _COUNT, _RESPONSES, _EMBEDDINGS, _RERANK, _SCORE = (bytes([(n << 5) | 4, 0]) for n in range(1, 7))
 _CUTS: Final = bytes([10, 40, 80, 120, 160, 200, 230, 250])
 
 
@@ -32,6 +33,30 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
         _FLAGS + b'{"model":"auto","messages":[{"role":"user","content":"hello [Flag: smallest model]"}]}',
         _COMPLETIONS + b'{"model":"an/expert-7b","prompt":["a","b"],"max_tokens":5}',
         _COMPLETIONS + b'{"prompt":[1,2,3],"metadata":{"model":"x"},"model":"auto"}',
+        _MESSAGES + b'{"model":"auto","max_tokens":5,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user",'
+        b'"content":[{"type":"text","text":"[Flag: smallest model] hi"},{"type":"image","source":{"type":"base64",'
+        b'"media_type":"image/png","data":"aa"}}]},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":'
+        b'"f","input":{"model":"x"}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":'
+        b'"4"}]}],"tools":[{"name":"f","input_schema":{}}],"tool_choice":{"type":"any"},"routing":{}}',
+        _COUNT + b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}',
+        _RESPONSES + b'{"model":"auto","instructions":"s","input":[{"role":"user","content":[{"type":"input_text",'
+        b'"text":"[Flag: smallest model] hi"},{"type":"input_image","image_url":"x"}]},{"type":"function_call","call_id":"c",'
+        b'"name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"4"},{"type":"reasoning",'
+        b'"id":"rs_1","encrypted_content":"x"}],"tools":[{"type":"function","name":"f"}],"text":{"format":{"type":'
+        b'"json_object"}},"max_output_tokens":5,"previous_response_id":"resp_1","routing":{}}',
+        _EMBEDDINGS + b'{"model":"auto","input":["[Flag: smallest model]",[1,2]],"encoding_format":null}',
+        _RERANK + b'{"model":"auto","query":"q","documents":["a",{"text":"b","model":"x"}],"routing":{}}',
+        _SCORE + b'{"model":"auto","text_1":"q","text_2":["a"]}',
+    ),
+    "translated": (
+        b"a" + b'data: {"id":"1","created":1,"choices":[{"index":0,"delta":{"role":"assistant","reasoning":"hm"}}]}\n\n'
+        b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\ndata: {"choices":[{"index":0,"delta":{"tool_'
+        b'calls":[{"index":0,"id":"t","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}\n\n'
+        b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\ndata: [DONE]\n\n',
+        b"\xff" + b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\ndata: {"error":{"message":"no"}}\n\n',
+        b"a" + b'{"id":"1","created":1,"choices":[{"index":0,"message":{"role":"assistant","content":"hi","refusal":'
+        b'null,"tool_calls":[{"id":"t","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}],"usage":'
+        b'{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":1}}}',
     ),
     "events": (
         _CUTS + b": a comment\n\n"

@@ -24,6 +24,7 @@ from gateway.wire.budget import parse_budget, parse_session
 from gateway.wire.caching import parse_caching
 from gateway.wire.evidence import parse_evidence
 from gateway.wire.flags import take_flags
+from gateway.wire.foreign import Foreign
 from gateway.wire.reply import EventStream
 from gateway.wire.request import expert_body, parse_inbound, strip_routing
 from gateway.wire.transcript import Transcript, text_of_whole
@@ -33,6 +34,9 @@ from routers.null_experts.guards import signature
 from routers.types import Budget
 from tests.fuzz.connection import connection
 
+_LAST: Final = ("message_stop", "response.completed", "response.incomplete", "error")
+_TEXTS: Final = (Endpoint.COMPLETIONS, Endpoint.CHAT)
+_OTHERS: Final = tuple(endpoint for endpoint in Endpoint if endpoint not in _TEXTS)
 _HEADER_NAMES: Final = (
     b"cache-control", b"x-pointsman-session", b"x-pointsman-max-energy-j", b"x-pointsman-max-cost-usd",
     b"x-pointsman-weight-cost", b"x-pointsman-min-quality", b"x-pointsman-priority", b"x-pointsman-deadline-ms",
@@ -46,7 +50,8 @@ def request(data: bytes) -> None:
     """
     if len(data) < 3:
         return
-    endpoint = Endpoint.CHAT if data[0] & 1 else Endpoint.COMPLETIONS
+    other = data[0] >> 5
+    endpoint = _OTHERS[other - 1] if 0 < other <= len(_OTHERS) else _TEXTS[data[0] & 1]
     headers = {_HEADER_NAMES[data[1] % len(_HEADER_NAMES)]: data[2:].partition(b"{")[0][:20]} if data[0] & 2 else {}
     body = data[2:] if not headers else b"{" + data[2:].partition(b"{")[2]
     refusal = None
@@ -58,7 +63,7 @@ def request(data: bytes) -> None:
         parse_evidence(routing)
         parse_urgency(routing, headers)
         parse_caching(routing, headers)
-        if data[0] & 4:
+        if data[0] & 4 and inbound.endpoint.writes:
             take_flags(inbound, budget)
     except RequestRefused as refused:
         refusal = refused
@@ -72,6 +77,8 @@ def request(data: bytes) -> None:
     signature(inbound.text)
     for model in ("an/expert-7b", inbound.model):
         _one_reading(expert_body(inbound, model), model)
+        if inbound.foreign is not None:
+            _one_reading(inbound.foreign.body_for(model), model)
 
 
 def _one_reading(body: bytes, model: str) -> None:
@@ -108,6 +115,27 @@ def events(data: bytes) -> None:
     transcript.feed(said)
     transcript.text()
     text_of_whole(said)
+
+
+def translated(data: bytes) -> None:
+    """An expert's chat answer, whole and as events, in the words of the other APIs: events that can be read, one end.
+
+    The first byte says what the client asked for.
+    """
+    asked = {"tools": [], "metadata": {"a": "b"}, "thinking": {"type": "enabled"}} if data[:1] < b"\x80" else {}
+    for endpoint in (Endpoint.MESSAGES, Endpoint.RESPONSES):
+        foreign = Foreign(endpoint, b"", asked)
+        foreign.translation("1", "m", 1).whole(data[1:])
+        translation, stream = foreign.translation("1", "m", 1), EventStream("m")
+        events = translation.feed(stream.feed(data[1:])) + translation.feed(stream.finish()) + translation.end()
+        kinds = []
+        for event in events.split(b"\n\n")[:-1]:
+            name, _, said = event.partition(b"\n")
+            kinds.append(orjson.loads(said.removeprefix(b"data: "))["type"])
+            assert name == b"event: " + kinds[-1].encode()
+        ends = [kind for kind in kinds if kind in _LAST]
+        assert len(ends) == translation.complete
+        assert not ends or kinds[-1] in _LAST
 
 
 class _Transport(asyncio.Transport):
@@ -217,6 +245,7 @@ def response(data: bytes) -> None:
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "request": request,
     "events": events,
+    "translated": translated,
     "response": response,
     "connection": connection,
 }
