@@ -40,8 +40,8 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
         b'"4"}]}],"tools":[{"name":"f","input_schema":{}}],"tool_choice":{"type":"any"},"routing":{}}',
         _COUNT + b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}',
         _RESPONSES + b'{"model":"auto","instructions":"s","input":[{"role":"user","content":[{"type":"input_text",'
-        b'"text":"[Flag: smallest model] hi"},{"type":"input_image","image_url":"x"}]},{"type":"function_call","call_id":"c",'
-        b'"name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"4"},{"type":"reasoning",'
+        b'"text":"[Flag: smallest model] hi"},{"type":"input_image","image_url":"x"}]},{"type":"function_call",'
+        b'"call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"4"},{"type":"reasoning",'
         b'"id":"rs_1","encrypted_content":"x"}],"tools":[{"type":"function","name":"f"}],"text":{"format":{"type":'
         b'"json_object"}},"max_output_tokens":5,"previous_response_id":"resp_1","routing":{}}',
         _EMBEDDINGS + b'{"model":"auto","input":["[Flag: smallest model]",[1,2]],"encoding_format":null}',
