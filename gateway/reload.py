@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -81,8 +82,20 @@ class Report:
 
 
 def digest_of(settings: Settings) -> str:
-    """Twelve characters that are equal for equal settings. Secrets are no part of settings, nor of this."""
-    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
+    """Twelve characters that are equal for equal settings, in any process. Secrets are no part of settings."""
+    return hashlib.sha256(json.dumps(_in_order(settings.model_dump()), default=str).encode()).hexdigest()[:12]
+
+
+def _in_order(value: Any) -> Any:
+    """Sets come in an order of their process's own."""
+    match value:
+        case dict():
+            return {key: _in_order(item) for key, item in sorted(value.items())}
+        case list() | tuple():
+            return [_in_order(item) for item in value]
+        case set() | frozenset():
+            return sorted(map(str, value))
+    return value
 
 
 class Place(Protocol):
