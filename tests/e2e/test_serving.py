@@ -60,13 +60,26 @@ async def patient() -> AsyncIterator[tuple[Server, asyncio.Event, asyncio.Event]
         yield server, asked, go
 
 
+async def asking(
+    gateway: Running, asked: asyncio.Event, go: asyncio.Event, *, stream: bool
+) -> asyncio.Task[tuple[int, str, str]]:
+    """A request that has reached a patient expert, on a connection that was there before, as the fast lane needs it."""
+    go.set()
+    assert (await post(gateway, chat()))[0] == 200
+    go.clear()
+    asked.clear()
+    call = asyncio.create_task(post(gateway, chat(stream=stream)))
+    await asked.wait()
+    return call
+
+
 @both
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_began_before_ends_where_it_began(fast: bool, stream: bool) -> None:
     async with patient() as (server, asked, go), running(tree(expert("old", server, 0.9)), fast=fast) as gateway:
         old = gateway.app
-        call = asyncio.create_task(post(gateway, chat(stream=stream)))
-        await asked.wait()
+        call = await asking(gateway, asked, go, stream=stream)
+        assert old.lane.idle is not fast
         await switch(gateway, tree(fake("new")))
         assert (await post(gateway, chat()))[1] == "new"
         # Its expert is here no more, and yet keeps its connection until the answer is complete.
@@ -78,6 +91,24 @@ async def test_what_began_before_ends_where_it_began(fast: bool, stream: bool) -
         assert "[DONE]" in answer if stream else "ok" in answer
         await eventually(lambda: server.peers[0].reader.at_eof())
         assert old.idle
+
+
+@both
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_takes_longer_than_it_may_ends_with_an_error(fast: bool, stream: bool) -> None:
+    async with patient() as (server, asked, go), running(tree(expert("old", server, 0.9)), fast=fast) as gateway:
+        call = await asking(gateway, asked, go, stream=stream)
+        assert gateway.app.lane.idle is not fast
+        await switch(gateway, tree(fake("new"), server={"drain_s": 0.3}))
+        status, _, answer = await asyncio.wait_for(call, 5)
+        assert "[DONE]" not in answer
+        if stream:
+            assert "error" in json.loads(answer.split("\n\n")[-2].removeprefix("data: "))
+        else:
+            assert status >= 500
+            assert "error" in json.loads(answer)
+        assert server.peers[0].reader.at_eof()
+        assert (await post(gateway, chat()))[:2] == (200, "new")
 
 
 async def test_a_fallback_is_one_of_the_settings_the_request_began_with() -> None:
