@@ -90,6 +90,13 @@ bench: $(VENV)/.stamp-dev ## Measure the decision and the gateway's overhead bes
 	@$(PY) -m evals.bench.decide
 	@$(PY) -m evals.bench $(ARGS)
 
+.PHONY: locks
+locks: ## Write deploy/locks anew: what the image installs, by version and hash
+	@python3 -m venv .venv-locks && .venv-locks/bin/pip install -q uv
+	@for extras in embedded embedded,litellm; do \
+	  .venv-locks/bin/uv pip compile pyproject.toml --extra $$(echo $$extras | sed 's/,/ --extra /') --universal \
+	    --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q -o deploy/locks/$$extras.txt; done
+
 .PHONY: bench-peers
 bench-peers: ## Install peers for the bench that need a place of their own (litellm's proxy, Portkey; needs Node.js)
 	@python3 -m venv .peers/litellm && .peers/litellm/bin/pip install -q 'litellm[proxy]>=1.83.7'

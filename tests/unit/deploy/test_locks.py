@@ -1,0 +1,58 @@
+"""deploy/locks: what the image installs is named by version and hash, and is what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[3]
+LOCKS = sorted((ROOT / "deploy" / "locks").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+#: Published with a stolen payload (March 2026).
+STOLEN = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
+
+
+def locked(path: Path) -> dict[str, tuple[Version, list[str]]]:
+    """Package -> its version and hashes."""
+    found = {}
+    for entry in re.split(r"\n(?=\S)", path.read_text("utf-8").strip()):
+        pin, *hashes = re.split(r"\s*\\\n\s*", entry)
+        name, version = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;]+)(?: ;.*)?", pin.strip()).groups()  # type: ignore[union-attr]
+        found[canonicalize_name(name)] = (Version(version), hashes)
+    return found
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_everything_is_pinned_by_hash(path: Path) -> None:
+    packages = locked(path)
+    assert len(packages) > 10
+    for name, (version, hashes) in packages.items():
+        assert hashes, name
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes), name
+        assert (name, str(version)) not in STOLEN
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_it_is_what_the_project_asks_for(path: Path) -> None:
+    packages = locked(path)
+    wanted = list(PROJECT["dependencies"])
+    for extra in path.stem.split(","):
+        wanted += PROJECT["optional-dependencies"][extra]
+    for requirement in map(Requirement, wanted):
+        if requirement.marker is None or requirement.marker.evaluate():
+            assert packages[canonicalize_name(requirement.name)][0] in requirement.specifier, requirement
+
+
+def test_the_image_has_a_lock() -> None:
+    text = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
+    (extras,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+    assert (ROOT / "deploy" / "locks" / f"{extras}.txt") in LOCKS
+    assert '--require-hashes -r "/locks/${EXTRAS}.txt"' in text
+    assert text.count("pip install") == 2, "one by the lock, one of the wheel"
+    assert "--no-deps /wheels/" in text
