@@ -318,3 +318,22 @@ def test_a_missing_or_unreadable_file_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("expert", "sentence"),
+    [
+        ("backend: fake, capabilities: [chat, messages]", "backend fake has no endpoint 'messages'"),
+        ("backend: litellm, model: x/y, capabilities: [embeddings]", "backend litellm has no endpoint 'embeddings'"),
+        ("backend: openai_http, base_url: 'http://x', capabilities: [responses]", "'responses' needs 'chat' beside it"),
+        ("backend: openai_http, base_url: 'http://x', capabilities: [chat, responses, rerank]", ""),
+        ("backend: fake, capabilities: [embeddings, score]", ""),
+    ],
+)
+def test_endpoints_are_stated_of_backends_that_have_them(expert: str, sentence: str) -> None:
+    text = f"pool: {{experts: [{{name: a, {expert}}}]}}"
+    if sentence:
+        (problem,) = problems(text)
+        assert sentence in problem
+    else:
+        assert parse(text).pool.experts[0].name == "a"
