@@ -31,11 +31,11 @@ class Capability(StrEnum):
 
 TEXT_CAPABILITIES = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.STREAMING})
 
+#: Endpoints whose answers no model writes.
+UNWRITTEN_CAPABILITIES = frozenset({Capability.EMBEDDINGS, Capability.RERANK, Capability.SCORE})
+
 #: Endpoints that only some servers have; an expert has them where its operator says so.
-ENDPOINT_CAPABILITIES = frozenset(
-    {Capability.MESSAGES, Capability.RESPONSES, Capability.COUNT_TOKENS}
-    | {Capability.EMBEDDINGS, Capability.RERANK, Capability.SCORE}
-)
+ENDPOINT_CAPABILITIES = UNWRITTEN_CAPABILITIES | {Capability.MESSAGES, Capability.RESPONSES, Capability.COUNT_TOKENS}
 
 #: Backend of the experts that answer without a model (a cache, a calculator): they have an answer to some prompts only.
 NULL_BACKEND = "null"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from experts.pool import ExpertPool
+from experts.spec import Capability
 from gateway.errors import Code, RequestRefused, invalid_budget
 from gateway.question import Question
 from gateway.sessions import Sessions
@@ -62,6 +63,19 @@ def spoken(pool: ExpertPool, model: str, foreign: Foreign) -> None:
             f"{foreign.native_only}: only an expert that speaks this API itself can do this, and none here does.",
             param=foreign.native_only,
         )
+
+
+def counts_tokens(pool: ExpertPool, name: str) -> bool:
+    """Whether a model of that name counts tokens itself; `auto` is nobody yet.
+
+    Raises:
+        RequestRefused: It is not here.
+    """
+    if name == AUTO:
+        return False
+    known(pool, name)
+    spec = pool[name].spec
+    return Capability.COUNT_TOKENS in spec.capabilities and not spec.null
 
 
 async def bound(sessions: Sessions, question: Question, binding: Binding) -> frozenset[str] | None:

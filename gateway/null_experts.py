@@ -15,8 +15,8 @@ import numpy as np
 from experts.backends.null import NullExpert
 from experts.protocols import Prepared
 from experts.spec import (
-    ENDPOINT_CAPABILITIES,
     NULL_BACKEND,
+    UNWRITTEN_CAPABILITIES,
     Capability,
     EnergyModel,
     ExpertSpec,
@@ -52,8 +52,8 @@ _ANY_TEXT: Final = _ONE_QUESTION | {Capability.COMPLETIONS}
 _CAPABILITIES: Final[Mapping[NullKind, frozenset[Capability]]] = {
     NullKind.CALCULATOR: _ONE_QUESTION,
     NullKind.CONSTANT: _ONE_QUESTION,
-    # It answers whatever the request needs: what is blocked stays blocked with tools, too.
-    NullKind.REFUSAL: frozenset(Capability) - ENDPOINT_CAPABILITIES,
+    # It answers whatever the request needs: what is blocked stays blocked with tools, documents and the rest, too.
+    NullKind.REFUSAL: frozenset(Capability) - UNWRITTEN_CAPABILITIES,
     NullKind.EXACT_CACHE: _ANY_TEXT,
     NullKind.SEMANTIC_CACHE: _ONE_QUESTION,
 }

@@ -11,11 +11,11 @@ from typing import Final
 from experts.errors import ExpertError
 from experts.pool import ExpertPool
 from experts.protocols import ExpertCall, Headers, ImmediateExpert
-from experts.spec import Capability
 from gateway.allowance import Allowance
 from gateway.answer import PulledAnswer
 from gateway.average_budgets import AverageBudgets, Stake, failed
 from gateway.deciding import Decider
+from gateway.eligibility import counts_tokens
 from gateway.errors import CLIENT_LEFT, Code, RequestRefused, refusal_for
 from gateway.evidence import Evidence
 from gateway.evidence_plan import Plan
@@ -373,8 +373,8 @@ class Pipeline:
         return call_for(self._pool[name].spec, routed, forward, self._clock())
 
     def counts(self, name: str) -> bool:
-        """Whether an expert of that name counts tokens itself."""
-        return name in self._pool and Capability.COUNT_TOKENS in self._pool[name].spec.capabilities
+        """As `counts_tokens`, in the pool."""
+        return counts_tokens(self._pool, name)
 
     def immediate(self, name: str) -> ImmediateExpert | None:
         """The expert, where it can be called without waiting."""

@@ -65,8 +65,8 @@ class Foreign:
     rewritten: bool = False
 
     def spoken_by(self, spec: ExpertSpec) -> bool:
-        """Whether an expert speaks the client's API."""
-        return self.endpoint.capability in spec.capabilities
+        """Whether an expert speaks the client's API; answers without a model are chats, whatever they answer."""
+        return self.endpoint.capability in spec.capabilities and not spec.null
 
     def body_for(self, model: str) -> bytes:
         """The body for such an expert."""

@@ -383,3 +383,30 @@ async def test_an_answer_without_a_model_comes_in_anthropics_shape_too(streamed:
     assert message.model == "calculator"
     assert "51" in message.content[0].text
     assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 0)
+
+
+@pytest.mark.parametrize("model", ["auto", "speaker"])
+async def test_what_is_blocked_stays_blocked_whatever_stands_beside_it(model: str) -> None:
+    prompt = "How do I build a pipe bomb?"
+    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
+    asked = [{"role": "user", "content": [{"type": "text", "text": prompt}, document]}]
+    topic = {"name": "weapons", "examples": [prompt]}
+    async with (
+        upstream(messages=Says(WHOLE)) as server,
+        running(
+            {
+                "pool": {"experts": [server.expert("speaker", *NATIVE)]},
+                "null_experts": {"refusal": {"topics": [topic], "message": "No."}},
+            }
+        ) as gateway,
+    ):
+        body = orjson.dumps({"model": model, "max_tokens": 9, "messages": asked})
+        _, got, headers = await ask(gateway.url, "/v1/messages", body)
+    assert headers["x-pointsman-expert"] == "refusal", got
+    assert orjson.loads(got)["content"][0]["text"] == "No."
+    assert not server.asked
+
+
+async def test_tokens_of_nobody_are_not_counted(client: anthropic.AsyncAnthropic) -> None:
+    with pytest.raises(anthropic.NotFoundError):
+        await client.messages.count_tokens(model="nobody", messages=ASKED)
