@@ -45,7 +45,7 @@ _MAX_SESSION_LENGTH: Final = 256
 
 def states_routing(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a header may state what `routing` could."""
-    return any(name.startswith(_PREFIX) for name in headers)
+    return _PREFIX in b"\n".join(headers)
 
 
 def _number(field: str, value: object, *, maximum: float | None = None) -> float:
