@@ -41,6 +41,7 @@ class Member:
         "changed",
         "circuit",
         "counts",
+        "elsewhere",
         "expert",
         "in_flight",
         "spec",
@@ -56,6 +57,8 @@ class Member:
         self.counts = Counts()
         self.awake = True
         self.in_flight = 0
+        #: Calls that other replicas have in flight with it, as far as they say so.
+        self.elsewhere = 0
         self.ttft_ms: float | None = None
         self.tpot_ms: float | None = None
         #: Told its name when one of its calls has ended.
@@ -68,6 +71,16 @@ class Member:
         """Take places among its calls in flight, or give them back."""
         self.in_flight += places
         self.changed = True
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many calls in flight as it takes, here and elsewhere."""
+        return self.in_flight + self.elsewhere >= self.spec.max_concurrency
+
+    def tell(self) -> None:
+        """Tell whoever watches that there may be room."""
+        for freed in self.watchers:
+            freed(self.spec.name)
 
     def stale(self, now_s: float) -> bool:
         """Whether what `state` said last may no longer hold."""
@@ -87,7 +100,7 @@ class Member:
         return ExpertState(
             healthy=self.circuit.healthy(now_s),
             awake=self.awake,
-            in_flight=self.in_flight,
+            in_flight=self.in_flight + self.elsewhere,
             ttft_ms=self.ttft_ms,
             tpot_ms=self.tpot_ms,
             detail=self.circuit.detail(now_s),
@@ -183,8 +196,8 @@ class Flight:
         self._landed = True
         member = self._member
         member.occupy(-1)
-        for freed in member.watchers:
-            freed(member.spec.name)
+        if member.watchers:
+            member.tell()
         return True
 
     def _observe(self, completion_tokens: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from experts.flight import Counts, Flight, Member
@@ -118,7 +118,7 @@ class ExpertPool:
         """Whether every expert is healthy, awake and has room."""
         now_s = self._clock()
         for member in self._members.values():
-            if member.in_flight >= member.spec.max_concurrency or not member.awake or not member.circuit.healthy(now_s):
+            if member.full or not member.awake or not member.circuit.healthy(now_s):
                 return False
         return True
 
@@ -128,8 +128,22 @@ class ExpertPool:
         Raises:
             KeyError: There is no such expert.
         """
-        member = self._members[name]
-        return member.in_flight < member.spec.max_concurrency
+        return not self._members[name].full
+
+    def in_flight(self) -> dict[str, int]:
+        """Calls in flight from here, by expert."""
+        return {name: member.in_flight for name, member in self._members.items()}
+
+    def busy_elsewhere(self, calls: Mapping[str, int]) -> None:
+        """Hear how many calls others have in flight, by expert; those not named have none."""
+        for name, member in self._members.items():
+            there = calls.get(name, 0)
+            if there == member.elsewhere:
+                continue
+            fewer = there < member.elsewhere
+            member.elsewhere, member.changed = there, True
+            if fewer:
+                member.tell()
 
     def hold(self, name: str) -> None:
         """Keep a place for a call to come: it counts as in flight until `release`.

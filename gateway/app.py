@@ -39,6 +39,7 @@ from gateway.runtime import Runtime
 from gateway.safety import safety_gate
 from gateway.sessions import Sessions
 from gateway.settings import Settings
+from gateway.shared_load import SharedLoad
 from gateway.shared_store import SharedStore
 from gateway.tasks import end
 from gateway.telemetry import Telemetry
@@ -99,6 +100,9 @@ class App:
             self._tasks.append(asyncio.create_task(self.runtime.averages.run(), name="average-budgets"))
         if self.runtime.learning is not None:
             self._tasks.append(asyncio.create_task(self.runtime.learning.run(), name="learning"))
+        if self.runtime.store is not None and self.runtime.settings.pool.share_load:
+            load = SharedLoad(self.runtime.pool, self.runtime.store, time.monotonic)
+            self._tasks.append(asyncio.create_task(load.run(), name="load"))
         if self.runtime.access.leases is not None:
             self._tasks.append(asyncio.create_task(self.runtime.access.leases.run(), name="limits"))
 

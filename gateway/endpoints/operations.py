@@ -37,7 +37,8 @@ def operations(runtime: Runtime) -> APIRouter:
     @api.get("/metrics", summary="Prometheus exposition", response_class=Response)
     async def metrics() -> Response:
         view = runtime.pool.snapshot()
-        rows = [(spec.name, state.in_flight, state.healthy) for spec, state in view.entries]
+        here = runtime.pool.in_flight()
+        rows = [(spec.name, here[spec.name], state.healthy) for spec, state in view.entries]
         return Response(runtime.telemetry.render(rows), media_type=CONTENT_TYPE_LATEST)
 
     return api

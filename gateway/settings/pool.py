@@ -23,6 +23,9 @@ class PoolSettings(Node):
     awake: tuple[str, ...] | None = None
     """Names of the experts that `auto` may choose, as `pointsman plan` chooses them; all when not set. The others can
     still be named."""
+    share_load: bool = True
+    """With Redis, count the calls of all replicas and workers against `max_concurrency` and in predicted latency; else
+    each process goes by its own."""
     probe_interval_s: NonNegative = 15.0
     """Seconds between two health probes of an expert; 0 for none (health is then known from calls alone)."""
 
