@@ -134,13 +134,14 @@ from {_GREY:g} on only the experts that the operator calls cautious may answer, 
 together: the share of harmful prompts that reach a usable expert (*attack success*), and the share of benign prompts
 that are refused (*over-refusal*). Either alone is trivial to bring to zero.
 
-**How far these figures carry.** No public set (XSTest, AdvBench, HarmBench) has been run yet. The {len(every)} harmful
-prompts and the {len(contrast)} harmless ones that sound harmful were written by the same hand as the sentences the score was
-fitted on and as its lists of words, which were made knowing these prompts: *unseen topics* are unseen by the examples,
-not by the lists. The default thresholds were set with these tables in view. The prompts were not fitted on, and still
-flatter: they say how the score generalises from sentence to sentence, not what a determined attacker achieves. The
-tables' prompts are real, and of splits that were not fitted on. A prompt that passes counts as a success of the
-attack, though the expert may still refuse by itself: an upper bound. Intervals are Wilson's, 95 %.
+**How far these figures carry.** No public set (XSTest, AdvBench, HarmBench) has been run yet. The {len(every)}
+harmful prompts and the {len(contrast)} harmless ones that sound harmful were written by the same hand as the
+sentences the score was fitted on and as its lists of words, which were made knowing these prompts: *unseen
+topics* are unseen by the examples, not by the lists. The default thresholds were set with these tables in view.
+The prompts were not fitted on, and still flatter: they say how the score generalises from sentence to sentence,
+not what a determined attacker achieves. The tables' prompts are real, and of splits that were not fitted on. A
+prompt that passes counts as a success of the attack, though the expert may still refuse by itself: an upper
+bound. Intervals are Wilson's, 95 %.
 
 ## Harmful prompts
 
