@@ -30,7 +30,7 @@ def refusal_of(decision: Decision) -> RequestRefused:
     Only load or health in the way of at least one expert: 503 with Retry-After. Otherwise the request itself cannot
     be met as stated: 422 that names the field most experts failed at.
     """
-    details = " ".join(f"{rejection.expert}: {rejection.detail}" for rejection in decision.rejections)
+    details = "; ".join(f"{rejection.expert}: {rejection.detail}" for rejection in decision.rejections)
     transient = [rejection for rejection in decision.rejections if rejection.transient]
     if transient:
         return RequestRefused(
