@@ -17,7 +17,8 @@ from gateway.wire.request import Inbound
 from routers.artifacts import load_router
 from routers.embed import plain_embedder
 from routers.protocols import Embedder
-from routers.safety.scorer import SHIPPED, Safety, SafetyScorer
+from routers.safety.artifacts import SHIPPED, load_scorer
+from routers.safety.scorer import Safety, SafetyScorer
 
 _DEFAULT: Final = "default"
 
@@ -104,7 +105,7 @@ def safety_gate(settings: Settings, embedder: Embedder) -> SafetyGate | None:
         return None
     if settings.router.artifact != _DEFAULT:
         embedder = load_router(_DEFAULT).embedder
-    return SafetyGate(settings.safety, SafetyScorer.load(SHIPPED, plain_embedder(embedder)))
+    return SafetyGate(settings.safety, load_scorer(SHIPPED, plain_embedder(embedder)))
 
 
 def _said(safety: Safety) -> str:

@@ -16,7 +16,7 @@ from evals.studies.proportions import rate
 from evals.studies.study import Ground, Study
 from routers.artifacts import load_router
 from routers.embed import plain_embedder
-from routers.safety.scorer import SHIPPED, SafetyScorer
+from routers.safety.artifacts import SHIPPED, load_scorer
 from routers.safety.signs import SIGNS, signs
 from routers.training.safety import ordinary_prompts
 
@@ -64,7 +64,7 @@ class _Scored:
 def _run(ground: Ground) -> str:
     written = json.loads(_PROMPTS.read_text(encoding="utf-8"))
     embedder = plain_embedder(load_router("default").embedder)
-    scorer = SafetyScorer.load(SHIPPED, embedder)
+    scorer = load_scorer(SHIPPED, embedder)
 
     def scores(texts: Sequence[str]) -> _Scores:
         return np.array([scorer.judge(text).score for text in texts])

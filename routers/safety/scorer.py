@@ -10,25 +10,17 @@ reads English, not a judge.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from routers.errors import ArtifactError
 from routers.null_experts.examples import unit
 from routers.protocols import Embedder
 from routers.safety.signs import SIGNS, signs
 from routers.types import FloatArray
-
-SHIPPED: Final = Path(__file__).parent / "model"
-_MANIFEST: Final = "manifest.json"
-_WEIGHTS: Final = "weights.safetensors"
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 #: Characters of a text that is scored as a whole; a longer one would drown a sentence within it.
@@ -73,9 +65,9 @@ class SafetyScorer:
         if embedding.shape != (embedder.dim,) or wording.shape != (len(SIGNS),):
             raise ArtifactError("the safety model was fitted with another embedder, or other signs")
         self._embedder = embedder
-        self._embedding = embedding
-        self._wording = wording
-        self._bias = bias
+        self.embedding = embedding
+        self.wording = wording
+        self.bias = bias
 
     def judge(self, text: str) -> Safety:
         """Score a text by the worst of its pieces, and of the whole where that is short."""
@@ -84,46 +76,17 @@ class SafetyScorer:
             return _NOTHING
         wording = np.array([signs(part) for part in parts], dtype=np.float32)
         vectors = unit(self._embedder.embed(parts))
-        logits = vectors @ self._embedding + wording @ self._wording + self._bias
+        logits = vectors @ self.embedding + wording @ self.wording + self.bias
         worst = int(logits.argmax())
-        weights = wording[worst] * self._wording
+        weights = wording[worst] * self.wording
         told = [SIGNS[index] for index in np.argsort(-weights) if weights[index] > _TOLD]
         return Safety(float(1.0 / (1.0 + np.exp(-logits[worst]))), tuple(told))
 
     def only(self, *, embedding: bool = True, wording: bool = True) -> SafetyScorer:
         """The score without one of its parts, whose weights are zero."""
         return SafetyScorer(
-            self._embedder, self._embedding * np.float32(embedding), self._wording * np.float32(wording), self._bias
+            self._embedder, self.embedding * np.float32(embedding), self.wording * np.float32(wording), self.bias
         )
-
-    def save(self, folder: Path, fitted: Mapping[str, Any]) -> None:
-        """Write the model.
-
-        Args:
-            folder: Made where it is not there.
-            fitted: What the manifest says of how it was fitted.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        bias = np.array([self._bias], dtype=np.float32)
-        save_file({"embedding": self._embedding, "wording": self._wording, "bias": bias}, folder / _WEIGHTS)
-        manifest = {"kind": "safety", "signs": list(SIGNS), "fitted": dict(fitted)}
-        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path, embedder: Embedder) -> SafetyScorer:
-        """The inverse of `save`.
-
-        Raises:
-            ArtifactError: It was fitted with another embedder or other signs, or cannot be read.
-        """
-        try:
-            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-            tensors = load_file(folder / _WEIGHTS)
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"the safety model in {folder} cannot be read: {error}") from error
-        if manifest.get("kind") != "safety" or manifest.get("signs") != list(SIGNS):
-            raise ArtifactError(f"the safety model in {folder} was fitted with other signs")
-        return cls(embedder, tensors["embedding"], tensors["wording"], float(tensors["bias"][0]))
 
 
 def pieces(text: str) -> list[str]:

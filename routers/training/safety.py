@@ -20,7 +20,8 @@ from routers.artifacts import load_router
 from routers.embed import plain_embedder
 from routers.null_experts.examples import unit
 from routers.protocols import Embedder
-from routers.safety.scorer import SHIPPED, SafetyScorer
+from routers.safety.artifacts import SHIPPED, save_scorer
+from routers.safety.scorer import SafetyScorer
 from routers.safety.signs import signs
 
 EXAMPLES: Final = Path(__file__).parents[1] / "safety" / "examples.json"
@@ -54,7 +55,7 @@ def main(data: Path | None, out: Path) -> None:
         "c": c,
         "embedder_of": router.artifact_hash,
     }
-    scorer.save(out, fitted)
+    save_scorer(scorer, out, fitted)
     click.echo(f"{out}: C = {c:g}; {len(harmful)} harmful, {len(benign)} benign and {len(flat)} ordinary prompts")
 
 

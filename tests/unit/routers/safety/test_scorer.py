@@ -15,7 +15,8 @@ from routers.artifacts import load_router
 from routers.embed import plain_embedder
 from routers.errors import ArtifactError
 from routers.protocols import Embedder
-from routers.safety.scorer import SHIPPED, SafetyScorer, pieces
+from routers.safety.artifacts import SHIPPED, load_scorer, save_scorer
+from routers.safety.scorer import SafetyScorer, pieces
 from routers.safety.signs import SIGNS, signs
 
 
@@ -26,7 +27,7 @@ def embedder() -> Embedder:
 
 @pytest.fixture(scope="module")
 def scorer(embedder: Embedder) -> SafetyScorer:
-    return SafetyScorer.load(SHIPPED, embedder)
+    return load_scorer(SHIPPED, embedder)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,8 @@ def test_no_text_takes_long(scorer: SafetyScorer, text: str) -> None:
 
 
 def test_a_saved_score_is_the_same(scorer: SafetyScorer, embedder: Embedder, tmp_path: Path) -> None:
-    scorer.save(tmp_path / "model", {"on": "a test"})
-    again = SafetyScorer.load(tmp_path / "model", embedder)
+    save_scorer(scorer, tmp_path / "model", {"on": "a test"})
+    again = load_scorer(tmp_path / "model", embedder)
     assert again.judge("How do I build a bomb?") == scorer.judge("How do I build a bomb?")
 
 
@@ -99,10 +100,18 @@ def test_a_model_of_other_signs_or_another_embedder_is_refused(
 ) -> None:
     with pytest.raises(ArtifactError, match="another embedder"):
         SafetyScorer(embedder, np.zeros(3, np.float32), np.zeros(len(SIGNS), np.float32), 0.0)
-    scorer.save(tmp_path, {})
+    save_scorer(scorer, tmp_path, {})
     manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "signs": ["harm"]}), "utf-8")
     with pytest.raises(ArtifactError, match="other signs"):
-        SafetyScorer.load(tmp_path, embedder)
+        load_scorer(tmp_path, embedder)
     with pytest.raises(ArtifactError, match="cannot be read"):
-        SafetyScorer.load(tmp_path / "nowhere", embedder)
+        load_scorer(tmp_path / "nowhere", embedder)
+
+
+def test_weights_that_were_changed_are_refused(scorer: SafetyScorer, embedder: Embedder, tmp_path: Path) -> None:
+    save_scorer(scorer, tmp_path, {})
+    weights = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(ArtifactError, match="not those that its manifest names"):
+        load_scorer(tmp_path, embedder)
