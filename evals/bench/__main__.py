@@ -251,6 +251,12 @@ async def _measure(run: _Run, *, quick: bool, soak: int) -> Results:
     return results
 
 
+def _ratios(path: Path) -> dict[str, float]:
+    found = orjson.loads(path.read_bytes())
+    cases = [Case(**case) for case in found["cases"]]
+    return Results(found["seconds"], found["rounds"], found["connections"], cases).ratios()
+
+
 @click.command()
 @click.option("--seconds", default=4.0, show_default=True, help="Length of each measurement.")
 @click.option("--rounds", default=3, show_default=True, help="How often each case is measured; the median is shown.")
@@ -258,9 +264,22 @@ async def _measure(run: _Run, *, quick: bool, soak: int) -> Results:
 @click.option("--quick", is_flag=True, help="One round of two seconds, no streams, no pools of many.")
 @click.option("--soak", default=0, metavar="REQUESTS", help="Also send so many requests and watch the memory.")
 @click.option("--page", type=click.Path(path_type=Path), help="Write the page (and its figures) into this folder.")
+@click.option(
+    "--earlier",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="Figures of runs before, for the page.",
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def main(
-    seconds: float, rounds: int, connections: int, quick: bool, soak: int, page: Path | None, json_path: Path | None
+    seconds: float,
+    rounds: int,
+    connections: int,
+    quick: bool,
+    soak: int,
+    page: Path | None,
+    earlier: tuple[Path, ...],
+    json_path: Path | None,
 ) -> None:
     """Measure the gateway's own overhead on this machine, beside its peers."""
     cores = sorted(os.sched_getaffinity(0))
@@ -280,7 +299,7 @@ def main(
         if json_path is not None:
             json_path.write_bytes(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
         if page is not None:
-            write_page(results, page)
+            write_page(results, page, [_ratios(path) for path in earlier])
 
 
 if __name__ == "__main__":

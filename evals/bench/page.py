@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -75,8 +75,8 @@ def show(results: Results) -> None:
         console.print(fact.replace("`", ""), highlight=False)
 
 
-def write_page(results: Results, folder: Path) -> None:
-    """Write `speed.md` and `figures/speed.svg` into a folder."""
+def write_page(results: Results, folder: Path, earlier: Sequence[Mapping[str, float]] = ()) -> None:
+    """Write `speed.md` and `figures/speed.svg` into a folder; `earlier` are ratios of runs before this one."""
     _draw(results, folder / "figures" / "speed.svg")
     table = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
     table += ["| " + " | ".join(row) + " |" for row in _rows(results)]
@@ -107,7 +107,7 @@ The aims were 2.0 of sglang-router for a named model, 1.6 for a held decision, 1
 A bare proxy by callbacks, without deciding or accounting, took 24 to 30 µs per request on the same machine; two thirds
 of that are the kernel's two writes and two reads.
 
-{chr(10).join("- " + fact for fact in _facts(results))}
+{_in_a_row([*earlier, results.ratios()])}{chr(10).join("- " + fact for fact in _facts(results))}
 
 ![What it costs against what](figures/speed.svg)
 
@@ -115,6 +115,14 @@ of that are the kernel's two writes and two reads.
 Why it is built so: [the fast lane](../design/0034-fast-lane.md), [the data plane](../design/0001-data-plane.md).
 """
     (folder / "speed.md").write_text(page, "utf-8")
+
+
+def _in_a_row(runs: Sequence[Mapping[str, float]]) -> str:
+    if len(runs) < 2:
+        return ""
+    lines = [f"{len(runs)} runs in a row, of sglang-router's throughput in the same run:", ""]
+    lines += [f"- {name}: {', '.join(f'{run[name]:.2f}' for run in runs)}" for name in runs[-1] if name in runs[0]]
+    return "\n".join(lines) + "\n\n"
 
 
 def _curve(name: str, cases: Mapping[int, Case], what: str) -> str:

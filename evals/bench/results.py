@@ -69,6 +69,10 @@ class Results:
         """What ours is compared with: sglang-router as it starts by itself."""
         return next((case for case in self.cases if case.name.endswith("cache_aware")), None)
 
+    def ratios(self) -> dict[str, float]:
+        """Our own cases -> the ratio."""
+        return {case.name: self.ratio(case) for case in self.cases if case.name.startswith(("named", "auto"))}
+
     def ratio(self, case: Case) -> float:
         """Its throughput as a multiple of the peer's; NaN without one."""
         return math.nan if self.peer is None else case.per_s / self.peer.per_s

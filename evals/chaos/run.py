@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,11 +50,29 @@ class Run:
 
 @dataclass(slots=True)
 class Stage:
-    """What the faults act upon."""
+    """What the faults act upon; `gateway` is its main process."""
 
     experts: dict[str, Expert]
     redis: RedisServer
     proxy: FaultProxy
+    gateway: int = 0
+    _signals: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def signal(self, number: signal.Signals, every_s: float) -> None:
+        """Send the gateway a signal now, and again and again until told otherwise."""
+
+        async def send() -> None:
+            while True:
+                os.kill(self.gateway, number)
+                await asyncio.sleep(every_s)
+
+        self._signals.append(asyncio.create_task(send()))
+
+    def quiet(self) -> None:
+        """No more signals."""
+        for sending in self._signals:
+            sending.cancel()
+        self._signals.clear()
 
     async def set_up(self) -> None:
         """Everything as it should be."""
@@ -65,6 +84,7 @@ class Stage:
 
     async def tear_down(self) -> None:
         """Nothing outlives the run."""
+        self.quiet()
         await self.proxy.aclose()
         await self.redis.kill()
         for expert in self.experts.values():
@@ -107,6 +127,17 @@ def _expert(*script: str) -> Fault:
     return inject
 
 
+def _signal(number: signal.Signals, every_s: float) -> Fault:
+    async def inject(stage: Stage) -> None:
+        stage.signal(number, every_s)
+
+    return inject
+
+
+async def _quiet(stage: Stage) -> None:
+    stage.quiet()
+
+
 #: Name -> (what breaks, what mends).
 FAULTS: Final[dict[str, tuple[Fault, Fault]]] = {
     "Redis killed": (lambda stage: stage.redis.kill(), lambda stage: stage.redis.start()),
@@ -120,6 +151,9 @@ FAULTS: Final[dict[str, tuple[Fault, Fault]]] = {
     "expert answers 500": (_expert("--fault", "error"), _expert()),
     "expert drips": (_expert("--tokens-per-s", "10"), _expert()),
     "expert resets": (_expert("--fault", "break"), _expert()),
+    "settings reloaded": (_signal(signal.SIGHUP, 0.5), _quiet),
+    # A replacement takes a few seconds, in which further wishes for one mean nothing.
+    "workers replaced": (_signal(signal.SIGUSR2, 5.0), _quiet),
 }
 
 
@@ -165,6 +199,7 @@ async def _gateway(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
                 log=folder / "gateway.log",
             )
         )
+        stage.gateway = gateway.pid
         yield stage, gateway.url
 
 
