@@ -74,7 +74,10 @@ class FastLaneProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of the head; trailers, which come behind the body, are none (RFC 9110, section 6.5.1)."""
         if self._in_head:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Choose the lane, or the long way."""

@@ -320,7 +320,8 @@ class Told:
         return (None, None) if found is None else (found.cost_usd, found.energy_j)
 
 
-@dataclass(frozen=True, slots=True)
+# Made for every request, and freezing costs a third of the making: not frozen, and never changed.
+@dataclass(slots=True)
 class Decision:
     """Who answers, who else could, and why.
 

@@ -299,6 +299,8 @@ def main(
         if json_path is not None:
             json_path.write_bytes(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
         if page is not None:
+            for path in earlier:
+                results.soaked(orjson.loads(path.read_bytes()))
             write_page(results, page, [_ratios(path) for path in earlier])
 
 

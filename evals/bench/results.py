@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,13 @@ class Results:
     def peer(self) -> Case | None:
         """What ours is compared with: sglang-router as it starts by itself."""
         return next((case for case in self.cases if case.name.endswith("cache_aware")), None)
+
+    def soaked(self, earlier: Mapping[str, Any]) -> None:
+        """Take the soak over from an earlier run, where this one has none."""
+        if not self.soak and earlier["soak"]:
+            self.soak = [(int(requests), float(mb)) for requests, mb in earlier["soak"]]
+            self.stream_soak = [(int(streams), float(mb)) for streams, mb in earlier["stream_soak"]]
+            self.soak_streams = int(earlier["soak_streams"])
 
     def ratios(self) -> dict[str, float]:
         """Our own cases -> the ratio."""
