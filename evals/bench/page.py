@@ -104,11 +104,11 @@ a number make every prompt another, so that each is embedded, classified and sel
 to the tokeniser's memory, as most words of real prompts are. Peers log errors only, as the gateway does; those that
 are not listed were not installed (`make bench-peers`).
 
-The aims: 2.0 of sglang-router for a named model, 1.6 for a held decision, 1.0 for fresh prompts; at half load 0.5 ms more
-at p50 and 3 ms at p99; 10 µs a piece; pauses of many streams under 100 ms, 150 MB, ready within 2 s. On the machine of the
-committed page the last three are met and the others are not. A bare proxy by callbacks, without deciding or accounting,
-took 24 to 30 µs per request there; two thirds of that are the kernel's two writes and two reads. Of a piece, 2 µs are
-ours.
+The aims: 2.0 of sglang-router for a named model, 1.6 for a held decision, 1.0 for fresh prompts; at half load 0.5
+ms more at p50 and 3 ms at p99; 10 µs a piece; pauses of many streams under 100 ms, 150 MB, ready within 2 s. On the
+machine of the committed page the last three are met and the others are not. A bare proxy by callbacks, without
+deciding or accounting, took 24 to 30 µs per request there; two thirds of that are the kernel's two writes and two
+reads. Of a piece, 2 µs are ours.
 
 {_in_a_row([*earlier, results.ratios()])}{chr(10).join("- " + fact for fact in _facts(results))}
 
