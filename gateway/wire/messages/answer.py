@@ -12,7 +12,6 @@ from gateway.wire.chat_answer import (
     Tokens,
     calls_in,
     error_message,
-    events_in,
     first_choice,
     index_of,
     object_in,
@@ -21,6 +20,7 @@ from gateway.wire.chat_answer import (
     thought_in,
     tokens_of,
 )
+from gateway.wire.chat_stream import ChatStream
 from gateway.wire.messages.errors import error_document, error_event
 
 _STOP_REASONS: Final = {
@@ -32,7 +32,7 @@ _STOP_REASONS: Final = {
 }
 
 
-class MessagesAnswer:
+class MessagesAnswer(ChatStream):
     """Puts one answer of an expert that speaks chat completions into the client's shape.
 
     Args:
@@ -52,7 +52,6 @@ class MessagesAnswer:
         self._open: str | int | None = None  # "text", "thinking", or the index of a call
         self._finish: Mapping[str, Any] | None = None
         self._tokens: Tokens | None = None
-        self.complete = False
 
     def whole(self, body: bytes) -> bytes | None:
         """The message; None where the body is no chat completion."""
@@ -85,28 +84,6 @@ class MessagesAnswer:
         message = error_message(object_in(body)) or f"The expert answered with status {status}."
         return orjson.dumps(error_document(status, message))
 
-    def feed(self, data: bytes) -> bytes:
-        """Whole events of the expert's stream -> events of ours."""
-        out: list[bytes] = []
-        for document in events_in(data):
-            if document is None:
-                self._end(out)
-            elif self.complete:
-                continue
-            elif (failure := error_message(document)) is not None:
-                self.complete = True
-                out.append(_event("error", {"error": error_document(500, failure)["error"]}))
-            else:
-                self._chunk(document, out)
-        return b"".join(out)
-
-    def end(self) -> bytes:
-        """The expert's stream is over; some servers leave `[DONE]` out. Incomplete where it gave no reason to stop."""
-        out: list[bytes] = []
-        if self._finish is not None:
-            self._end(out)
-        return b"".join(out)
-
     @staticmethod
     def broken(refusal: RequestRefused) -> bytes:
         """The event in place of a clean end."""
@@ -123,6 +100,9 @@ class MessagesAnswer:
             "stop_sequence": None,
             "usage": usage,
         }
+
+    def _failed(self, message: str, out: list[bytes]) -> None:
+        out.append(_event("error", {"error": error_document(500, message)["error"]}))
 
     def _chunk(self, document: Mapping[str, Any], out: list[bytes]) -> None:
         if not self._begun:

@@ -14,8 +14,6 @@ from gateway.errors import RequestRefused
 from gateway.wire.chat_answer import (
     Tokens,
     calls_in,
-    error_message,
-    events_in,
     first_choice,
     index_of,
     object_in,
@@ -24,6 +22,7 @@ from gateway.wire.chat_answer import (
     thought_in,
     tokens_of,
 )
+from gateway.wire.chat_stream import ChatStream
 from gateway.wire.responses.items import CallItem, Item, TextItem, ThoughtItem
 
 #: Of the request, what the response repeats, and what stands there where the request does not say.
@@ -44,7 +43,7 @@ _REPEATED: Final[Mapping[str, Any]] = {
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class ResponsesAnswer:
+class ResponsesAnswer(ChatStream):
     """Puts one answer of an expert that speaks chat completions into the client's shape.
 
     Args:
@@ -63,7 +62,6 @@ class ResponsesAnswer:
         self._sequence = -1
         self._reason: str | None = None
         self._tokens: Tokens | None = None
-        self.complete = False
 
     def whole(self, body: bytes) -> bytes | None:
         """The response; None where the body is no chat completion."""
@@ -86,27 +84,6 @@ class ResponsesAnswer:
     def refused(status: int, body: bytes) -> bytes:
         """An expert's error: OpenAI's, in both APIs."""
         return body
-
-    def feed(self, data: bytes) -> bytes:
-        """Whole events of the expert's stream -> events of ours."""
-        out: list[bytes] = []
-        for document in events_in(data):
-            if document is None:
-                self._end(out)
-            elif self.complete:
-                continue
-            elif (failure := error_message(document)) is not None:
-                self.complete = True
-                self._emit(out, "error", {"code": "server_error", "message": failure, "param": None})
-            else:
-                self._chunk(document, out)
-        return b"".join(out)
-
-    def end(self) -> bytes:
-        """The expert's stream is over; some servers leave `[DONE]` out. Incomplete where it gave no reason to stop."""
-        out: list[bytes] = []
-        self._end(out)
-        return b"".join(out)
 
     def broken(self, refusal: RequestRefused) -> bytes:
         """The event in place of a clean end."""
@@ -160,6 +137,9 @@ class ResponsesAnswer:
         self._sequence += 1
         data = orjson.dumps({"type": kind, "sequence_number": self._sequence, **fields})
         out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data))
+
+    def _failed(self, message: str, out: list[bytes]) -> None:
+        self._emit(out, "error", {"code": "server_error", "message": message, "param": None})
 
     def _chunk(self, document: Mapping[str, Any], out: list[bytes]) -> None:
         self._read(document)
