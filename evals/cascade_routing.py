@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from evals.evidence import Board, Floats, Ints, Played
-from routers.evidence.policy import set_members
-from routers.evidence.vote import VoteModel, group_answers
+from pointsman.evals.evidence import Board, Floats, Ints, PolicyReturns
+from pointsman.routers.evidence.policy import set_members
+from pointsman.routers.evidence.vote import VoteModel, group_answers
 
 #: Points at which the expected maximum is integrated: quantiles of independent normals from a fixed seed.
 _DRAWS = 64
 
 
-def cascade_routing(board: Board, vote: VoteModel, members: Ints, sigma: Floats, rate: float) -> Played:
+def cascade_routing(board: Board, vote: VoteModel, members: Ints, sigma: Floats, rate: float) -> PolicyReturns:
     """Follow cascade routing.
 
     Args:
@@ -53,7 +53,7 @@ def cascade_routing(board: Board, vote: VoteModel, members: Ints, sigma: Floats,
     every = np.arange(n)
     score = board.scores[every, members[np.maximum(accepted, 0)]]
     count = calls.sum(axis=1).astype(np.float64)
-    return Played(score, (board.cost[:, members] * calls).sum(axis=1), count, count)
+    return PolicyReturns(score, (board.cost[:, members] * calls).sum(axis=1), count, count)
 
 
 def estimates_after(board: Board, vote: VoteModel, members: Ints, rows: Ints, asked: list[int]) -> Floats:

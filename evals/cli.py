@@ -1,4 +1,4 @@
-"""The harness's commands: `pointsman eval` and `pointsman train`. Thin: what they do lives in `evals.session`."""
+"""The harness's commands: `pointsman eval` and `pointsman train`; what they do lives in `session.py`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked or context.resilient_parsing:
         return
-    from evals.report import schema_text
+    from pointsman.evals.report import schema_text
 
     click.echo(schema_text(), nl=False)
+    context.exit()
+
+
+def _print_metrics(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from pointsman.evals.metrics.catalog import metrics_markdown
+
+    click.echo(metrics_markdown(), nl=False)
     context.exit()
 
 
@@ -106,6 +115,14 @@ def _print_schema(context: click.Context, _: click.Parameter, asked: bool) -> No
     callback=_print_schema,
     help="Print the JSON schema of the results and exit.",
 )
+@click.option(
+    "--metrics",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_metrics,
+    help="Print the table of metrics in Markdown and exit.",
+)
 def evaluate(
     table: Path,
     routers: tuple[str, ...],
@@ -138,10 +155,10 @@ def evaluate(
     Example:
       pointsman eval --table data/mmlu_pro --html report.html
     """  # noqa: D301 (click's mark against rewrapping)
-    from evals.errors import EvalError
-    from evals.protocols.division import Protocol
-    from evals.session import EvalOptions, run_eval, run_onboarding
-    from routers.errors import RouterError
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.protocols.division import Protocol
+    from pointsman.evals.session import EvalOptions, run_eval, run_onboarding
+    from pointsman.routers.errors import RouterError
 
     if html_file is not None and protocol == Protocol.ONBOARDING:
         raise click.UsageError("--html draws no page of --protocol onboarding; --json writes its rows")
@@ -228,13 +245,12 @@ def train(
       pointsman train --table data/mmlu_pro --out artefacts/mmlu
       pointsman eval --table data/mmlu_pro --router artefacts/mmlu
     """  # noqa: D301
-    from evals.errors import EvalError
-    from evals.session import TrainOptions, run_train
-    from routers.errors import RouterError
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.session import TrainOptions, run_train
+    from pointsman.routers.errors import RouterError
 
     options = TrainOptions(
         table=table,
-        out=out,
         train_split=train_split,
         models=_names(models),
         min_coverage=min_coverage,
@@ -243,10 +259,9 @@ def train(
         propagate_labels=propagate_labels,
         name=name,
         seed=seed,
-        command=_command(),
     )
     try:
-        run_train(options)
+        run_train(options, out)
     except (EvalError, RouterError) as error:
         raise click.ClickException(str(error)) from error
 

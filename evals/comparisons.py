@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evals.baselines import ORACLE
-from evals.metrics.bootstrap import interval
-from evals.metrics.multiplicity import bootstrap_p, holm
-from evals.metrics.quality import mean_known
-from evals.policies import Kind, Policy
-from evals.report import Comparison, RouterRow
-from evals.resampling import Measured, Samples
+from pointsman.evals.baselines import ORACLE
+from pointsman.evals.metrics.bootstrap import interval
+from pointsman.evals.metrics.multiplicity import bootstrap_p, holm
+from pointsman.evals.metrics.quality import mean_known
+from pointsman.evals.policies import Kind, Policy
+from pointsman.evals.report import Comparison, RouterRow
+from pointsman.evals.resampling import PolicyMeasurements, Samples
 
 
 def compared_pairs(policies: Sequence[Policy]) -> list[tuple[int, int]]:
@@ -25,7 +25,9 @@ def compared_pairs(policies: Sequence[Policy]) -> list[tuple[int, int]]:
     ]
 
 
-def compare(rows: Sequence[RouterRow], measured: Sequence[Measured], samples: Samples) -> tuple[Comparison, ...]:
+def compare(
+    rows: Sequence[RouterRow], measured: Sequence[PolicyMeasurements], samples: Samples
+) -> tuple[Comparison, ...]:
     """Differences in quality, AIQ and APGR, as far as both sides have them.
 
     Args:
@@ -43,8 +45,8 @@ def compare(rows: Sequence[RouterRow], measured: Sequence[Measured], samples: Sa
             else:
                 of = samples.aiq if measure == "aiq" else samples.apgr
                 drawn = of[i] - of[j]
-                sides = getattr(rows[i], measure), getattr(rows[j], measure)
-                difference = float("nan") if None in sides else sides[0] - sides[1]
+                own, other = rows[i].metrics[measure], rows[j].metrics[measure]
+                difference = float("nan") if own is None or other is None else own - other
             p = bootstrap_p(drawn)
             if np.isfinite(difference) and np.isfinite(p):
                 family.append((i, j, difference, interval(drawn), p))

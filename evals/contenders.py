@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evals import baselines
-from evals.fitting import fit_on_table
-from evals.policies import Policy, Trial
-from evals.replay import Replay, expert_specs, replay, requests
-from evals.research_baselines import KNN, LINEAR, research_baselines
-from evals.rewordings import flip_rates
-from evals.text_features import TextFeatures
-from routers.protocols import Router
+from pointsman.evals import baselines
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.policies import Policy, Trial
+from pointsman.evals.replay import Replay, expert_specs, replay, requests
+from pointsman.evals.research_baselines import KNN, LINEAR, research_baselines
+from pointsman.evals.rewordings import flip_rates
+from pointsman.evals.text_features import TextFeatures
+from pointsman.routers.protocols import RouterProtocol
 
 Step = Callable[[float], None]
 
@@ -29,24 +29,29 @@ class Contender:
     """A router under test; `router` is None for one that is still to be fitted on the trial's train split."""
 
     name: str
-    router: Router | None
+    router: RouterProtocol | None
 
 
-def contenders(given: Sequence[str]) -> list[Contender]:
+def contenders(given: Sequence[str | Contender]) -> list[Contender]:
     """The routers named on the command line; one to be fitted when nothing is named.
 
     Args:
-        given: Folders of artefacts, `default`, or names of baselines (which run anyway).
+        given: Folders of artefacts, `default`, names of baselines (which run anyway), or contenders as they are.
 
     Raises:
         ArtifactError: An artefact cannot be loaded.
     """
-    from routers.artifacts import load_router
+    from pointsman.routers.artifacts import load_router
 
     if not given:
         return [Contender(FITTED, None)]
     found: dict[str, Contender] = {}
     for one in dict.fromkeys(given):
+        if isinstance(one, Contender):
+            taken = one.name in found or one.name in NAMES
+            name = f"{one.name} {one.router.artifact_hash[:8]}" if taken and one.router else one.name
+            found[name] = replace(one, name=name)
+            continue
         if one in NAMES:
             continue
         short = one if one == "default" else Path(one).resolve().name
@@ -110,7 +115,7 @@ def _remarks(done: Replay, trial: Trial) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _predicted_category(trial: Trial, router: Router, done: Replay) -> Policy:
+def _predicted_category(trial: Trial, router: RouterProtocol, done: Replay) -> Policy:
     """Category to best expert with the router's own labels; the mapping from true labels where those are the table's.
 
     Where the router has other categories, the mapping is chosen on the labels it gives the train prompts.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from evals.errors import EvalError
-from evals.policies import Curve, Policy, Trial
+from pointsman.evals.errors import EvalError
+from pointsman.evals.policies import CostWeightSweep, Policy, Trial
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -120,7 +120,7 @@ def _merge(trial: Trial, folds: Sequence[Fold], parts: Sequence[Policy]) -> Poli
         for fold, part in zip(folds, parts, strict=True):
             if part.curve is not None:
                 choices[:, fold.priced] = part.curve.choices
-        curve = Curve(first.curve.weights, choices)
+        curve = CostWeightSweep(first.curve.weights, choices)
     hashes = {part.artifact_hash for part in parts}
     return replace(
         first,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evals.prices import fitted_prices
-from evals.replay import requests
-from evals.tables import OutcomeTable
-from routers.evidence.policy import SequentialPolicy
-from routers.evidence.replay import ask
-from routers.evidence.vote import VoteModel, group_answers
-from routers.protocols import Router
+from pointsman.evals.prices import fitted_prices
+from pointsman.evals.replay import requests
+from pointsman.evals.tables import OutcomeTable
+from pointsman.routers.evidence.policy import SequentialPolicy
+from pointsman.routers.evidence.replay import ask
+from pointsman.routers.evidence.vote import VoteModel, group_answers
+from pointsman.routers.protocols import RouterProtocol
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -61,7 +61,7 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Played:
+class PolicyReturns:
     """What a policy won and spent, per prompt, shape (n,) each.
 
     Attributes:
@@ -77,7 +77,7 @@ class Played:
     rounds: Floats
 
 
-def make_board(router: Router, train: OutcomeTable, table: OutcomeTable, unit_usd: float | None) -> Board:
+def make_board(router: RouterProtocol, train: OutcomeTable, table: OutcomeTable, unit_usd: float | None) -> Board:
     """Assess every prompt of a table.
 
     Args:
@@ -104,18 +104,18 @@ def make_board(router: Router, train: OutcomeTable, table: OutcomeTable, unit_us
     return Board(table.experts, quality, expected, cost, table.scores, codes, table.completion_tokens)
 
 
-def one_expert(board: Board, choice: Ints) -> Played:
+def one_expert(board: Board, choice: Ints) -> PolicyReturns:
     """Ask one expert per prompt, shape (n,): routing that sees the prompt alone."""
     every, one = np.arange(len(choice)), np.ones(len(choice))
-    return Played(board.scores[every, choice], board.cost[every, choice], one, one)
+    return PolicyReturns(board.scores[every, choice], board.cost[every, choice], one, one)
 
 
-def by_prompt(board: Board, rate: float) -> Played:
+def by_prompt(board: Board, rate: float) -> PolicyReturns:
     """The router without answers: argmax of predicted quality less priced cost."""
     return one_expert(board, (board.quality - rate * board.expected_cost).argmax(axis=1))
 
 
-def by_policy(board: Board, policy: SequentialPolicy, rate: float) -> Played:
+def by_policy(board: Board, policy: SequentialPolicy, rate: float) -> PolicyReturns:
     """The sequential policy; `rate` is what a unit of cost is worth in quality."""
     members = board.columns(policy.members)
     done = ask(
@@ -128,17 +128,17 @@ def by_policy(board: Board, policy: SequentialPolicy, rate: float) -> Played:
     return _played(board, members, done.calls, done.accepted)
 
 
-def agree_else_judge(board: Board, first: int, second: int, judge: int) -> Played:
+def agree_else_judge(board: Board, first: int, second: int, judge: int) -> PolicyReturns:
     """A fixed rule: ask two experts at once; where they agree accept, else ask and accept a third."""
     codes = board.codes
     agree = (codes[:, first] == codes[:, second]) & (codes[:, first] >= 0)
     members = np.array([first, second, judge])
     calls = np.column_stack([np.ones((len(agree), 2), dtype=np.bool_), ~agree])
     played = _played(board, members, calls, np.where(agree, 0, 2))
-    return Played(played.score, played.cost, played.calls, np.where(agree, 1.0, 2.0))
+    return PolicyReturns(played.score, played.cost, played.calls, np.where(agree, 1.0, 2.0))
 
 
-def by_vote(board: Board, vote: VoteModel, members: Ints, asked: Bools | None = None) -> Played:
+def by_vote(board: Board, vote: VoteModel, members: Ints, asked: Bools | None = None) -> PolicyReturns:
     """Ask members at once and accept the answer the weighted vote finds most probable.
 
     Args:
@@ -158,11 +158,11 @@ def by_vote(board: Board, vote: VoteModel, members: Ints, asked: Bools | None = 
         posterior = vote.posterior(places, groups, board.quality[cells], surprise)
         accepted[rows] = np.where((groups >= 0).any(axis=1), places[posterior[:, :-1].argmax(axis=1)], -1)
     played = _played(board, members, asked, accepted)
-    return Played(played.score, played.cost, played.calls, np.ones(n))
+    return PolicyReturns(played.score, played.cost, played.calls, np.ones(n))
 
 
-def _played(board: Board, members: Ints, calls: Bools, accepted: Ints) -> Played:
+def _played(board: Board, members: Ints, calls: Bools, accepted: Ints) -> PolicyReturns:
     every = np.arange(len(accepted))
     score = np.where(accepted >= 0, board.scores[every, members[np.maximum(accepted, 0)]], 0.0)
     count = calls.sum(axis=1).astype(np.float64)
-    return Played(score, (board.cost[:, members] * calls).sum(axis=1), count, count)
+    return PolicyReturns(score, (board.cost[:, members] * calls).sum(axis=1), count, count)

@@ -1,13 +1,13 @@
-"""Fit a router on an outcome table: the table's arrays handed to `routers.training`."""
+"""Fit a router on an outcome table: the table's arrays handed to `pointsman.routers.training`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from evals.tables import UNLABELLED, OutcomeTable
-from routers.artifacts import RouterParts, save_router
-from routers.embed import StorableEmbedder
+from pointsman.evals.tables import UNLABELLED, OutcomeTable
+from pointsman.routers.artifacts import RouterParts, save_router
+from pointsman.routers.embed import StorableEmbedder
 
 
 def fit_on_table(
@@ -38,11 +38,11 @@ def fit_on_table(
     """
     from threadpoolctl import threadpool_limits
 
-    from routers.training.data import TrainingData
-    from routers.training.fine_tune import FINE_TUNED, tune_encoder
-    from routers.training.fit import fit_router
-    from routers.training.semi_supervised import label_the_rest
-    from routers.training.stage1 import HeadChoice
+    from pointsman.routers.training.data import TrainingData
+    from pointsman.routers.training.fine_tune import FINE_TUNED, tune_encoder
+    from pointsman.routers.training.fit import fit_router
+    from pointsman.routers.training.semi_supervised import label_the_rest
+    from pointsman.routers.training.stage1 import HeadChoice
 
     data = TrainingData(
         texts=table.prompts,

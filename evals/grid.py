@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evals.parallel import Workers, each
-from evals.report import Report
-from evals.session import EvalOptions
+from pointsman.evals.parallel import Workers, each
+from pointsman.evals.report import EvaluationReport
+from pointsman.evals.session import EvalOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class GridEvaluation:
     """One finished evaluation.
 
     Attributes:
@@ -23,7 +23,7 @@ class Evaluated:
 
     table: str
     seed: int
-    report: Report
+    report: EvaluationReport
 
 
 def run_grid(
@@ -32,8 +32,8 @@ def run_grid(
     seeds: Sequence[int],
     out: Path,
     workers: Workers,
-    told: Callable[[Evaluated], None] = lambda _: None,
-) -> list[Evaluated]:
+    told: Callable[[GridEvaluation], None] = lambda _: None,
+) -> list[GridEvaluation]:
     """Evaluate every table with every seed and write `TABLE-SEED.json` for each.
 
     Args:
@@ -53,9 +53,11 @@ def run_grid(
     """
     out.mkdir(parents=True, exist_ok=True)
     tasks = [replace(like, table=table, seed=seed) for table in tables for seed in seeds]
-    found: dict[int, Evaluated] = {}
+    found: dict[int, GridEvaluation] = {}
     for at, told_json in each(_evaluate, tasks, workers):
-        done = Evaluated(tasks[at].table.resolve().name, tasks[at].seed, Report.model_validate_json(told_json))
+        done = GridEvaluation(
+            tasks[at].table.resolve().name, tasks[at].seed, EvaluationReport.model_validate_json(told_json)
+        )
         done.report.write_json(out / f"{done.table}-{done.seed}.json")
         found[at] = done
         told(done)
@@ -64,6 +66,6 @@ def run_grid(
 
 def _evaluate(options: EvalOptions) -> str:
     """A report as JSON: text travels between processes of any version."""
-    from evals.session import build_report
+    from pointsman.evals.session import build_report
 
     return build_report(options, lambda _: lambda _: None).model_dump_json()

@@ -49,13 +49,13 @@ def evaluate_grid(
     Example:
       pointsman eval-grid --table data/a --table data/b --seed 42 --seed 999 --ray auto --out reports
     """  # noqa: D301 (click's mark against rewrapping)
-    from evals.errors import EvalError
-    from evals.grid import run_grid
-    from evals.parallel import Workers
-    from evals.protocols.division import Protocol
-    from evals.session import EvalOptions
-    from evals.spread import spreads
-    from routers.errors import RouterError
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.grid import run_grid
+    from pointsman.evals.parallel import Workers
+    from pointsman.evals.protocols.division import Protocol
+    from pointsman.evals.session import EvalOptions
+    from pointsman.evals.spread import spreads
+    from pointsman.routers.errors import RouterError
 
     folders = [table.resolve() for table in tables]
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

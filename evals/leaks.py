@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from evals.near_duplicates import SHINGLE, clusters_of
-from evals.shingles import Marks, hashed_words, shingles
+from pointsman.evals.near_duplicates import SHINGLE, clusters_of
+from pointsman.evals.shingles import Marks, hashed_words, shingles
 
 Bools = npt.NDArray[np.bool_]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from evals.metrics.selection import best_scores, picked_values
-from evals.policies import Kind, Policy, Trial
-from evals.report import LostPrompt
+from pointsman.evals.metrics.selection import best_scores, picked_values
+from pointsman.evals.policies import Kind, Policy, Trial
+from pointsman.evals.report import LostPrompt
 
 _EXAMPLES = 12
 _EXCERPT = 280

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from evals.shingles import Hashes, Ints, Marks, hashed_words, shingles
+from pointsman.evals.shingles import Hashes, Ints, Marks, hashed_words, shingles
 
 #: Words in a row.
 SHINGLE = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from routers.errors import RouterError
+from pointsman.routers.errors import RouterError
 
 
 @click.command(name="onboard")
@@ -26,8 +26,8 @@ def onboard(artifact: str, expert: str, outcomes: Path | None, card: str | None,
     """
     import numpy as np
 
-    from routers.artifacts import load_parts, save_router
-    from routers.training.onboarding import place_expert
+    from pointsman.routers.artifacts import load_parts, save_router
+    from pointsman.routers.training.onboarding import place_expert
 
     texts, scores, tokens = _read(outcomes) if outcomes is not None else ([], [], [])
     try:

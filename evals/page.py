@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-from evals import plots
-from evals.page_sections import comparisons, losses, measures, standing
-from evals.policies import Kind
-from evals.report import Report
-from evals.terminal import leak_remark
+from pointsman.evals import plots
+from pointsman.evals.metrics.catalog import metrics_to_show
+from pointsman.evals.page_sections import comparisons, losses, metrics_table, other_metrics, standing
+from pointsman.evals.policies import Kind
+from pointsman.evals.report import EvaluationReport
+from pointsman.evals.terminal import leak_remark
 
 _DASH = '<span class="none">–</span>'
 
@@ -50,7 +51,7 @@ details { margin-top: 10px; } summary { cursor: pointer; }
 """
 
 
-def render_page(report: Report) -> str:
+def render_page(report: EvaluationReport) -> str:
     """The whole page."""
     made = report.provenance
     title = f"Routing on {made.table}"
@@ -92,7 +93,7 @@ def render_page(report: Report) -> str:
         ),
         _categories(report),
         losses(report),
-        measures(report),
+        other_metrics(report),
         _pool(report),
         _provenance(report),
     ]
@@ -104,27 +105,25 @@ def render_page(report: Report) -> str:
     )
 
 
-def _headline(report: Report) -> str:
+def _headline(report: EvaluationReport) -> str:
     sentences = []
     for row in report.routers:
-        if row.kind is not Kind.ROUTER or row.quality is None or row.quality_minus_best_single is None:
+        quality, gain = row.metrics["quality"], row.metrics["quality_minus_best_single"]
+        if row.kind is not Kind.ROUTER or quality is None or gain is None:
             continue
-        around = row.quality_minus_best_single_ci95
-        sentence = (
-            f"<b>{escape(row.name)}</b> scores {row.quality:.4f}, "
-            f"{row.quality_minus_best_single:+.4f} against the best single expert"
-        )
+        around = row.intervals.get("quality_minus_best_single")
+        sentence = f"<b>{escape(row.name)}</b> scores {quality:.4f}, {gain:+.4f} against the best single expert"
         if around is not None:
             sentence += f" (95 % interval {around[0]:+.4f} to {around[1]:+.4f})"
-        if row.gap_closed is not None:
-            sentence += f", and closes {row.gap_closed:.1%} of the gap to the oracle"
-        if row.cost_share_at_95 is not None:
-            sentence += f". It reaches 95 % of that expert's quality at {row.cost_share_at_95:.1%} of its cost"
+        if (closed := row.metrics["gap_closed"]) is not None:
+            sentence += f", and closes {closed:.1%} of the gap to the oracle"
+        if (share := row.metrics["cost_share_at_95"]) is not None:
+            sentence += f". It reaches 95 % of that expert's quality at {share:.1%} of its cost"
         sentences.append(f"<p>{sentence}.{standing(report, row.name)}</p>")
     return "".join(sentences)
 
 
-def _notes(report: Report) -> str:
+def _notes(report: EvaluationReport) -> str:
     made = report.provenance
     notes = [f"{name} is left out: {why}." for name, why in made.left_out.items() if why != "not asked for"]
     if made.prompts < made.prompts_in_split:
@@ -142,48 +141,12 @@ def _notes(report: Report) -> str:
     return f'<div class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></div>'
 
 
-def _results(report: Report) -> str:
-    made = report.provenance
+def _results(report: EvaluationReport) -> str:
     rows = sorted(report.routers, key=lambda row: row.kind is Kind.BASELINE)
-    timed = any(row.latency_p50_ms is not None for row in rows)
-    pair = any(row.apgr is not None for row in rows)
-    head = ["router", "quality", "Δ best single", "gap closed"]
-    head += ["$ per 1k", "AIQ", "Δ zero router", "$ at 95 %"] if made.cost_range_usd else []
-    head += ["APGR", "CPT 50", "CPT 80"] if pair else []
-    head += ["picked best"]
-    head += ["coverage"] if made.prompts_mode == "any" else []
-    head += ["p50 / p99 ms"] if timed else []
-    lines = []
-    for row in rows:
-        cells = [
-            escape(row.name),
-            _value(row.quality, row.quality_ci95),
-            _signed(row.quality_minus_best_single, row.quality_minus_best_single_ci95),
-            _percent(row.gap_closed, row.gap_closed_ci95),
-        ]
-        if made.cost_range_usd:
-            cells += [
-                _value(row.cost_usd and 1000 * row.cost_usd, None, 3),
-                _value(row.aiq, row.aiq_ci95),
-                _signed(row.aiq_minus_zero_router, row.aiq_minus_zero_router_ci95),
-                _percent(row.cost_share_at_95, None),
-            ]
-        if pair:
-            cells += [_value(row.apgr, row.apgr_ci95), _percent(row.cpt50, None), _percent(row.cpt80, None)]
-        cells += [
-            _percent(row.selection_accuracy, row.selection_accuracy_ci95),
-        ]
-        if made.prompts_mode == "any":
-            cells.append(_percent(row.coverage, None))
-        if timed:
-            both = row.latency_p50_ms is not None and row.latency_p99_ms is not None
-            cells.append(f"{row.latency_p50_ms:.2f} / {row.latency_p99_ms:.2f}" if both else _DASH)
-        lines.append(f'<tr class="{row.kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
-    top = "".join(f"<th>{name}</th>" for name in head)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    return metrics_table(rows, [one for one in metrics_to_show([row.metrics for row in rows]) if one.headline])
 
 
-def _categories(report: Report) -> str:
+def _categories(report: EvaluationReport) -> str:
     if len(report.categories) < 2:
         return ""
     rows = [row for row in sorted(report.routers, key=lambda row: row.kind is Kind.BASELINE) if row.quality_by_category]
@@ -215,10 +178,10 @@ def _categories(report: Report) -> str:
     )
 
 
-def _pool(report: Report) -> str:
+def _pool(report: EvaluationReport) -> str:
     lines = "".join(
-        f"<tr><td>{escape(row.name)}</td><td>{_value(row.quality, None)}</td><td>{_value(row.quality_train, None)}</td>"
-        f"<td>{_value(row.cost_usd and 1000 * row.cost_usd, None, 4)}</td><td>{row.coverage:.1%}</td></tr>"
+        f"<tr><td>{escape(row.name)}</td><td>{_value(row.quality)}</td><td>{_value(row.quality_train)}</td>"
+        f"<td>{_value(row.cost_usd and 1000 * row.cost_usd)}</td><td>{row.coverage:.1%}</td></tr>"
         for row in sorted(report.pool, key=lambda row: -(row.quality or 0.0))
     )
     return (
@@ -228,7 +191,7 @@ def _pool(report: Report) -> str:
     )
 
 
-def _provenance(report: Report) -> str:
+def _provenance(report: EvaluationReport) -> str:
     made = report.provenance
     commit = f"{made.git_commit}{' (with local changes)' if made.git_dirty else ''}" if made.git_commit else "unknown"
     limits = (
@@ -263,24 +226,5 @@ def _figure(title: str, caption: str, svg: str | None) -> str:
     return f"<h2>{title}</h2><p>{caption}</p><figure>{svg}</figure>" if svg else ""
 
 
-def _value(value: float | None, around: tuple[float, float] | None, digits: int = 4) -> str:
-    if value is None:
-        return _DASH
-    shown = f"{value:.{digits}f}"
-    return shown if around is None else f'{shown}<br><span class="ci">{around[0]:.3f} … {around[1]:.3f}</span>'
-
-
-def _signed(value: float | None, around: tuple[float, float] | None) -> str:
-    if value is None:
-        return _DASH
-    if around is None:
-        return f"{value:+.4f}"
-    tone = "good" if around[0] > 0 else "bad" if around[1] < 0 else ""
-    return f'<span class="{tone}">{value:+.4f}</span><br><span class="ci">{around[0]:+.3f} … {around[1]:+.3f}</span>'
-
-
-def _percent(value: float | None, around: tuple[float, float] | None) -> str:
-    if value is None:
-        return _DASH
-    shown = f"{value:.1%}"
-    return shown if around is None else f'{shown}<br><span class="ci">{around[0]:.1%} … {around[1]:.1%}</span>'
+def _value(value: float | None) -> str:
+    return _DASH if value is None else f"{value:.4f}"

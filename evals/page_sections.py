@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 
-from evals.policies import Kind
-from evals.report import Comparison, LostPrompt, Report, RouterRow
+from pointsman.evals.metrics.catalog import metrics_to_show
+from pointsman.evals.metrics.metric import Metric, side_of_zero
+from pointsman.evals.policies import Kind
+from pointsman.evals.report import Comparison, EvaluationReport, LostPrompt, RouterRow
 
 _DASH = '<span class="none">–</span>'
 _MEASURES = {"quality": "quality", "aiq": "AIQ", "apgr": "APGR"}
 
 
-def comparisons(report: Report) -> str:
+def comparisons(report: EvaluationReport) -> str:
     """Every router against every row that sees no answers; empty without a bootstrap."""
     if not report.comparisons:
         return ""
@@ -39,7 +41,7 @@ def comparisons(report: Report) -> str:
     )
 
 
-def standing(report: Report, router: str) -> str:
+def standing(report: EvaluationReport, router: str) -> str:
     """A sentence on how many opponents a router is surely above and below; empty without comparisons."""
     measure = "apgr" if any(one.measure == "apgr" for one in report.comparisons) else "quality"
     mine = [one for one in report.comparisons if one.router == router and one.measure == measure]
@@ -52,7 +54,7 @@ def standing(report: Report, router: str) -> str:
     )
 
 
-def losses(report: Report) -> str:
+def losses(report: EvaluationReport) -> str:
     """Example prompts on which a router's pick did worse than somebody else's answer."""
     parts = []
     for router in dict.fromkeys(one.router for one in report.lost):
@@ -66,45 +68,39 @@ def losses(report: Report) -> str:
     )
 
 
-def measures(report: Report) -> str:
-    """What other benchmarks would report of the same choices."""
-    columns: list[tuple[str, Callable[[RouterRow], str]]] = [
-        ("Gain@B", lambda row: _percent(row.gain_over_single)),
-        ("Gap@O", lambda row: _percent(row.gap_to_oracle)),
-        ("only best", lambda row: _percent(row.selection_accuracy_strict)),
-        ("regret", lambda row: _plain(row.regret)),
-        ("right where few are", lambda row: _percent(row.recall_rare)),
-        ("Brier", lambda row: _plain(row.brier)),
-        ("ECE", lambda row: _plain(row.calibration_error)),
-    ]
-    if report.provenance.cost_range_usd:
-        columns += [
-            ("$ at 90 %", lambda row: _percent(row.cost_share_at_90)),
-            ("$ at 100 %", lambda row: _percent(row.cost_share_at_100)),
-            ("PerfGain", lambda row: _percent(row.perf_gain)),
-            ("CostSave", lambda row: _percent(row.cost_save)),
-            ("ParetoDist", lambda row: _plain(row.pareto_distance)),
-            ("hyper&shy;volume", lambda row: _plain(row.hypervolume)),
-            ("R2", lambda row: _plain(row.r2)),
-            ("Arena score", lambda row: _plain(row.arena_score)),
-            ("Opt.Sel", lambda row: _percent(row.opt_sel)),
-            ("Opt.Cost", lambda row: _percent(row.opt_cost)),
-            ("Opt.Acc", lambda row: _percent(row.opt_acc)),
-        ]
-    rows = sorted(report.routers, key=lambda row: row.kind is Kind.BASELINE)
-    head = "".join(f"<th>{name}</th>" for name, _ in columns)
-    lines = "".join(
-        _line(row.name, [cell(row) for _, cell in columns], row.kind) for row in rows if row.quality is not None
+def metrics_table(rows: Sequence[RouterRow], metrics: Sequence[Metric]) -> str:
+    """Rows of the report by metrics; pointing at a heading shows the definition, an arrow which way is better."""
+    arrows = {"higher": " ↑", "lower": " ↓", None: ""}
+    head = "".join(
+        f'<th title="{escape(one.definition)}">{escape(one.heading)}{arrows[one.better]}</th>' for one in metrics
     )
+    lines = "".join(_line(row.name, [_metric(row, one) for one in metrics], row.kind) for row in rows)
     return (
-        "<h2>Other measures</h2><p>As LLMRouterBench (Gain@B, Gap@O, PerfGain, CostSave, ParetoDist) and RouterArena "
-        "(score, Opt.Sel, Opt.Cost, Opt.Acc) define them. Comparable only on the same pool and prompts.</p>"
         f'<div class="scroll"><table><thead><tr><th>router</th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )
+
+
+def other_metrics(report: EvaluationReport) -> str:
+    """The metrics that the first table leaves out, and what all of them mean."""
+    rows = sorted(report.routers, key=lambda row: row.kind is Kind.BASELINE)
+    shown = metrics_to_show([row.metrics for row in rows])
+    others = [one for one in shown if not one.headline]
+    named = {source: [one.heading for one in others if one.source == source] for source in _sources(others)}
+    said = "".join(f"{', '.join(headings)}: as {source} defines it. " for source, headings in named.items())
+    definitions = "".join(f"<dt>{escape(one.heading)}</dt><dd>{escape(one.definition)}</dd>" for one in shown)
+    return (
+        f"<h2>Other metrics</h2><p>{escape(said)}Comparable only on the same pool and prompts.</p>"
+        + metrics_table([row for row in rows if row.metrics["quality"] is not None], others)
+        + f"<details><summary>What each metric means</summary><dl>{definitions}</dl></details>"
         + _flips(report)
     )
 
 
-def _flips(report: Report) -> str:
+def _sources(metrics: Sequence[Metric]) -> list[str]:
+    return list(dict.fromkeys(one.source for one in metrics if one.source))
+
+
+def _flips(report: EvaluationReport) -> str:
     rows = [row for row in report.routers if row.flip_rates]
     if not rows:
         return ""
@@ -145,9 +141,15 @@ def _lost(one: LostPrompt) -> str:
     )
 
 
+def _metric(row: RouterRow, metric: Metric) -> str:
+    value, around = row.metrics.get(metric.name), row.intervals.get(metric.name)
+    if value is None:
+        return _DASH
+    shown = metric.text(value)
+    if tone := side_of_zero(metric, around):
+        shown = f'<span class="{tone}">{shown}</span>'
+    return shown if around is None else f'{shown}<br><span class="ci">{metric.interval_text(*around, " … ")}</span>'
+
+
 def _percent(value: float | None) -> str:
     return _DASH if value is None else f"{value:.1%}"
-
-
-def _plain(value: float | None) -> str:
-    return _DASH if value is None else f"{value:.4f}"

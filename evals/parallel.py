@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from evals.errors import EvalError
+from pointsman.evals.errors import EvalError
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from evals.plan_pool import PlanError
-from evals.tables import OutcomeTable
-from experts.spec import ExpertSpec
-from routers.selection.subsets import Selection, best_subset
-from routers.selection.worst_case import EnergyCap, Limits, Resource, slow_pairs
-from routers.training.mapping import CategoryMapping, MappingInfeasible, MappingProblem, map_categories
+from pointsman.evals.plan_pool import PlanError
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.spec import ExpertSpec
+from pointsman.routers.selection.subsets import Selection, best_subset
+from pointsman.routers.selection.worst_case import AwakeSetLimits, SharedResource, WorstCaseEnergyCap, slow_pairs
+from pointsman.routers.training.mapping import CategoryMapping, MappingInfeasible, MappingProblem, map_categories
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -27,7 +27,7 @@ POINTS = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Traffic:
+class TrafficProfile:
     """What is asked and who is good at it: p kinds of prompt in C categories, n experts.
 
     Attributes:
@@ -72,7 +72,7 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class FrontierPoint:
     """One point of a frontier: the cap, and what the best awake set reaches under it."""
 
     cap: float
@@ -82,7 +82,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PoolPlan:
     """What to do.
 
     Attributes:
@@ -103,13 +103,13 @@ class Plan:
     serving: dict[str, str | None]
     mapped: CategoryMapping | None
     why_not: str
-    by_energy: tuple[Point, ...]
-    by_latency: tuple[Point, ...]
+    by_energy: tuple[FrontierPoint, ...]
+    by_latency: tuple[FrontierPoint, ...]
 
 
 def traffic_of(
     table: OutcomeTable, pool: Sequence[ExpertSpec], predicted: Callable[[OutcomeTable], Floats] | None = None
-) -> Traffic:
+) -> TrafficProfile:
     """What a table says of a pool's experts.
 
     Args:
@@ -121,7 +121,7 @@ def traffic_of(
     Raises:
         PlanError: The table has no prompts, or nothing on an expert.
     """
-    from routers.training.heads import fit_category_means
+    from pointsman.routers.training.heads import fit_category_means
 
     if not len(table):
         raise PlanError(f"{table.name} has no prompts in that split")
@@ -141,7 +141,7 @@ def traffic_of(
     else:
         kinds, weights, quality = category, np.full(len(table), 1 / len(table)), predicted(table)
     worst_ms, worst_j = _worst(table, pool, category)
-    return Traffic(
+    return TrafficProfile(
         tuple(spec.name for spec in pool),
         tuple(str(name) for name in names),
         kinds,
@@ -178,12 +178,12 @@ def _high(tokens: Floats) -> float:
 
 
 def make_plan(
-    traffic: Traffic,
+    traffic: TrafficProfile,
     caps: Caps,
     *,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[float], None] = lambda _: None,
-) -> Plan:
+) -> PoolPlan:
     """Choose the awake set, map categories to it, and trace the frontiers.
 
     Args:
@@ -209,11 +209,11 @@ def make_plan(
         traffic, [(cap, replace(caps, latency_ms=np.minimum(caps.latency_ms, cap))) for cap in latencies]
     )
     progress(1.0)
-    return Plan(
+    return PoolPlan(
         awake=tuple(traffic.experts[at] for at in members),
         selection=selection,
         resident_b=float(traffic.total_b[members].sum()),
-        energy_j=EnergyCap(traffic.worst_j, caps.energy_j, caps.k).of(members),
+        energy_j=WorstCaseEnergyCap(traffic.worst_j, caps.energy_j, caps.k).of(members),
         serving=serving,
         mapped=mapped,
         why_not=why_not,
@@ -222,19 +222,19 @@ def make_plan(
     )
 
 
-def _limits(traffic: Traffic, caps: Caps) -> Limits:
-    resources = [Resource("resident_b", traffic.total_b, caps.resident_b)] if np.isfinite(caps.resident_b) else []
-    energy = EnergyCap(traffic.worst_j, caps.energy_j, caps.k) if np.isfinite(caps.energy_j) else None
-    return Limits(resources, energy)
+def _limits(traffic: TrafficProfile, caps: Caps) -> AwakeSetLimits:
+    resources = [SharedResource("resident_b", traffic.total_b, caps.resident_b)] if np.isfinite(caps.resident_b) else []
+    energy = WorstCaseEnergyCap(traffic.worst_j, caps.energy_j, caps.k) if np.isfinite(caps.energy_j) else None
+    return AwakeSetLimits(resources, energy)
 
 
-def _select(traffic: Traffic, caps: Caps, should_stop: Callable[[], bool], max_nodes: int = 20_000) -> Selection:
+def _select(traffic: TrafficProfile, caps: Caps, should_stop: Callable[[], bool], max_nodes: int = 20_000) -> Selection:
     slow = slow_pairs(traffic.worst_ms, caps.latency_ms)
     quality = np.where(slow[traffic.category], 0.0, traffic.quality)
     return best_subset(quality, traffic.weights, _limits(traffic, caps), max_nodes=max_nodes, should_stop=should_stop)
 
 
-def _nobody(traffic: Traffic, caps: Caps) -> str:
+def _nobody(traffic: TrafficProfile, caps: Caps) -> str:
     """Which cap keeps everybody out."""
     alone = (
         ("--resident-b", replace(Caps(np.full_like(caps.latency_ms, np.inf)), resident_b=caps.resident_b)),
@@ -247,7 +247,9 @@ def _nobody(traffic: Traffic, caps: Caps) -> str:
     return "each cap can be kept, but no expert keeps to all of them"
 
 
-def _map(traffic: Traffic, caps: Caps, members: Ints) -> tuple[dict[str, str | None], CategoryMapping | None, str]:
+def _map(
+    traffic: TrafficProfile, caps: Caps, members: Ints
+) -> tuple[dict[str, str | None], CategoryMapping | None, str]:
     """Serve every category by one awake expert (CoE), as far as one is fast enough."""
     categories = len(traffic.categories)
     scores, shares = np.full((categories, len(members)), np.nan), np.zeros(categories)
@@ -284,11 +286,11 @@ def _steps(amounts: Floats) -> Floats:
     return np.unique(np.quantile(known, np.linspace(0, 1, POINTS), method="higher"))
 
 
-def _frontier(traffic: Traffic, tried: Sequence[tuple[float, Caps]]) -> tuple[Point, ...]:
+def _frontier(traffic: TrafficProfile, tried: Sequence[tuple[float, Caps]]) -> tuple[FrontierPoint, ...]:
     found = []
     for cap, caps in tried:
         selection = _select(traffic, caps, lambda: False, max_nodes=300)
         if selection.members:
             awake = tuple(traffic.experts[at] for at in selection.members)
-            found.append(Point(float(cap), selection.value, selection.upper_bound, awake))
+            found.append(FrontierPoint(float(cap), selection.value, selection.upper_bound, awake))
     return tuple(found)

@@ -71,13 +71,13 @@ def plan(
     # Here, so that `pointsman --help` imports nothing of this.
     from rich.console import Console
 
-    from evals.errors import EvalError
-    from evals.plan import Caps, make_plan, traffic_of
-    from evals.plan_options import latency_caps, predictions
-    from evals.plan_pool import read_pool
-    from evals.plan_report import page, print_plan, to_json
-    from evals.tables import load_table
-    from routers.errors import RouterError
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.plan import Caps, make_plan, traffic_of
+    from pointsman.evals.plan_options import latency_caps, predictions
+    from pointsman.evals.plan_pool import read_pool
+    from pointsman.evals.plan_report import page, print_plan, to_json
+    from pointsman.evals.tables import load_table
+    from pointsman.routers.errors import RouterError
 
     try:
         pool = read_pool(pool_file)

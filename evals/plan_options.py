@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from evals.plan import Traffic
-from evals.plan_pool import PlanError
-from evals.replay import requests
-from evals.tables import OutcomeTable
-from experts.spec import ExpertSpec
-from routers.artifacts import load_router
+from pointsman.evals.plan import TrafficProfile
+from pointsman.evals.plan_pool import PlanError
+from pointsman.evals.replay import requests
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.spec import ExpertSpec
+from pointsman.routers.artifacts import load_router
 
 
-def latency_caps(given: tuple[str, ...], traffic: Traffic) -> npt.NDArray[np.float64]:
+def latency_caps(given: tuple[str, ...], traffic: TrafficProfile) -> npt.NDArray[np.float64]:
     """Cap on the latency per category, in milliseconds, shape (C,); a category's own goes before that for all.
 
     Args:

@@ -24,8 +24,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evals.errors import EvalError
-from experts.spec import EnergyModel, ExpertSpec, LatencyModel, Price, Source
+from pointsman.evals.errors import EvalError
+from pointsman.experts.spec import EnergyModel, ExpertSpec, LatencyModel, Price, Source
 
 
 class PlanError(EvalError):

@@ -14,10 +14,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from evals.plan import Plan, Point, Traffic
+from pointsman.evals.plan import FrontierPoint, PoolPlan, TrafficProfile
 
 
-def print_plan(plan: Plan, traffic: Traffic, heading: str, console: Console) -> None:
+def print_plan(plan: PoolPlan, traffic: TrafficProfile, heading: str, console: Console) -> None:
     """The awake set, who serves which category, and the frontiers in brief."""
     console.print(f"[bold]Keep awake[/bold] {len(plan.awake)} of {len(traffic.experts)} experts   [dim]{heading}[/dim]")
     console.print(_awake_table(plan, traffic))
@@ -42,12 +42,12 @@ def print_plan(plan: Plan, traffic: Traffic, heading: str, console: Console) -> 
             console.print(f"[dim]quality by cap:[/dim] {_brief(points, unit)}", highlight=False)
 
 
-def _brief(points: tuple[Point, ...], unit: str) -> str:
+def _brief(points: tuple[FrontierPoint, ...], unit: str) -> str:
     told = points if len(points) <= 6 else [points[i] for i in np.linspace(0, len(points) - 1, 6).round().astype(int)]
     return ", ".join(f"{point.cap:,.0f} {unit} → {point.quality:.3f}" for point in told)
 
 
-def _proof(plan: Plan) -> str:
+def _proof(plan: PoolPlan) -> str:
     gap = plan.selection.gap
     return "proven best" if gap < 1e-8 else f"at most {gap:.4f} below the best possible set (proven)"
 
@@ -56,7 +56,7 @@ def _amount(figure: float) -> str:
     return "unknown" if math.isnan(figure) else f"{figure:,.1f}"
 
 
-def _rows(plan: Plan, traffic: Traffic) -> list[tuple[str, str, str, str, str]]:
+def _rows(plan: PoolPlan, traffic: TrafficProfile) -> list[tuple[str, str, str, str, str]]:
     """Name, parameters, worst joules, worst latency, and share of the prompts on which it is the best awake expert."""
     members = [traffic.experts.index(name) for name in plan.awake]
     best = traffic.quality[:, members].argmax(axis=1)
@@ -76,7 +76,7 @@ def _rows(plan: Plan, traffic: Traffic) -> list[tuple[str, str, str, str, str]]:
 _HEADS = ("expert", "parameters, B", "worst J", "worst ms", "best for")
 
 
-def _awake_table(plan: Plan, traffic: Traffic) -> Table:
+def _awake_table(plan: PoolPlan, traffic: TrafficProfile) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for head in _HEADS:
         table.add_column(head, justify="left" if head == "expert" else "right")
@@ -85,7 +85,7 @@ def _awake_table(plan: Plan, traffic: Traffic) -> Table:
     return table
 
 
-def to_json(plan: Plan, heading: str) -> str:
+def to_json(plan: PoolPlan, heading: str) -> str:
     """Everything, with null for what is unknown."""
     content = {"traffic": heading, "gap": plan.selection.gap, **asdict(plan)}
     return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -99,7 +99,7 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def page(plan: Plan, traffic: Traffic, heading: str) -> str:
+def page(plan: PoolPlan, traffic: TrafficProfile, heading: str) -> str:
     """One file without script or address outside it."""
     head = "".join(f"<th>{escape(name)}</th>" for name in _HEADS)
     body = "".join(
@@ -134,7 +134,7 @@ th:first-child, td:first-child {{ text-align: left; }} .sub {{ color: #66707c; }
 """
 
 
-def _frontiers(plan: Plan) -> str:
+def _frontiers(plan: PoolPlan) -> str:
     shown = [
         (points, label)
         for points, label in (

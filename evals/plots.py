@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evals.policies import Kind
-from evals.report import Report, RouterRow
+from pointsman.evals.policies import Kind
+from pointsman.evals.report import EvaluationReport, RouterRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ _VARIABLES = {
 _PREDICTORS = ("knn100", "linear")
 
 
-def cost_quality(report: Report) -> str | None:
+def cost_quality(report: EvaluationReport) -> str | None:
     """Every expert, router and baseline in the cost-quality plane, with curves and hulls; None without costs."""
     if report.provenance.cost_range_usd is None:
         return None
@@ -91,13 +91,12 @@ def cost_quality(report: Report) -> str | None:
     return figure_svg("plane", draw, width=8.6, height=4.6)
 
 
-def deferral(report: Report) -> str | None:
+def deferral(report: EvaluationReport) -> str | None:
     """Quality relative to the best single expert against cost relative to it; None without costs."""
     single = next((row for row in report.routers if row.name == "best_single"), None)
     rows = [row for row in _with_curves(report) if row.name not in ("oracle", "zero_router")]
-    if single is None or not single.quality or not single.cost_usd or not rows:
+    if single is None or not (base := single.metrics["quality"]) or not single.metrics["cost_usd"] or not rows:
         return None
-    base = single.quality
 
     def draw(ax: Axes) -> None:
         lowest = 1.0
@@ -140,7 +139,7 @@ def deferral(report: Report) -> str | None:
     return figure_svg("deferral", draw, width=8.6, height=4.2)
 
 
-def two_experts(report: Report) -> str | None:
+def two_experts(report: EvaluationReport) -> str | None:
     """Mean quality against the share of calls to the better of two experts; None for other pools."""
     rows = [row for row in report.routers if row.pair_curve and not row.name.startswith("category_predicted")]
     if not rows:
@@ -156,7 +155,7 @@ def two_experts(report: Report) -> str | None:
                 color=SERIES[i % len(SERIES)],
                 lw=2.2 if row.kind is Kind.ROUTER else 1.2,
                 ls="-" if row.kind is Kind.ROUTER else (0, (4, 2)),
-                label=row.name if row.apgr is None else f"{row.name} (APGR {row.apgr:.3f})",
+                label=_named(row, "APGR", row.metrics["apgr"]),
             )
         ax.set_xlim(0, 100)
         ax.set_xlabel("calls to the better expert, %")
@@ -166,7 +165,7 @@ def two_experts(report: Report) -> str | None:
     return figure_svg("pair", draw, width=8.6, height=4.2)
 
 
-def calibration(report: Report) -> str | None:
+def calibration(report: EvaluationReport) -> str | None:
     """Predicted against observed quality of the routers and of the research baselines; None where nobody predicts."""
     rows = [row for row in report.routers if row.calibration and (row.kind is Kind.ROUTER or row.name in _PREDICTORS)]
     if not rows:
@@ -178,8 +177,13 @@ def calibration(report: Report) -> str | None:
         for i, row in enumerate(sorted(rows, key=lambda row: row.kind is Kind.BASELINE)):
             colour = SERIES[i % len(SERIES)]
             xs, ys = [one.predicted for one in row.calibration], [one.observed for one in row.calibration]
-            error = "" if row.calibration_error is None else f" (ECE {row.calibration_error:.3f})"
-            ax.plot(xs, ys, color=colour, lw=1.8 if row.kind is Kind.ROUTER else 1.1, label=f"{row.name}{error}")
+            ax.plot(
+                xs,
+                ys,
+                color=colour,
+                lw=1.8 if row.kind is Kind.ROUTER else 1.1,
+                label=_named(row, "ECE", row.metrics["calibration_error"]),
+            )
             sizes = [8 + 70 * one.count / most for one in row.calibration]
             ax.scatter(xs, ys, s=sizes, color=colour, alpha=0.8, lw=0)
         ax.set_xlim(-0.02, 1.02)
@@ -191,17 +195,17 @@ def calibration(report: Report) -> str | None:
     return figure_svg("calibration", draw, width=8.6, height=4.4)
 
 
-def quality_bars(report: Report) -> str:
+def quality_bars(report: EvaluationReport) -> str:
     """Quality of every router and baseline with its interval, and the best single expert as a line."""
-    rows = [row for row in report.routers if row.quality is not None and row.name != "zero_router"]
-    rows.sort(key=lambda row: row.quality or 0.0)
-    single = next((row.quality for row in rows if row.name == "best_single"), None)
+    rows = [row for row in report.routers if row.metrics["quality"] is not None and row.name != "zero_router"]
+    rows.sort(key=lambda row: row.metrics["quality"] or 0.0)
+    single = next((row.metrics["quality"] for row in rows if row.name == "best_single"), None)
 
     def draw(ax: Axes) -> None:
         for y, row in enumerate(rows):
-            quality = row.quality or 0.0
+            quality = row.metrics["quality"] or 0.0
             router = row.kind is Kind.ROUTER
-            low, high = row.quality_ci95 or (quality, quality)
+            low, high = row.intervals.get("quality", (quality, quality))
             ax.barh(y, quality, color=SERIES[0] if router else FAINT, height=0.66, alpha=1.0 if router else 0.55)
             ax.plot([low, high], [y, y], color=INK, lw=1.4)
             ax.annotate(
@@ -216,14 +220,15 @@ def quality_bars(report: Report) -> str:
         if single is not None:
             ax.axvline(single, color=INK, lw=0.9, ls=":")
         ax.set_yticks(range(len(rows)), [row.name for row in rows])
-        ax.set_xlim(0, min(1.12, max((row.quality_ci95 or (0, row.quality or 0))[1] for row in rows) * 1.1))
+        highest = max(row.intervals.get("quality", (0.0, row.metrics["quality"] or 0.0))[1] for row in rows)
+        ax.set_xlim(0, min(1.12, highest * 1.1))
         ax.set_xlabel("mean quality with 95 % interval; the dotted line is the best single expert")
         ax.grid(axis="y", visible=False)
 
     return figure_svg("bars", draw, width=8.6, height=0.9 + 0.32 * len(rows))
 
 
-def choice_shares(report: Report, most: int = 7) -> str | None:
+def choice_shares(report: EvaluationReport, most: int = 7) -> str | None:
     """Which experts each router and learned baseline asks, as stacked shares; None when nobody chooses."""
     plain = {"random", "cheapest", "best_single"}
     rows = [
@@ -263,10 +268,14 @@ def choice_shares(report: Report, most: int = 7) -> str | None:
     return figure_svg("shares", draw, width=8.6, height=1.1 + 0.34 * max(len(rows), 4))
 
 
-def _with_curves(report: Report) -> list[RouterRow]:
+def _with_curves(report: EvaluationReport) -> list[RouterRow]:
     """Rows to draw as curves, in an order that gives routers the first colours."""
     rows = [row for row in report.routers if row.curve]
     return sorted(rows, key=lambda row: row.kind is Kind.BASELINE)
+
+
+def _named(row: RouterRow, measure: str, value: float | None) -> str:
+    return row.name if value is None else f"{row.name} ({measure} {value:.3f})"
 
 
 def _log_dollars(ax: Axes) -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from evals.tables import OutcomeTable
+from pointsman.evals.tables import OutcomeTable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class CostWeightSweep:
     """One choice per prompt for every setting of the cost weight.
 
     Attributes:
@@ -62,7 +62,7 @@ class Policy:
     name: str
     kind: Kind
     mix: Floats
-    curve: Curve | None = None
+    curve: CostWeightSweep | None = None
     deferral_score: Floats | None = None
     latency_ms: Floats | None = None
     predicted: Floats | None = None
@@ -129,8 +129,8 @@ def make_trial(
     Raises:
         EvalError: The evaluated split is empty, or no prompt of it is scored by every expert.
     """
-    from evals.errors import EvalError
-    from evals.leaks import find_leaks
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.leaks import find_leaks
 
     train, test = table.split(train_split), table.split(split)
     if not len(test):

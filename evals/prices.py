@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from evals.errors import TableError
-from evals.tables import OutcomeTable
-from experts.spec import Price
+from pointsman.evals.errors import TableError
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.spec import Price
 
 _COLUMNS = ("model", "input_usd_per_m", "output_usd_per_m")
 

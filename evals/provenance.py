@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.evaluate import cost_range
-from evals.policies import Trial
-from evals.report import Provenance
-from evals.tables import OutcomeTable
+from pointsman.evals.policies import Trial
+from pointsman.evals.report import Provenance
+from pointsman.evals.router_result import cost_range
+from pointsman.evals.tables import OutcomeTable
 
 _PACKAGES = ("pointsman", "numpy", "pyarrow", "scikit-learn", "scipy", "safetensors", "tokenizers", "matplotlib")
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evals.baselines import best_single_column
-from evals.metrics.selection import one_hot
-from evals.policies import COST_WEIGHTS, Curve, Kind, Policy, Trial
-from evals.prices import fitted_prices
-from evals.tables import OutcomeTable
-from experts.spec import ExpertSpec, PoolView, Source
-from routers.protocols import Router
-from routers.types import Assessment, Budget, Reason, RouteRequest, Weights
+from pointsman.evals.baselines import best_single_column
+from pointsman.evals.metrics.selection import one_hot
+from pointsman.evals.policies import COST_WEIGHTS, CostWeightSweep, Kind, Policy, Trial
+from pointsman.evals.prices import fitted_prices
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.spec import ExpertSpec, PoolView, Source
+from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.types import Assessment, Budget, Reason, RouteRequest, Weights
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -85,7 +85,7 @@ def requests(table: OutcomeTable) -> list[RouteRequest]:
 
 
 def replay(
-    router: Router,
+    router: RouterProtocol,
     trial: Trial,
     view: PoolView,
     name: str,
@@ -157,13 +157,13 @@ def predictions(assessments: Sequence[Assessment], names: Sequence[str]) -> Floa
 
 
 def sweep_cost(
-    router: Router,
+    router: RouterProtocol,
     assessments: Sequence[Assessment],
     asked: Sequence[RouteRequest],
     view: PoolView,
     column: dict[str, int],
     weights: Sequence[float] = COST_WEIGHTS,
-) -> tuple[Curve, bool]:
+) -> tuple[CostWeightSweep, bool]:
     """The router's choices for every cost weight: equal to calling `select` for each.
 
     Args:
@@ -196,7 +196,7 @@ def sweep_cost(
     held = all(choices[k, i] == direct(int(i), weights[k]) for i, k in zip(rows, settings, strict=True))
     if not held:
         choices = np.array([[direct(i, weight) for i in range(len(asked))] for weight in weights], dtype=np.int64)
-    return Curve(np.array(weights), choices), held
+    return CostWeightSweep(np.array(weights), choices), held
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +219,9 @@ def _priced(request: RouteRequest, weight: float) -> RouteRequest:
     )
 
 
-def _terms(router: Router, assessments: Sequence[Assessment], asked: Sequence[RouteRequest], view: PoolView) -> _Terms:
+def _terms(
+    router: RouterProtocol, assessments: Sequence[Assessment], asked: Sequence[RouteRequest], view: PoolView
+) -> _Terms:
     shape = (len(asked), len(view))
     quality, dearness, predicted, cost = (np.zeros(shape) for _ in range(4))
     by_utility = np.ones(len(asked), dtype=np.bool_)

@@ -10,15 +10,24 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
-from evals.policies import Kind
+from pointsman.evals.metrics.catalog import METRICS
+from pointsman.evals.policies import Kind
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-Interval = Annotated[
-    tuple[float, float] | None,
-    Field(description="95 % percentile bootstrap interval, [low, high]; null when undefined or not bootstrapped"),
-]
+Interval = Annotated[tuple[float, float], Field(description="95 % percentile bootstrap interval, [low, high]")]
+
+#: Schema of each metric's value, as `evals/metrics/definitions` has it.
+_METRICS_SCHEMA: JsonDict = {
+    one.name: {
+        "anyOf": [{"type": "number"}, {"type": "null"}],
+        "title": one.heading,
+        "description": f"{one.source}: {one.definition}" if one.source else one.definition,
+    }
+    for one in METRICS
+}
 
 
 class _Model(BaseModel):
@@ -67,101 +76,23 @@ class RouterRow(_Model):
 
     name: str
     kind: Kind
-    quality: float | None = Field(
-        description="Mean score of the picked experts; unscored picks are left out, see coverage"
+    metrics: dict[str, float | None] = Field(
+        description="Metric -> value; null where it is not defined", json_schema_extra={"properties": _METRICS_SCHEMA}
     )
-    quality_ci95: Interval = None
-    quality_macro: float | None = Field(default=None, description="Mean over categories of the mean score")
-    quality_minus_best_single: float | None = Field(
-        default=None, description="Paired difference to the best single expert, on prompts where both are scored"
-    )
-    quality_minus_best_single_ci95: Interval = None
-    cost_usd: float | None = Field(description="Mean cost per prompt in US dollars; null when a pick has no known cost")
-    cost_usd_ci95: Interval = None
-    regret: float | None = Field(description="Mean of the best score anybody got minus the pick's score")
-    regret_ci95: Interval = None
-    selection_accuracy: float | None = Field(
-        description="Share of prompts whose pick scored as high as anybody did; ties count, prompts nobody solves too"
-    )
-    selection_accuracy_ci95: Interval = None
-    selection_accuracy_strict: float | None = Field(
-        default=None, description="The same over the prompts on which exactly one expert is best"
-    )
-    selection_accuracy_strict_ci95: Interval = None
-    recall_rare: float | None = Field(
-        default=None, description="Share of right picks on the prompts that only one or two experts get right"
-    )
-    recall_rare_ci95: Interval = None
-    gain_over_single: float | None = Field(default=None, description="Gain@B: quality / best single - 1")
-    gap_to_oracle: float | None = Field(default=None, description="Gap@O: 1 - quality / oracle")
-    gap_closed: float | None = Field(description="(quality - best single) / (oracle - best single)")
-    gap_closed_ci95: Interval = None
-    aiq: float | None = Field(
-        description="Mean height of the non-decreasing convex hull over the cost range of the single experts; the hull "
-        "holds the row's curve and the cheapest single expert. null without costs"
-    )
-    aiq_ci95: Interval = None
-    aiq_minus_zero_router: float | None = Field(default=None, description="AIQ above mixing single experts blindly")
-    aiq_minus_zero_router_ci95: Interval = None
-    cost_share_at_90: float | None = Field(
-        default=None, description="Cost of reaching 90 % of the best single expert's quality, relative to its cost"
-    )
-    cost_share_at_95: float | None = Field(
-        default=None, description="Cost of reaching 95 % of the best single expert's quality, relative to its cost"
-    )
-    cost_share_at_100: float | None = Field(default=None, description="The same for all of its quality; null if never")
-    perf_gain: float | None = Field(
-        default=None, description="PerfGain: best quality of any setting / best single - 1, on the prompts with cost"
-    )
-    cost_save: float | None = Field(
-        default=None,
-        description="CostSave: 1 - least cost of a setting no worse than best single / its cost; null if there is none",
-    )
-    pareto_distance: float | None = Field(
-        default=None,
-        description="ParetoDist: mean distance of the hull's vertices to the Pareto front of all rows but the oracle, "
-        "cost and quality scaled to [0, 1]: comparable within one report",
-    )
-    hypervolume: float | None = Field(
-        default=None,
-        description="Area that the settings dominate in the plane of quality and cheapness, 1 - cost over the dearest "
-        "single expert's mean cost, above (0, 0)",
-    )
-    r2: float | None = Field(
-        default=None,
-        description="R2 of the settings in the same plane over eleven wishes, utopia (1, 1); less is better",
-    )
-    arena_score: float | None = Field(default=None, description="RouterArena's score at no price on cost")
-    opt_sel: float | None = Field(default=None, description="Opt.Sel: share of right picks that are the cheapest right")
-    opt_cost: float | None = Field(
-        default=None, description="Opt.Cost: oracle's cost over the router's, on right picks"
-    )
-    opt_acc: float | None = Field(
-        default=None, description="Opt.Acc: prompts got right over prompts anybody gets right"
-    )
-    apgr: float | None = Field(default=None, description="RouteLLM's APGR; pools of two experts only")
-    apgr_ci95: Interval = None
-    cpt50: float | None = Field(default=None, description="Share of calls to the better expert for 50 % of the gap")
-    cpt80: float | None = Field(default=None, description="Share of calls to the better expert for 80 % of the gap")
-    calls_for_95: float | None = Field(
-        default=None, description="Share of calls to the better expert for 95 % of its quality"
+    intervals: dict[str, Interval] = Field(
+        default_factory=dict, description="Metric -> interval, of those that have a value and were bootstrapped"
     )
     pair_curve: tuple[tuple[float, float], ...] = Field(
         default=(), description="Share of calls to the better of two experts, and mean quality there"
     )
-    brier: float | None = Field(default=None, description="Mean squared error of predicted quality, all experts")
-    calibration_error: float | None = Field(default=None, description="ECE of predicted quality, ten equal bins")
     calibration: tuple[CalibrationBin, ...] = ()
     flip_rates: dict[str, float] = Field(
         default_factory=dict, description="Rewording -> share of sampled prompts whose pick it changes"
     )
-    coverage: float = Field(description="Share of prompts whose pick is scored")
     curve: tuple[CurvePoint, ...] = Field(default=(), description="Deferral curve: quality against cost")
     band: tuple[BandPoint, ...] = Field(default=(), description="Interval around the hull of the curve")
     quality_by_category: dict[str, float | None] = Field(default_factory=dict)
     choice_shares: dict[str, float] = Field(default_factory=dict, description="Expert -> share of prompts it gets")
-    latency_p50_ms: float | None = Field(default=None, description="Measured time of one decision on this machine")
-    latency_p99_ms: float | None = None
     artifact_hash: str | None = Field(default=None, description="Hash of the router's fitted parameters")
     notes: tuple[str, ...] = ()
 
@@ -173,7 +104,7 @@ class Comparison(_Model):
     against: str
     measure: str = Field(description="`quality`, `aiq` or `apgr`")
     difference: float
-    ci95: Interval
+    ci95: Interval | None
     p: float = Field(description="Two-sided bootstrap p-value of no difference")
     p_holm: float = Field(description="Corrected by Holm over all comparisons of this measure in the report")
 
@@ -227,11 +158,11 @@ class Provenance(_Model):
 
 
 def schema_text() -> str:
-    """JSON schema of `Report`, indented, with a final newline."""
-    return json.dumps(Report.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    """JSON schema of `EvaluationReport`, indented, with a final newline."""
+    return json.dumps(EvaluationReport.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-class Report(_Model):
+class EvaluationReport(_Model):
     """Results of one evaluation."""
 
     schema_version: int = SCHEMA_VERSION

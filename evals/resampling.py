@@ -8,26 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evals.baselines import BEST_SINGLE, best_single_column
-from evals.metrics.bootstrap import resample_counts, resampled_means
-from evals.metrics.deferral import apgr, deferral_curve
-from evals.metrics.hull import aiq, non_decreasing_hull
-from evals.metrics.selection import (
-    best_scores,
-    picked_a_best,
-    picked_the_only_best,
-    picked_values,
-    regrets,
-    right_where_few_are,
-)
-from evals.policies import Kind, Policy, Trial
+from pointsman.evals.baselines import BEST_SINGLE, best_single_column
+from pointsman.evals.metrics.bootstrap import resample_counts, resampled_means
+from pointsman.evals.metrics.deferral import apgr, deferral_curve
+from pointsman.evals.metrics.hull import aiq, non_decreasing_hull
+from pointsman.evals.metrics.metric import PerPromptFunction
+from pointsman.evals.metrics.selection import best_scores, picked_values
+from pointsman.evals.policies import Kind, Policy, Trial
 
 Floats = npt.NDArray[np.float64]
 
-#: Per-prompt values of a policy, in the order of their rows. `gain` is quality over best single, `room` the oracle's
-#: quality over best single, both where all of it is scored.
-STATISTICS = ("quality", "cost", "best", "only_best", "regret", "gain", "room", "rare")
-
+#: Per-prompt values of every policy; those of the metrics that are defined prompt by prompt follow. `gain` is quality
+#: over best single, `room` the oracle's quality over best single, both where all of it is scored.
+STATISTICS = ("quality", "cost", "gain", "room")
 
 #: Where the band around a deferral curve is drawn, as shares of the best single expert's cost.
 BAND_SHARES = np.concatenate([[0.005, 0.01, 0.02, 0.03], np.arange(0.05, 1.0001, 0.05)])
@@ -47,22 +40,24 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class PolicyMeasurements:
     """A policy on a trial.
 
     Attributes:
         policy: Which.
-        values: One row per `STATISTICS`, shape (8, n), NaN where a prompt says nothing.
+        statistics: Names of the rows of `values`.
+        values: Shape (statistics, n), NaN where a prompt says nothing.
         points: In the cost-quality plane; None without costs.
     """
 
     policy: Policy
+    statistics: tuple[str, ...]
     values: Floats
     points: Points | None
 
     def value(self, statistic: str) -> Floats:
         """The per-prompt values of one statistic, shape (n,)."""
-        return np.asarray(self.values[STATISTICS.index(statistic)])
+        return np.asarray(self.values[self.statistics.index(statistic)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +65,7 @@ class Samples:
     """Bootstrap samples, the same resamples for all policies.
 
     Attributes:
+        statistics: Names of what `means` holds of each policy.
         means: Shape (policies, statistics, resamples).
         aiq: Shape (policies, resamples).
         apgr: Shape (policies, resamples).
@@ -79,6 +75,7 @@ class Samples:
             of that expert's cost, shape (shares, resamples); NaN where it has no setting that cheap.
     """
 
+    statistics: tuple[str, ...]
     means: Floats
     aiq: Floats
     apgr: Floats
@@ -88,19 +85,38 @@ class Samples:
 
     def of(self, policy: int, statistic: str) -> Floats:
         """Samples of one mean, shape (resamples,)."""
-        return np.asarray(self.means[policy, STATISTICS.index(statistic)])
+        return np.asarray(self.means[policy, self.statistics.index(statistic)])
 
 
-def measure(trial: Trial, policies: Sequence[Policy]) -> list[Measured]:
-    """Per-prompt values and operating points of every policy; `best_single` must be among them."""
+def measure(
+    trial: Trial, policies: Sequence[Policy], per_prompt: Mapping[str, PerPromptFunction]
+) -> list[PolicyMeasurements]:
+    """Per-prompt values and operating points of every policy.
+
+    Args:
+        trial: The ground.
+        policies: With `best_single` among them.
+        per_prompt: What else is worked out prompt by prompt, by name.
+
+    Raises:
+        ValueError: A name is one of `STATISTICS`.
+    """
+    if taken := sorted(set(per_prompt) & set(STATISTICS)):
+        raise ValueError(f"{', '.join(taken)}: the harness works out something of this name itself")
     single = next(policy for policy in policies if policy.name == BEST_SINGLE)
     single_quality = picked_values(trial.test.scores, single.mix)
-    return [Measured(one, _values(trial, one, single_quality), _points(trial, one, single)) for one in policies]
+    statistics = (*STATISTICS, *per_prompt)
+    measured = []
+    for one in policies:
+        own = [function(trial.test, one.mix) for function in per_prompt.values()]
+        values = np.stack([*_values(trial, one, single_quality), *own])
+        measured.append(PolicyMeasurements(one, statistics, values, _points(trial, one, single)))
+    return measured
 
 
 def bootstrap(
     trial: Trial,
-    measured: Sequence[Measured],
+    measured: Sequence[PolicyMeasurements],
     pairs: Sequence[tuple[int, int]],
     resamples: int,
     seed: int,
@@ -116,8 +132,8 @@ def bootstrap(
         seed: Of the draw.
         progress: Told the share that is done.
     """
-    k = len(measured)
-    means = np.full((k, len(STATISTICS), resamples), np.nan)
+    k, statistics = len(measured), measured[0].statistics
+    means = np.full((k, len(statistics), resamples), np.nan)
     areas, gained = np.full((k, resamples), np.nan), np.full((k, resamples), np.nan)
     differences = np.full((len(pairs), resamples), np.nan)
     apart = np.array([measured[i].value("quality") - measured[j].value("quality") for i, j in pairs])
@@ -153,10 +169,10 @@ def bootstrap(
                     gained[i, done + b] = pair.drawn(counts[b]).apgr
         done += len(counts)
         progress(done / resamples)
-    return Samples(means, areas, gained, differences, tuple(pairs), bands)
+    return Samples(statistics, means, areas, gained, differences, tuple(pairs), bands)
 
 
-def _with_bands(trial: Trial, measured: Sequence[Measured]) -> list[int]:
+def _with_bands(trial: Trial, measured: Sequence[PolicyMeasurements]) -> list[int]:
     """Positions of the routers whose deferral curve can be drawn."""
     curves = [i for i, one in enumerate(measured) if one.policy.kind is Kind.ROUTER and one.policy.curve is not None]
     return curves if trial.has_costs else []
@@ -201,7 +217,8 @@ def pair_of(trial: Trial, policy: Policy) -> Pair | None:
     return Pair(rows, policy.deferral_score[rows], bad[rows], good[rows])
 
 
-def _values(trial: Trial, policy: Policy, single_quality: Floats) -> Floats:
+def _values(trial: Trial, policy: Policy, single_quality: Floats) -> list[Floats]:
+    """One array of shape (n,) for each of `STATISTICS`."""
     scores = trial.test.scores
     quality = picked_values(scores, policy.mix)
     cost = picked_values(trial.test.cost_usd, policy.mix)
@@ -213,14 +230,10 @@ def _values(trial: Trial, policy: Policy, single_quality: Floats) -> Floats:
     rows = {
         "quality": quality,
         "cost": cost,
-        "best": picked_a_best(scores, policy.mix),
-        "only_best": picked_the_only_best(scores, policy.mix),
-        "regret": regrets(scores, policy.mix),
         "gain": gain,
         "room": np.where(np.isfinite(gain), best_scores(scores) - single_quality, np.nan),
-        "rare": right_where_few_are(scores, policy.mix),
     }
-    return np.stack([rows[name] for name in STATISTICS])
+    return [rows[name] for name in STATISTICS]
 
 
 def _points(trial: Trial, policy: Policy, single: Policy) -> Points | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from evals.baselines import best_single_column, predicted_policy, undefined
-from evals.policies import Policy, Trial
-from evals.text_features import TextFeatures, text_features
+from pointsman.evals.baselines import best_single_column, predicted_policy, undefined
+from pointsman.evals.policies import Policy, Trial
+from pointsman.evals.text_features import TextFeatures, text_features
 
 Floats = npt.NDArray[np.float64]
 

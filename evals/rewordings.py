@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from evals.metrics.robustness import flip_rate
-from evals.policies import Trial
-from evals.replay import requests
-from experts.spec import PoolView
-from routers.protocols import Router
+from pointsman.evals.metrics.robustness import flip_rate
+from pointsman.evals.policies import Trial
+from pointsman.evals.replay import requests
+from pointsman.experts.spec import PoolView
+from pointsman.routers.protocols import RouterProtocol
 
 _OPTION = re.compile(r"^(\(?[A-J][.)]\s+)(.+)$", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z]{5,}")
@@ -73,7 +73,7 @@ REWORDINGS: dict[str, Callable[[str], str]] = {
 }
 
 
-def flip_rates(router: Router, trial: Trial, view: PoolView, sample: int = _SAMPLE) -> dict[str, float]:
+def flip_rates(router: RouterProtocol, trial: Trial, view: PoolView, sample: int = _SAMPLE) -> dict[str, float]:
     """Share of test prompts whose pick changes under each rewording, of those that the rewording changes at all.
 
     Args:

@@ -14,25 +14,26 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from evals import baselines
-from evals.contenders import FITTED, Contender, Step, compete, contenders
-from evals.crossfit import merge_folds
-from evals.errors import EvalError
-from evals.evaluate import evaluate, expert_rows
-from evals.fitting import fit_on_table, save_fitted
-from evals.losses import lost_prompts
-from evals.policies import Policy, Trial, make_trial
-from evals.prices import find_prices, with_prices
-from evals.protocols.division import Division, Protocol, divide
-from evals.protocols.onboarding import OnboardingRow
-from evals.protocols.onboarding_session import onboard_all, onboarding_json, print_onboarding
-from evals.protocols.resplit import resplit
-from evals.provenance import provenance
-from evals.public_routers.beside import public_policies
-from evals.report import Report
-from evals.tables import OutcomeTable, load_table
-from evals.terminal import print_report
-from evals.text_features import TextFeatures, pooled_features, text_features
+from pointsman.evals import baselines
+from pointsman.evals.contenders import FITTED, Contender, Step, compete, contenders
+from pointsman.evals.crossfit import merge_folds
+from pointsman.evals.errors import EvalError
+from pointsman.evals.evaluate import evaluate, expert_rows
+from pointsman.evals.fitting import fit_on_table, save_fitted
+from pointsman.evals.losses import lost_prompts
+from pointsman.evals.policies import Policy, Trial, make_trial
+from pointsman.evals.prices import find_prices, with_prices
+from pointsman.evals.protocols.division import Division, Protocol, divide
+from pointsman.evals.protocols.onboarding import OnboardingRow
+from pointsman.evals.protocols.onboarding_session import onboard_all, onboarding_json, print_onboarding
+from pointsman.evals.protocols.resplit import resplit
+from pointsman.evals.provenance import provenance
+from pointsman.evals.public_routers.beside import public_policies
+from pointsman.evals.report import EvaluationReport
+from pointsman.evals.tables import OutcomeTable, load_table
+from pointsman.evals.terminal import print_report
+from pointsman.evals.text_features import TextFeatures, pooled_features, text_features
+from pointsman.routers.artifacts import RouterParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class EvalOptions:
     """What `pointsman eval` was asked for; the fields are its options."""
 
     table: Path
-    routers: tuple[str, ...] = ()
+    routers: tuple[str | Contender, ...] = ()
     split: str = "test"
     train_split: str = "train"
     prices: str | None = None
@@ -65,7 +66,6 @@ class TrainOptions:
     """What `pointsman train` was asked for; the fields are its options."""
 
     table: Path
-    out: Path
     train_split: str = "train"
     models: tuple[str, ...] | None = None
     min_coverage: float = 0.05
@@ -74,10 +74,9 @@ class TrainOptions:
     propagate_labels: bool = False
     name: str | None = None
     seed: int = 0
-    command: str = ""
 
 
-def run_eval(options: EvalOptions, json_file: Path | None = None, html_file: Path | None = None) -> Report:
+def run_eval(options: EvalOptions, json_file: Path | None = None, html_file: Path | None = None) -> EvaluationReport:
     """Evaluate, print the table, write the files.
 
     Raises:
@@ -96,7 +95,7 @@ def run_eval(options: EvalOptions, json_file: Path | None = None, html_file: Pat
         report = build_report(options, start)
         page = None
         if html_file is not None:
-            from evals.page import render_page
+            from pointsman.evals.page import render_page
 
             step = start("drawing")
             page = render_page(report)
@@ -131,19 +130,22 @@ def run_onboarding(options: EvalOptions, json_file: Path | None = None) -> list[
     return rows
 
 
-def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
+def build_report(
+    options: EvalOptions, start: Callable[[str], Step], read: OutcomeTable | None = None
+) -> EvaluationReport:
     """Evaluate without printing or writing.
 
     Args:
         options: What was asked for.
         start: Called with the name of each stage; gives back what is told of its progress in [0, 1].
+        read: The table, where it has been read from `options.table` already.
 
     Raises:
         EvalError: The table, the prices or the options do not allow it.
         RouterError: A router cannot be loaded or fitted.
     """
     step = start("reading")
-    table = _open(options)
+    table = _open(options, read)
     if options.protocol is Protocol.RESPLIT:
         table = resplit(table, (options.train_split, options.split), options.seed)
     step(0.5)
@@ -158,7 +160,7 @@ def build_report(options: EvalOptions, start: Callable[[str], Step]) -> Report:
     routers, yardsticks = _meet(trial, division, contenders(options.routers), options, start)
     everyone = [*routers, *yardsticks, *(baselines.random_matched(trial, policy) for policy in routers)]
     evaluation = evaluate(trial, everyone, options.resamples, options.seed, start("bootstrap"))
-    return Report(
+    return EvaluationReport(
         provenance=provenance(
             table,
             trial,
@@ -214,7 +216,48 @@ def _meet(
     )
 
 
-def run_train(options: TrainOptions) -> None:
+def fit(
+    options: TrainOptions, start: Callable[[str], Step], read: OutcomeTable | None = None
+) -> tuple[RouterParts, OutcomeTable]:
+    """Fit without printing or writing.
+
+    Args:
+        options: What was asked for.
+        start: As of `build_report`.
+        read: The table, where it has been read from `options.table` already.
+
+    Returns:
+        The router, and what it was fitted on.
+
+    Raises:
+        EvalError: The table does not allow it.
+        RouterError: The router cannot be fitted.
+    """
+    step = start("reading")
+    table = load_table(options.table) if read is None else read
+    if options.models is not None:
+        table = table.pool(options.models)
+    if table.cost_basis == "none" and (found := find_prices(options.table)) is not None:
+        table = _with_found_prices(table, found)
+    part = table.split(options.train_split)
+    if not len(part):
+        raise EvalError(f"{table.name} has no prompt in split {options.train_split!r}")
+    part = part.covering(options.min_coverage)
+    step(1.0)
+    fitted = fit_on_table(
+        part,
+        options.name or table.name,
+        options.embedder,
+        options.seed,
+        start("fitting"),
+        head=options.head,
+        propagate_labels=options.propagate_labels,
+        evidence=True,
+    )
+    return fitted, part
+
+
+def run_train(options: TrainOptions, out: Path) -> None:
     """Fit, write the artefact, say what came of it.
 
     Raises:
@@ -223,42 +266,22 @@ def run_train(options: TrainOptions) -> None:
     """
     console = Console()
     with progress_bars() as start:
-        step = start("reading")
-        table = load_table(options.table)
-        if options.models is not None:
-            table = table.pool(options.models)
-        if table.cost_basis == "none" and (found := find_prices(options.table)) is not None:
-            table = _with_found_prices(table, found)
-        part = table.split(options.train_split)
-        if not len(part):
-            raise EvalError(f"{table.name} has no prompt in split {options.train_split!r}")
-        part = part.covering(options.min_coverage)
-        step(1.0)
-        fitted = fit_on_table(
-            part,
-            options.name or table.name,
-            options.embedder,
-            options.seed,
-            start("fitting"),
-            head=options.head,
-            propagate_labels=options.propagate_labels,
-            evidence=True,
-        )
-    artifact_hash = save_fitted(options.out, fitted)
+        fitted, part = fit(options, start)
+    artifact_hash = save_fitted(out, fitted)
     console.print(
-        f"Fitted on {len(part):,} {options.train_split} prompts and {len(part.experts)} experts of {table.name}."
+        f"Fitted on {len(part):,} {options.train_split} prompts and {len(part.experts)} experts of {part.name}."
     )
     for name, why in part.left_out.items():
         if why != "not asked for":
             console.print(f"  {name} is left out: {why}", style="yellow")
     if fitted.evidence is not None:
         console.print(f"Learned from answers whom to ask next: {', '.join(fitted.evidence.members)}.")
-    console.print(f"Wrote {options.out} (artefact {artifact_hash[:12]}).")
-    console.print(f"Evaluate it: pointsman eval --table {options.table} --router {options.out}")
+    console.print(f"Wrote {out} (artefact {artifact_hash[:12]}).")
+    console.print(f"Evaluate it: pointsman eval --table {options.table} --router {out}")
 
 
-def _open(options: EvalOptions) -> OutcomeTable:
-    table = load_table(options.table)
+def _open(options: EvalOptions, read: OutcomeTable | None = None) -> OutcomeTable:
+    table = load_table(options.table) if read is None else read
     if options.datasets is not None:
         if unknown := sorted(set(options.datasets) - set(table.datasets)):
             raise EvalError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evals.errors import TableError
+from pointsman.evals.errors import TableError
 
 if TYPE_CHECKING:
     import polars as pl

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from evals.errors import TableError
-from evals.table_io import file_hashes, read_outcomes, read_prompts
+from pointsman.evals.errors import TableError
+from pointsman.evals.table_io import file_hashes, read_outcomes, read_prompts
 
 if TYPE_CHECKING:
     import polars as pl

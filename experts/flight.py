@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from experts.errors import ExpertError, ExpertSaturated
-from experts.health import Circuit
-from experts.protocols import Expert
-from experts.spec import ExpertState
+from pointsman.experts.errors import ExpertError, ExpertSaturated
+from pointsman.experts.health import Circuit
+from pointsman.experts.protocols import Expert
+from pointsman.experts.spec import ExpertState
 
 #: Weight of the newest observation in the moving averages of TTFT and TPOT.
 _EWMA_WEIGHT: Final = 0.2

@@ -8,10 +8,10 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from experts.flight import Counts, Flight, Member
-from experts.health import Circuit, HealthPolicy
-from experts.protocols import Expert
-from experts.spec import ExpertSpec, PoolView
+from pointsman.experts.flight import Counts, Flight, Member
+from pointsman.experts.health import Circuit, HealthPolicy
+from pointsman.experts.protocols import Expert
+from pointsman.experts.spec import ExpertSpec, PoolView
 
 _log = logging.getLogger(__name__)
 

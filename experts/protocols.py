@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol, Self, runtime_checkable
 
-from experts.errors import ExpertError
-from experts.http1.connection import Connection
-from experts.http1.failures import HttpFailure
-from experts.http1.response import Sink
-from experts.spec import Capability, ExpertSpec
+from pointsman.experts.http1.response import Sink
+from pointsman.experts.spec import Capability, ExpertSpec
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -54,7 +51,7 @@ TEXT_ENDPOINTS: Final = (Endpoint.CHAT, Endpoint.COMPLETIONS)
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedAnswer:
     """An answer that was found while deciding, for the expert that offered it to give.
 
     Attributes:
@@ -91,7 +88,7 @@ class ExpertCall:
     headers: Headers = ()
     head_timeout_s: float | None = None
     idle_timeout_s: float | None = None
-    prepared: Prepared | None = None
+    prepared: PreparedAnswer | None = None
 
 
 @runtime_checkable
@@ -138,7 +135,7 @@ class Expert(Protocol):
         An HTTP error status is a reply, not an exception. Cancelling the coroutine cancels the work upstream.
 
         Raises:
-            ExpertError: As the tree in `experts.errors` says.
+            ExpertError: As the tree in `pointsman.experts.errors` says.
         """
 
     async def probe(self) -> str | None:
@@ -149,22 +146,12 @@ class Expert(Protocol):
 
 
 @runtime_checkable
-class ImmediateExpert(Expert, Protocol):
-    """An expert on the far side of a pooled connection, which can be called without a coroutine."""
+class PushingExpert(Expert, Protocol):
+    """An expert whose connection pushes what it reads. `pointsman.experts.pump` does so for all others."""
 
-    @property
-    def ready(self) -> bool:
-        """Whether `send` would send now."""
-
-    def send(self, call: ExpertCall, sink: Sink) -> Connection | None:
-        """As `call`, without waiting for anything: the answer goes to a sink as it comes.
-
-        Returns:
-            The connection, to resume or to give up; None, and nothing is sent, where none is idle.
+    def send(self, call: ExpertCall, sink: Sink) -> None:
+        """As `call`, without waiting for anything: the answer goes to a sink as it comes, a failure as `ExpertError`.
 
         Raises:
             ExpertError: The request cannot be sent.
         """
-
-    def error_of(self, failure: HttpFailure) -> ExpertError:
-        """What a failure that a sink was told means for this expert."""

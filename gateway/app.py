@@ -13,58 +13,60 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from experts.pool import ExpertPool, ProbePolicy
-from gateway.access import create_access
-from gateway.admission import Admission, AdmissionPolicy, Share
-from gateway.allowance import Allowance
-from gateway.answer_cache import AnswerCache
-from gateway.asgi import Receive, Scope, Send
-from gateway.average_budgets import AverageBudgets
-from gateway.cache import DecisionCache
-from gateway.control import create_control
-from gateway.dataplane import DataPlane
-from gateway.deciding import Decider, DecisionPolicy
-from gateway.evidence import Evidence
-from gateway.expert_factory import build_expert
-from gateway.exploration import Exploration
-from gateway.fast_lane import FastLane
-from gateway.hedging import HedgePolicy, Hedging
-from gateway.learning import Learning
-from gateway.ledger import Ledger
-from gateway.null_experts import NullExperts, null_expert
-from gateway.parts import Parts
-from gateway.pipeline import Pipeline
-from gateway.reload import Configuration
-from gateway.runtime import Runtime
-from gateway.safety import safety_gate
-from gateway.sessions import Sessions
-from gateway.settings import Settings
-from gateway.shared_load import SharedLoad
-from gateway.shared_store import SharedStore
-from gateway.tasks import end
-from gateway.telemetry import Telemetry
-from gateway.wire.urgency import Priority
-from routers.artifacts import LoadedArtifact, installed_hash, load_artifact
-from routers.errors import ArtifactError
-from routers.protocols import Embedder, Router
-from routers.selection.exploration import ExplorationAccount
+from pointsman.experts.pool import ExpertPool, ProbePolicy
+from pointsman.gateway.access.access import create_access
+from pointsman.gateway.deciding.admission import Admission, AdmissionPolicy, TenantShare
+from pointsman.gateway.deciding.decider import Decider, DecisionPolicy
+from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
+from pointsman.gateway.deciding.null_experts import NullExperts, null_expert
+from pointsman.gateway.deciding.safety import safety_gate
+from pointsman.gateway.dispatch.attempts import Attempts
+from pointsman.gateway.dispatch.data_plane import DataPlane
+from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
+from pointsman.gateway.dispatch.expert_factory import build_expert
+from pointsman.gateway.dispatch.exploration import Exploration
+from pointsman.gateway.dispatch.fan_out import FanOut
+from pointsman.gateway.dispatch.hedging import HedgePolicy, Hedging
+from pointsman.gateway.dispatch.retry_budget import RetryBudget
+from pointsman.gateway.http.asgi import ASGIPlane, Receive, Scope, Send
+from pointsman.gateway.http.control import create_control
+from pointsman.gateway.parts import Parts
+from pointsman.gateway.record.ledger import Ledger
+from pointsman.gateway.record.recorder import Recorder
+from pointsman.gateway.runtime import Runtime
+from pointsman.gateway.settings import Settings
+from pointsman.gateway.settings.version import SettingsVersion
+from pointsman.gateway.shared.answer_cache import AnswerCache
+from pointsman.gateway.shared.average_budgets import AverageBudgets
+from pointsman.gateway.shared.decision_cache import DecisionCache
+from pointsman.gateway.shared.learning import Learning
+from pointsman.gateway.shared.load import SharedLoad
+from pointsman.gateway.shared.sessions import Sessions
+from pointsman.gateway.shared.store import SharedStore
+from pointsman.gateway.tasks import end
+from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.urgency import Priority
+from pointsman.routers.artifacts import LoadedArtifact, installed_hash, load_artifact
+from pointsman.routers.errors import ArtifactError
+from pointsman.routers.protocols import Embedder, RouterProtocol
+from pointsman.routers.selection.exploration import ExplorationAccount
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class App:
-    """The data plane, and the start and end of what it runs on.
+    """Everything that serves under one settings tree, and the start and end of what it runs on.
 
     Attributes:
-        plane: Serves everything.
-        lane: Serves most requests faster, where the server has a protocol for it.
+        plane: What exchanges run on.
+        asgi: Serves everything on any ASGI server.
         runtime: What both run on.
         parts: The same by name, for the App after this one.
     """
 
     plane: DataPlane
-    lane: FastLane
+    asgi: ASGIPlane
     runtime: Runtime
     parts: Parts
     _calls: int = 0
@@ -74,7 +76,7 @@ class App:
         """Serve one ASGI connection."""
         self._calls += 1
         try:
-            await self.plane(scope, receive, send)
+            await self.asgi(scope, receive, send)
         finally:
             self._calls -= 1
 
@@ -82,7 +84,7 @@ class App:
     def idle(self) -> bool:
         """Whether no request is under way, nor a call that one left behind."""
         exploration = self.runtime.exploration
-        return self._calls == 0 and self.lane.idle and (exploration is None or not exploration.busy)
+        return self._calls == 0 and self.plane.idle and (exploration is None or not exploration.busy)
 
     async def start(self) -> None:
         """Start what it runs on, as far as the App before it has not.
@@ -106,12 +108,12 @@ class App:
         if self.runtime.access.leases is not None:
             self._tasks.append(asyncio.create_task(self.runtime.access.leases.run(), name="limits"))
 
-    def take_over(self, before: App) -> None:
+    def adopt(self, before: App) -> None:
         """From now on requests come here, and no longer to the App before."""
         before.runtime.pool.retire()
         _keep_awake(self.runtime.pool, self.runtime.settings)
 
-    async def rest(self) -> None:
+    async def quiesce(self) -> None:
         """End what runs in the background: the App after this one does it."""
         await end(*self._tasks)
         self._tasks.clear()
@@ -123,16 +125,16 @@ class App:
             keep: The App that goes on, with whatever both are made of; None at the end of the process.
         """
         runtime = self.runtime
-        self.lane.stop()
-        await self.rest()
+        self.plane.stop()
+        await self.quiesce()
         if runtime.exploration is not None:
             await runtime.exploration.aclose()
         if runtime.access.leases is not None and keep is None:
             await runtime.access.leases.aclose()
         await runtime.pool.aclose(None if keep is None else keep.runtime.pool)
-        if runtime.store is not None and not (keep and keep.parts.hold(runtime.store)):
+        if runtime.store is not None and not (keep and keep.parts.contains(runtime.store)):
             await runtime.store.aclose()
-        if not (keep and keep.parts.hold(runtime.ledger)):
+        if not (keep and keep.parts.contains(runtime.ledger)):
             # Closing waits for a thread that writes to disk.
             await asyncio.to_thread(runtime.ledger.close)
 
@@ -163,7 +165,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     learning = parts.get(
         "learning", (settings.learning, router.artifact_hash, store), lambda: _learning(settings, router, store)
     )
-    evidence = Evidence(artifact.evidence, router.embedder, settings.evidence, time.monotonic)
+    evidence = EvidenceGatherer(artifact.evidence, router.embedder, settings.evidence.same_meaning, time.monotonic)
     nulls = parts.get(
         "nulls",
         (settings.null_experts, settings.safety, artifact, store),
@@ -178,7 +180,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         telemetry=telemetry,
         averages=averages,
         learning=learning,
-        evidence=evidence,
+        evidence=EvidencePlanner(artifact.evidence, settings.evidence),
         nulls=nulls,
         admission=_admission(settings, pool, telemetry),
         policy=DecisionPolicy(
@@ -195,53 +197,46 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         exploration = Exploration(
             account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
         )
-    pipeline = Pipeline(
+    recorder = Recorder(
+        pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, sessions=sessions, clock=time.monotonic
+    )
+    attempts = Attempts(
         pool=pool,
-        decider=decider,
+        recorder=recorder,
         sessions=sessions,
-        ledger=ledger,
         telemetry=telemetry,
         averages=averages,
-        evidence=evidence,
-        nulls=nulls,
-        retries=Allowance(share=settings.retries.share, least_per_s=settings.retries.least_per_s, clock=time.monotonic),
-        hedging=_hedging(settings, telemetry),
-        max_attempts=settings.server.max_attempts,
+        retries=RetryBudget(
+            share=settings.retries.share, least_per_s=settings.retries.least_per_s, clock=time.monotonic
+        ),
         clock=time.monotonic,
     )
-    version = parts.get("configuration", (), lambda: Configuration(settings))
+    gathering = FanOut(pool=pool, attempts=attempts, evidence=evidence, averages=averages, clock=time.monotonic)
+    version = parts.get("configuration", (), lambda: SettingsVersion(settings))
     access = create_access(settings, env, pool, store, parts)
+    plane = DataPlane(
+        pool=pool,
+        decider=decider,
+        attempts=attempts,
+        gathering=gathering,
+        ledger=ledger,
+        telemetry=telemetry,
+        nulls=nulls,
+        exploration=exploration,
+        hedging=_hedging(settings, telemetry),
+        keyring=access.keyring,
+        max_attempts=settings.server.max_attempts,
+        max_body_bytes=settings.server.max_body_bytes,
+        forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
+        idle_timeout_s=settings.server.idle_timeout_s,
+        clock=time.monotonic,
+    )
     runtime = Runtime(
-        settings, pool, decider, pipeline, ledger, telemetry, store, averages, learning, exploration, version, access
+        settings, pool, decider, ledger, telemetry, store, averages, learning, exploration, version, access
     )
-    parts.settle()
-    return App(_plane(runtime), _lane(runtime), runtime, parts)
-
-
-def _plane(runtime: Runtime) -> DataPlane:
-    server = runtime.settings.server
-    return DataPlane(
-        pipeline=runtime.pipeline,
-        exploration=runtime.exploration,
-        # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
-        control=create_control(weakref.proxy(runtime)),
-        keyring=runtime.access.keyring,
-        telemetry=runtime.telemetry,
-        max_body_bytes=server.max_body_bytes,
-        forward_headers=server.forward_headers,
-    )
-
-
-def _lane(runtime: Runtime) -> FastLane:
-    server = runtime.settings.server
-    return FastLane(
-        pipeline=runtime.pipeline,
-        exploring=runtime.exploration is not None,
-        keyring=runtime.access.keyring,
-        telemetry=runtime.telemetry,
-        max_body_bytes=server.max_body_bytes,
-        forward_headers=server.forward_headers,
-    )
+    parts.release_previous()
+    # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
+    return App(plane, ASGIPlane(plane, create_control(weakref.proxy(runtime))), runtime, parts)
 
 
 def _pool(settings: Settings, env: Mapping[str, str], parts: Parts, before: ExpertPool | None) -> ExpertPool:
@@ -291,7 +286,9 @@ def _artifact(settings: Settings, parts: Parts) -> LoadedArtifact:
 
 def _admission(settings: Settings, pool: ExpertPool, telemetry: Telemetry) -> Admission:
     chosen = settings.admission
-    shares = {name: Share(share.weight, Priority[share.priority.upper()]) for name, share in chosen.tenants.items()}
+    shares = {
+        name: TenantShare(share.weight, Priority[share.priority.upper()]) for name, share in chosen.tenants.items()
+    }
     policy = AdmissionPolicy(chosen.queue, chosen.max_wait_ms / 1e3, shares)
     return Admission(pool, policy, telemetry, time.monotonic)
 
@@ -300,7 +297,7 @@ def _hedging(settings: Settings, telemetry: Telemetry) -> Hedging | None:
     chosen = settings.hedging
     if not chosen.enabled:
         return None
-    allowance = Allowance(share=chosen.max_share, least_per_s=0.1, clock=time.monotonic)
+    allowance = RetryBudget(share=chosen.max_share, least_per_s=0.1, clock=time.monotonic)
     policy = HedgePolicy(chosen.after, chosen.least_ms / 1e3)
     return Hedging(policy, allowance, lambda outcome: telemetry.hedges.labels(outcome).inc())
 
@@ -327,7 +324,7 @@ def _average_budgets(settings: Settings, store: SharedStore | None, telemetry: T
     return AverageBudgets(allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic)
 
 
-def _learning(settings: Settings, router: Router, store: SharedStore | None) -> Learning | None:
+def _learning(settings: Settings, router: RouterProtocol, store: SharedStore | None) -> Learning | None:
     if not settings.learning.enabled:
         return None
     return Learning(

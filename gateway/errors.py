@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from experts.errors import (
+from pointsman.experts.errors import (
     ExpertError,
     ExpertMisconfigured,
     ExpertProtocolError,
@@ -21,7 +21,7 @@ from experts.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
-from experts.protocols import Headers
+from pointsman.experts.protocols import Headers
 
 #: The status recorded when the client left; nobody receives it.
 CLIENT_LEFT: Final = 499

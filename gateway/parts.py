@@ -38,10 +38,10 @@ class Parts:
         self.made[name] = (of, part)
         return part
 
-    def settle(self) -> None:
+    def release_previous(self) -> None:
         """All are made: let go of the earlier App's."""
         self._before = {}
 
-    def hold(self, part: object) -> bool:
+    def contains(self, part: object) -> bool:
         """Whether a part is among these."""
         return any(part is mine for _, mine in self.made.values())

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from gateway.errors import Code, RequestRefused
-from routers.types import Decision, Rule
+from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.routers.selection.filters.chain import rules_of
+from pointsman.routers.types import Decision, Rule
 
 #: Rules that a caller's own budget makes, and the field that states it.
-_BUDGET_FIELDS: Final[dict[Rule, str]] = {
-    Rule.MAX_TTFT_MS: "routing.max_ttft_ms",
-    Rule.MAX_LATENCY_MS: "routing.max_latency_ms",
-    Rule.LATENCY_UNKNOWN: "routing.max_latency_ms",
-    Rule.MAX_ENERGY_J: "routing.max_energy_j",
-    Rule.ENERGY_UNKNOWN: "routing.max_energy_j",
-    Rule.MAX_COST_USD: "routing.max_cost_usd",
-    Rule.COST_UNKNOWN: "routing.max_cost_usd",
-    Rule.MIN_QUALITY: "routing.min_quality",
-    Rule.NOT_LOCAL: "routing.local_only",
-    Rule.NOT_ALLOWED: "routing.experts",
-}
+_STATED: Final[Mapping[str, str]] = MappingProxyType({rule.name: rule.path for rule in rules_of() if rule.path})
 _RETRY_AFTER_S: Final = 1.0
 
 
-def refusal_of(decision: Decision) -> RequestRefused:
+def refusal_of(decision: Decision, stated: Mapping[str, str] = _STATED) -> RequestRefused:
     """The error for a decision that found no admissible expert.
 
     Only load or health in the way of at least one expert: 503 with Retry-After. Otherwise the request itself cannot
     be met as stated: 422 that names the field most experts failed at.
+
+    Args:
+        decision: The decision.
+        stated: Rules that a caller's own budget makes, and the field that states each.
     """
     details = "; ".join(f"{rejection.expert}: {rejection.detail}" for rejection in decision.rejections)
     transient = [rejection for rejection in decision.rejections if rejection.transient]
@@ -36,7 +32,7 @@ def refusal_of(decision: Decision) -> RequestRefused:
         return RequestRefused(
             Code.POOL_BUSY,
             f"No expert can take this request now. {details}",
-            reason=transient[0].rule.value,
+            reason=str(transient[0].rule),
             retry_after_s=_RETRY_AFTER_S,
             decision_id=decision.id,
         )
@@ -44,19 +40,19 @@ def refusal_of(decision: Decision) -> RequestRefused:
     if len(rules) > 1:
         # An expert left out by name says nothing about what the others failed at.
         del rules[Rule.NOT_ALLOWED]
-    stated = [rule for rule, _ in rules.most_common() if rule in _BUDGET_FIELDS]
-    if stated:
+    broken = [rule for rule, _ in rules.most_common() if rule in stated]
+    if broken:
         return RequestRefused(
             Code.BUDGET_INFEASIBLE,
-            f"{_BUDGET_FIELDS[stated[0]]}: no expert meets it. {details}",
-            param=_BUDGET_FIELDS[stated[0]],
-            reason=stated[0].value,
+            f"{stated[broken[0]]}: no expert meets it. {details}",
+            param=stated[broken[0]],
+            reason=str(broken[0]),
             decision_id=decision.id,
         )
     rule = rules.most_common(1)[0][0] if rules else Rule.CAPABILITY
     return RequestRefused(
         Code.NO_CAPABLE_EXPERT,
         f"No expert can answer this request. {details}",
-        reason=rule.value,
+        reason=str(rule),
         decision_id=decision.id,
     )

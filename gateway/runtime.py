@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experts.pool import ExpertPool
-from gateway.access import Access
-from gateway.average_budgets import AverageBudgets
-from gateway.deciding import Decider
-from gateway.exploration import Exploration
-from gateway.learning import Learning
-from gateway.ledger import Ledger
-from gateway.pipeline import Pipeline
-from gateway.reload import Configuration
-from gateway.settings import Settings
-from gateway.shared_store import SharedStore
-from gateway.telemetry import Telemetry
+from pointsman.experts.pool import ExpertPool
+from pointsman.gateway.access.access import Access
+from pointsman.gateway.deciding.decider import Decider
+from pointsman.gateway.dispatch.exploration import Exploration
+from pointsman.gateway.record.ledger import Ledger
+from pointsman.gateway.settings import Settings
+from pointsman.gateway.settings.version import SettingsVersion
+from pointsman.gateway.shared.average_budgets import AverageBudgets
+from pointsman.gateway.shared.learning import Learning
+from pointsman.gateway.shared.store import SharedStore
+from pointsman.gateway.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -25,12 +24,11 @@ class Runtime:
     settings: Settings
     pool: ExpertPool
     decider: Decider
-    pipeline: Pipeline
     ledger: Ledger
     telemetry: Telemetry
     store: SharedStore | None
     averages: AverageBudgets | None
     learning: Learning | None
     exploration: Exploration | None
-    configuration: Configuration
+    configuration: SettingsVersion
     access: Access

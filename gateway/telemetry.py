@@ -19,10 +19,10 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from experts.spec import Source
-from gateway.cache import Hit
-from routers.outcomes import CallOutcome, Outcome
-from routers.types import Decision, Reason, Rule
+from pointsman.experts.spec import Source
+from pointsman.gateway.wire.caching import CacheStatus
+from pointsman.routers.outcomes import CallOutcome, Outcome
+from pointsman.routers.types import Decision, Reason
 
 _OVERHEAD_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 _FLUSH_S: Final = 1.0
@@ -76,8 +76,8 @@ class Telemetry:
         registry = CollectorRegistry()
         self._registry = registry
         counter, histogram = partial(Counter, registry=registry), partial(_Histogram, registry=registry)
-        self._decided: dict[tuple[str, str, Reason, Hit], int] = {}
-        self._rejected: dict[tuple[str, Rule], int] = {}
+        self._decided: dict[tuple[str, str, Reason, CacheStatus], int] = {}
+        self._rejected: dict[tuple[str, str], int] = {}
         self._overheads: list[float] = []
         self._accounts: dict[tuple[str, str, int], _Account] = {}
         self._spendings: dict[str, _Spent] = {}
@@ -190,7 +190,7 @@ class Telemetry:
         """Count how long a decision took."""
         self._overheads.append(overhead_s)
 
-    def decided(self, decision: Decision, hit: Hit) -> None:
+    def decided(self, decision: Decision, hit: CacheStatus) -> None:
         """Count a decision, its hard rejections and how the cache fared."""
         kind = decision.classification
         key = (kind.category if kind is not None else "", decision.expert or "", decision.reason, hit)
@@ -243,7 +243,7 @@ class Telemetry:
             self.cache.labels(hit.value).inc(count)
         rejected, self._rejected = self._rejected, {}
         for (expert, rule), count in rejected.items():
-            self.rejections.labels(expert, rule.value).inc(count)
+            self.rejections.labels(expert, str(rule)).inc(count)
         overheads, self._overheads = self._overheads, []
         self.overhead.observe_all(overheads)
         accounts, self._accounts = self._accounts, {}

@@ -23,15 +23,15 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from routers.classifiers.knn import KnnClassifier
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.mlp import MlpClassifier
-from routers.embed import StorableEmbedder, restore_embedder
-from routers.errors import ArtifactError, EmbedderError
-from routers.estimators.quality import BlendedQuality
-from routers.estimators.tokens import CompletionTokens
-from routers.evidence.policy import SequentialPolicy
-from routers.two_stage import TwoStageRouter
+from pointsman.routers.classifiers.knn import KnnClassifier
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.mlp import MlpClassifier
+from pointsman.routers.embed import StorableEmbedder, restore_embedder
+from pointsman.routers.errors import ArtifactError, EmbedderError
+from pointsman.routers.estimators.quality import BlendedQuality
+from pointsman.routers.estimators.tokens import CompletionTokens
+from pointsman.routers.evidence.policy import SequentialPolicy
+from pointsman.routers.two_stage import TwoStageRouter
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -74,11 +74,16 @@ class RouterParts:
 
 @dataclass(frozen=True, slots=True)
 class LoadedArtifact:
-    """A router together with what its manifest says."""
+    """A router together with what its manifest says, and the parts it is made of."""
 
     router: TwoStageRouter
     manifest: Mapping[str, Any]
-    evidence: SequentialPolicy | None = None
+    parts: RouterParts
+
+    @property
+    def evidence(self) -> SequentialPolicy | None:
+        """Whom to ask next given what was answered."""
+        return self.parts.evidence
 
 
 def save_router(directory: Path, parts: RouterParts) -> str:
@@ -120,7 +125,7 @@ def load_artifact(path_or_name: str | Path, *, uncertain_to_generalist: bool = T
     manifest = read_manifest(directory)
     parts = _load_parts(directory, manifest)
     router = _assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist)
-    return LoadedArtifact(router, manifest, parts.evidence)
+    return LoadedArtifact(router, manifest, parts)
 
 
 def load_parts(path_or_name: str | Path) -> RouterParts:

@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from experts.spec import Source
-from routers.arrays import Figures
+from pointsman.experts.spec import Source
+from pointsman.routers.arrays import Figures
 
 
-@dataclass(frozen=True, slots=True)
+class Posterior(Mapping[str, float]):
+    """Category -> probability; held as an array, and told as a mapping when somebody reads it so.
+
+    Args:
+        categories: C of them. The same tuple for every prompt, as far as the classifier can.
+        probabilities: Shape (C,).
+    """
+
+    __slots__ = ("_told", "categories", "probabilities")
+
+    def __init__(self, categories: tuple[str, ...], probabilities: Figures) -> None:
+        self.categories = categories
+        self.probabilities = probabilities
+        self._told: Mapping[str, float] | None = None
+
+    def _mapping(self) -> Mapping[str, float]:
+        if self._told is None:
+            self._told = dict(zip(self.categories, self.probabilities.tolist(), strict=True))
+        return self._told
+
+    def __getitem__(self, category: str) -> float:
+        return self._mapping()[category]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.categories)
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def __repr__(self) -> str:
+        return f"Posterior({self._mapping()!r})"
+
+
+def probabilities(posterior: Mapping[str, float], categories: tuple[str, ...]) -> Figures:
+    """A posterior as an array over the given categories, shape (C,).
+
+    Raises:
+        KeyError: It lacks one of them.
+    """
+    if isinstance(posterior, Posterior) and posterior.categories == categories:
+        return posterior.probabilities
+    return np.array([posterior[name] for name in categories], dtype=np.float32)
+
+
+# Made for every prompt, and freezing costs a third of the making: not frozen, and never changed.
+@dataclass(slots=True)
 class Classification:
     """Stage 1: the posterior over categories.
 
@@ -48,21 +93,36 @@ class Quality:
     learned: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Qualities(Mapping[str, Quality]):
     """Artefact name of an expert -> predicted quality; held as arrays, so that a prompt makes no object per expert.
 
-    Attributes:
+    Args:
         experts: Artefact names, m of them. The same tuple for every prompt, as far as the estimator can.
         mean: Expected quality, shape (m,).
-        std: Its uncertainty, NaN when unknown, shape (m,).
+        std: Its uncertainty, NaN when unknown, shape (m,); or what works it out, once, when somebody asks.
         sources: Where each comes from, m of them.
     """
 
-    experts: tuple[str, ...]
-    mean: Figures
-    std: Figures
-    sources: tuple[Source, ...]
+    __slots__ = ("_std", "experts", "mean", "sources")
+
+    def __init__(
+        self,
+        experts: tuple[str, ...],
+        mean: Figures,
+        std: Figures | Callable[[], Figures],
+        sources: tuple[Source, ...],
+    ) -> None:
+        self.experts = experts
+        self.mean = mean
+        self._std = std
+        self.sources = sources
+
+    @property
+    def std(self) -> Figures:
+        """Uncertainty of the expected quality, NaN when unknown, shape (m,)."""
+        if callable(self._std):
+            self._std = self._std()
+        return self._std
 
     @classmethod
     def of(cls, values: Mapping[str, Quality]) -> Qualities:
@@ -85,20 +145,55 @@ class Qualities(Mapping[str, Quality]):
     def __len__(self) -> int:
         return len(self.experts)
 
+    def __repr__(self) -> str:
+        return f"Qualities({dict(self)!r})"
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+#: Expected tokens and their 95 % quantile, both of shape (m,).
+Lengths = tuple[Figures, Figures]
+
+
 class AnswerLengths(Mapping[str, tuple[float, float]]):
     """Artefact name of an expert -> (expected, 95 % quantile) of its answer's length in tokens; held as arrays.
 
-    Attributes:
+    Args:
         experts: Artefact names, m of them.
         mean: Expected tokens, shape (m,).
         q95: Their 95 % quantile, shape (m,).
     """
 
-    experts: tuple[str, ...] = ()
-    mean: Figures = field(default_factory=lambda: np.zeros(0))
-    q95: Figures = field(default_factory=lambda: np.zeros(0))
+    __slots__ = ("_lengths", "experts")
+
+    def __init__(self, experts: tuple[str, ...] = (), mean: Figures | None = None, q95: Figures | None = None) -> None:
+        self.experts = experts
+        none = np.zeros(0)
+        self._lengths: Lengths | Callable[[], Lengths] = (
+            none if mean is None else mean,
+            none if q95 is None else q95,
+        )
+
+    @classmethod
+    def later(cls, experts: tuple[str, ...], lengths: Callable[[], Lengths]) -> AnswerLengths:
+        """Lengths that are worked out, once, when somebody asks: a request without caps and prices does not."""
+        made = cls.__new__(cls)
+        made.experts = experts
+        made._lengths = lengths  # noqa: SLF001 (of this very class)
+        return made
+
+    @property
+    def mean(self) -> Figures:
+        """Expected tokens, shape (m,)."""
+        return self._worked_out()[0]
+
+    @property
+    def q95(self) -> Figures:
+        """Their 95 % quantile, shape (m,)."""
+        return self._worked_out()[1]
+
+    def _worked_out(self) -> Lengths:
+        if callable(self._lengths):
+            self._lengths = self._lengths()
+        return self._lengths
 
     @classmethod
     def of(cls, values: Mapping[str, tuple[float, float]]) -> AnswerLengths:
@@ -116,6 +211,9 @@ class AnswerLengths(Mapping[str, tuple[float, float]]):
     def __len__(self) -> int:
         return len(self.experts)
 
+    def __repr__(self) -> str:
+        return f"AnswerLengths({dict(self)!r})"
+
 
 def _position(experts: tuple[str, ...], expert: str) -> int:
     try:
@@ -124,7 +222,7 @@ def _position(experts: tuple[str, ...], expert: str) -> int:
         raise KeyError(expert) from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Assessment:
     """All that depends on the prompt alone: what may be cached, because no load, health or budget is in it.
 

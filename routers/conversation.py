@@ -16,8 +16,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from routers.classifiers.uncertainty import entropy_nats
-from routers.types import AnswerLengths, Assessment, Classification, Qualities
+from pointsman.routers.classifiers.uncertainty import entropy_nats
+from pointsman.routers.types import AnswerLengths, Assessment, Classification, Qualities
 
 #: What is left of the say of earlier turns, per turn.
 DECAY = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from experts.spec import Source
+from pointsman.experts.spec import Source
 
 
 class Verdict(StrEnum):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from experts.spec import PoolView
-from routers.arrays import FloatArray, Mask
-from routers.estimators.call import CallFigures
-from routers.estimators.online import Corrections
-from routers.types import Assessment, Classification, Decision, Qualities, Rejection, RouteRequest
+from pointsman.experts.spec import PoolView
+from pointsman.routers.arrays import FloatArray, Mask
+from pointsman.routers.estimators.call import CallFigures
+from pointsman.routers.estimators.online import Corrections
+from pointsman.routers.types import Assessment, Classification, Decision, Qualities, Rejection, RouteRequest
 
 
 class Embedder(Protocol):
@@ -58,7 +58,7 @@ class Filter(Protocol):
         """In words, why the expert at a position of the pool breaks it."""
 
 
-class Router(Protocol):
+class RouterProtocol(Protocol):
     """The decision: `decide` is `select` after `assess`.
 
     The two stand apart so that the costly, load-free half may be cached, and so that a sweep over weights assesses

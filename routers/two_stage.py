@@ -10,24 +10,36 @@ subset, MoE² (arXiv 2501.09410).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from experts.spec import PoolView
-from routers.arrays import Column, Mask
-from routers.classifiers.cards import CardReader
-from routers.estimators.call import CallFigures
-from routers.estimators.live import Live
-from routers.estimators.online import Corrections
-from routers.estimators.roster import Roster
-from routers.estimators.tokens import CompletionTokens
-from routers.protocols import Classifier, Embedder, QualityEstimator
-from routers.selection.explanation import ArrayExplanation
-from routers.selection.filters import filters_for
-from routers.selection.pickers import by_utility
-from routers.selection.scorers import prices_decide, utility_terms
-from routers.types import AnswerLengths, Assessment, Decision, Explanation, Reason, RouteRequest, Told
+from pointsman.experts.spec import PoolView
+from pointsman.routers.arrays import Column, Mask
+from pointsman.routers.classifiers.cards import CardReader
+from pointsman.routers.estimators.call import CallFigures
+from pointsman.routers.estimators.live import Live
+from pointsman.routers.estimators.online import Corrections
+from pointsman.routers.estimators.roster import Roster
+from pointsman.routers.estimators.tokens import CompletionTokens
+from pointsman.routers.protocols import Classifier, Embedder, QualityEstimator
+from pointsman.routers.selection.explanation import ArrayExplanation
+from pointsman.routers.selection.filters.chain import FILTERS, applying_of, filters_for
+from pointsman.routers.selection.filters.kind import FilterKind
+from pointsman.routers.selection.pickers import by_utility
+from pointsman.routers.selection.scorers.kind import Scorer
+from pointsman.routers.selection.scorers.utility import SCORERS, scores_of, utility_terms
+from pointsman.routers.selection.scorers.weighted import prices_decide
+from pointsman.routers.types import (
+    AnswerLengths,
+    Assessment,
+    CompleteExplanation,
+    Decision,
+    Explanation,
+    Reason,
+    RouteRequest,
+)
 
 _NO_LENGTHS = AnswerLengths()
 
@@ -43,6 +55,8 @@ class TwoStageRouter:
         quality: Vector and posterior to predicted quality per expert.
         tokens: Answer lengths, or None.
         uncertain_to_generalist: Whether uncertain prompts go to generalists first.
+        filters: Who may answer, in the order they are asked.
+        scorers: What weighs on the choice beside quality.
     """
 
     def __init__(
@@ -55,6 +69,8 @@ class TwoStageRouter:
         quality: QualityEstimator,
         tokens: CompletionTokens | None = None,
         uncertain_to_generalist: bool = True,
+        filters: Sequence[FilterKind] = FILTERS,
+        scorers: Sequence[Scorer] = SCORERS,
     ) -> None:
         self._id = id
         self._artifact_hash = artifact_hash
@@ -63,6 +79,8 @@ class TwoStageRouter:
         self._quality = quality
         self._tokens = tokens
         self._uncertain_to_generalist = uncertain_to_generalist
+        self._filters = applying_of(filters)
+        self._scorers = scores_of(scorers)
         self._cards = CardReader(embedder, classifier)
         self._last_read: _Read | None = None
 
@@ -123,47 +141,44 @@ class TwoStageRouter:
         decides, and the rule stands back for those who pay no more than the generalist would.
         """
         if not view.entries:
-            return self._decision(request, assessment, (), Reason.INFEASIBLE, Told())
+            return self._decision(request, assessment, (), Reason.INFEASIBLE, CompleteExplanation())
         roster, live = self._read(view, assessment)
         figures = CallFigures(
             roster, live, assessment, request.prompt_tokens, request.max_completion_tokens, learned, request.offers
         )
-        chain = filters_for(request, figures)
+        chain = filters_for(request, figures, self._filters)
         admissible = roster.positions
         if chain:
-            passing = np.logical_and.reduce([rule.passes(figures) for rule in chain])
+            passing = chain[0].passes(figures)
+            for rule in chain[1:]:
+                passing = passing & rule.passes(figures)
             admissible = admissible[passing]
-        terms = utility_terms(request, figures, admissible)
+        terms = utility_terms(request, figures, admissible, self._scorers)
         utility = np.sum(list(terms.values()), axis=0) if len(terms) > 1 else terms["quality"]
         order = by_utility(figures, admissible, utility)
         reason = Reason.BEST_UTILITY
         if len(order) < 2:
             reason = Reason.ONLY_CANDIDATE if len(order) else Reason.INFEASIBLE
-        passed_over: frozenset[int] = frozenset()
-        if self._uncertain_to_generalist and assessment.classification.uncertain:
-            ranked = admissible[order]
-            general = roster.generalist[ranked]
-            if general.any():
+        ranked = admissible.take(order)
+        preferred = len(ranked)
+        if roster.generalists and self._uncertain_to_generalist and assessment.classification.uncertain:
+            general = roster.generalist.take(ranked)
+            if np.count_nonzero(general):
                 # What a null expert offers is an answer to this very prompt, whatever its category.
-                general = general | roster.claimed(assessment.classification)[ranked] | roster.null[ranked]
+                general |= roster.claimed(assessment.classification).take(ranked)
+                general |= roster.null.take(ranked)
                 lifted = prices_decide(request.budget.weights)
                 if lifted:
-                    general = general | _no_dearer((terms["quality"] - utility)[order], general)
-                passed_over = frozenset(ranked[~general].tolist())
-                order = np.concatenate([order[general], order[~general]])
-                if not (lifted and general[0]) and not roster.null[admissible[order[0]]]:
+                    general |= _no_dearer((terms["quality"] - utility)[order], general)
+                preferred = int(np.count_nonzero(general))
+                first = (~general).argsort(kind="stable")
+                order, ranked = order.take(first), ranked.take(first)
+                if not (lifted and general[0]) and not roster.null[ranked[0]]:
                     reason = Reason.UNCERTAIN
         if request.offers.blocked_by is not None and len(order):
             reason = Reason.BLOCKED
-        ranked = admissible[order]
         explanation = ArrayExplanation(
-            figures,
-            assessment.classification,
-            chain,
-            ranked,
-            utility[order],
-            {name: term[order] for name, term in terms.items()},
-            passed_over,
+            figures, assessment.classification, chain, ranked, order, utility, terms, preferred
         )
         names = roster.names
         return self._decision(
@@ -213,7 +228,7 @@ def _no_dearer(paid: Column, general: Mask) -> Mask:
     return np.asarray(paid <= paid[general.argmax()])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Read:
     """A view and what was read from it."""
 

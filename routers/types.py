@@ -6,16 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from experts.spec import Capability, ExpertSpec, ExpertState, Source
-from routers.arrays import Figures as Figures
-from routers.arrays import FloatArray as FloatArray
-from routers.assessment import AnswerLengths as AnswerLengths
-from routers.assessment import Assessment as Assessment
-from routers.assessment import Classification as Classification
-from routers.assessment import Qualities as Qualities
-from routers.assessment import Quality as Quality
+from pointsman.experts.spec import Capability, ExpertSpec, ExpertState, Source
+from pointsman.routers.arrays import Figures as Figures
+from pointsman.routers.arrays import FloatArray as FloatArray
+from pointsman.routers.assessment import AnswerLengths as AnswerLengths
+from pointsman.routers.assessment import Assessment as Assessment
+from pointsman.routers.assessment import Classification as Classification
+from pointsman.routers.assessment import Posterior as Posterior
+from pointsman.routers.assessment import Qualities as Qualities
+from pointsman.routers.assessment import Quality as Quality
+from pointsman.routers.budget import Budget as Budget
+from pointsman.routers.budget import Prices as Prices
+from pointsman.routers.budget import Weights as Weights
+
+_NO_BUDGET: Final = Budget()
 
 
 class Flag(StrEnum):
@@ -30,63 +36,6 @@ class Flag(StrEnum):
     CHEAPEST = "cheapest"
     GREENEST = "greenest"
     BEST = "best quality"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Prices λ_j of Tryage's objective: how much predicted quality one unit of a normalised constraint is worth.
-
-    Every constraint is normalised to [0, 1] over the admissible candidates, so that a weight keeps its meaning when the
-    pool changes. `quality` scales predicted quality itself (1 = as predicted). `verbosity` is paid for a long answer,
-    `readability` for one that is hard to read, as the operator states it of each expert.
-    """
-
-    quality: float = 1.0
-    latency: float = 0.0
-    energy: float = 0.0
-    cost: float = 0.0
-    size: float = 0.0
-    recency: float = 0.0
-    verbosity: float = 0.0
-    readability: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Dual variables of average budgets: what a dollar, a joule or a millisecond costs now, in units of quality.
-
-    Unlike `Weights` these are in natural units and not normalised over the candidates: an average over many requests
-    is held by one price for all of them. An amount that is not known counts as the largest known one.
-    """
-
-    per_usd: float = 0.0
-    per_j: float = 0.0
-    per_ttft_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a caller allows: a cap is a filter, a weight is a price.
-
-    Attributes:
-        max_ttft_ms: Hard cap on the worst-case time to first token.
-        max_latency_ms: Hard cap on the worst-case end-to-end latency.
-        max_energy_j: Hard cap on the worst-case energy of the call in joules.
-        max_cost_usd: Hard cap on the worst-case cost of the call in US dollars.
-        min_quality: Least predicted quality in [0, 1].
-        weights: What the caller makes of what is not capped.
-        prices: What the operator's average budgets make of it; set by the gateway or the simulator, never by a caller.
-        local_only: Keep the prompt on the operator's own hardware (Tryage's security flag: a mask, not a price).
-    """
-
-    max_ttft_ms: float | None = None
-    max_latency_ms: float | None = None
-    max_energy_j: float | None = None
-    max_cost_usd: float | None = None
-    min_quality: float | None = None
-    weights: Weights = Weights()
-    prices: Prices = Prices()
-    local_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +81,8 @@ class Offers:
     blocked_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Made for every request, and freezing costs a third of the making: not frozen, and never changed.
+@dataclass(slots=True)
 class RouteRequest:
     """One request as the decision sees it.
 
@@ -153,7 +103,7 @@ class RouteRequest:
     prompt_tokens: int
     max_completion_tokens: int | None = None
     required: frozenset[Capability] = frozenset()
-    budget: Budget = Budget()
+    budget: Budget = _NO_BUDGET
     allowed: frozenset[str] | None = None
     stay: Stay | None = None
     offers: Offers = Offers()
@@ -199,7 +149,11 @@ class Candidate:
 
 
 class Rule(StrEnum):
-    """Why an expert may not, or did not, answer. The values appear in decisions, headers and metrics."""
+    """Why an expert may not, or did not, answer. The values appear in decisions, headers and metrics.
+
+    These are the rules that code asks for by name. Caps have rules of their own (budget.py), and so may a filter:
+    `selection/filters/chain.py` lists all that a filter can give.
+    """
 
     UNHEALTHY = "unhealthy"
     ASLEEP = "asleep"
@@ -208,14 +162,6 @@ class Rule(StrEnum):
     NOT_LOCAL = "not_local"
     CAPABILITY = "capability"
     CONTEXT_WINDOW = "context_window"
-    MAX_TTFT_MS = "max_ttft_ms"
-    MAX_LATENCY_MS = "max_latency_ms"
-    MAX_ENERGY_J = "max_energy_j"
-    MAX_COST_USD = "max_cost_usd"
-    MIN_QUALITY = "min_quality"
-    LATENCY_UNKNOWN = "latency_unknown"
-    ENERGY_UNKNOWN = "energy_unknown"
-    COST_UNKNOWN = "cost_unknown"
     NO_ANSWER = "no_answer"
     BLOCKED = "blocked"
     NOT_GENERALIST = "not_generalist"
@@ -228,13 +174,13 @@ class Rejection:
 
     Attributes:
         expert: Its name.
-        rule: The enumerated reason.
+        rule: The enumerated reason: a `Rule`, or the name of a cap's or a filter's own.
         detail: A sentence with the figures, for people.
         transient: Only the present load or health is in the way; the same request may pass later (503, not 4xx).
     """
 
     expert: str
-    rule: Rule
+    rule: str
     detail: str
     transient: bool = False
 
@@ -265,7 +211,7 @@ class Score(NamedTuple):
     quality: float
     learned: float
     utility: float | None
-    rule: Rule | None
+    rule: str | None
 
 
 class Explanation(Protocol):
@@ -280,7 +226,7 @@ class Explanation(Protocol):
         """Why each of the others lost; one per expert that was not chosen, in the view's order."""
 
     @property
-    def barred(self) -> Mapping[str, Rule]:
+    def barred(self) -> Mapping[str, str]:
         """Experts that a filter dropped, and by which rule: cheap to ask for."""
 
     @property
@@ -292,12 +238,12 @@ class Explanation(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CompleteExplanation:
     """An explanation that is there in full; as it stands, that of a decision with nothing to explain."""
 
     candidates: tuple[Candidate, ...] = ()
     rejections: tuple[Rejection, ...] = ()
-    barred: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+    barred: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -320,7 +266,7 @@ class Told:
         return (None, None) if found is None else (found.cost_usd, found.energy_j)
 
 
-# Made for every request, and freezing costs a third of the making: not frozen, and never changed.
+# Not frozen, as `RouteRequest`.
 @dataclass(slots=True)
 class Decision:
     """Who answers, who else could, and why.
@@ -344,7 +290,7 @@ class Decision:
     classification: Classification | None
     router: str
     artifact_hash: str
-    explanation: Explanation = field(default=Told(), repr=False, compare=False)
+    explanation: Explanation = field(default=CompleteExplanation(), repr=False, compare=False)
     same_as: str | None = None
 
     @property

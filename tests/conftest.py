@@ -1,16 +1,27 @@
-"""What every test shares: no network beyond this machine, and the outcome tables where they stand."""
+"""What every test shares: no network beyond this machine, the outcome tables, and a word on what was left out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import network_guard
 
 ROOT = Path(__file__).parent.parent
+
+
+#: What `make test` leaves to `make test-rest`, by marker, and what each of them needs.
+REST = {
+    "vllm": "a real vLLM on the CPU",
+    "train": "torch, transformers and sentence-transformers",
+    "slow": "time: half a minute or more each, or all together",
+}
+_LEFT = pytest.StashKey[Counter[str]]()
 
 
 def _shared_dir() -> Path:
@@ -25,6 +36,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("shared"):
             item.add_marker(absent)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count what is left out."""
+    config.stash[_LEFT] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count what a choice by marker leaves out."""
+    for item in items:
+        item.config.stash[_LEFT].update([name for name in REST if item.get_closest_marker(name)][:1])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the count of a process of pytest-xdist to the one that reports."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left"] = dict(session.config.stash[_LEFT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the count of a process of pytest-xdist; each has collected every test."""
+    node.config.stash[_LEFT] |= Counter(getattr(node, "workeroutput", {}).get("left", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what a choice by marker left out, and who runs it."""
+    left = config.stash[_LEFT]
+    if left and config.option.markexpr.startswith("not "):
+        needs = "; ".join(f"{count} with {REST[name]}" for name, count in sorted(left.items()))
+        terminalreporter.line(f"Left to `make test-rest` (`make test-all` runs both): {needs}")
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""The gateway's own overhead, measured side by side with a peer in one run. `python -m evals.bench --help`."""
+"""The gateway's own overhead, side by side with a peer in one run. `python -m pointsman.evals.bench --help`."""

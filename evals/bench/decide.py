@@ -1,4 +1,4 @@
-"""`python -m evals.bench.decide`: how long one decision takes, what of it takes what, and how it grows.
+"""`python -m pointsman.evals.bench.decide`: how long one decision takes, what of it takes what, and how it grows.
 
 Every decision is timed alone (processor time), on one core, uncached, on a prompt that was never seen before and a pool
 snapshot that is new, as it is in a gateway under load. Prompts are drawn from the tokenizer's own words by Zipf's law,
@@ -25,14 +25,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from experts.spec import Capability, EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price
-from routers.artifacts import load_router
-from routers.embed.lexical import LexicalEmbedder
-from routers.embed.static import StaticEmbedder
-from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
-from routers.estimators.tokens import CompletionTokens
-from routers.two_stage import TwoStageRouter
-from routers.types import Budget, Decision, RouteRequest, Weights
+from pointsman.experts.spec import Capability, EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.embed.lexical import LexicalEmbedder
+from pointsman.routers.embed.static import StaticEmbedder
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
+from pointsman.routers.estimators.tokens import CompletionTokens
+from pointsman.routers.protocols import Embedder
+from pointsman.routers.two_stage import TwoStageRouter
+from pointsman.routers.types import Budget, Decision, RouteRequest, Weights
 
 #: Caps and weights that ask for every figure there is.
 EVERYTHING = Budget(
@@ -53,7 +54,7 @@ EXPERTS = (1, 3, 10, 30, 100, 300, 1000)
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class CallTiming:
     """Many timed calls, in microseconds of processor time, over some rounds.
 
     Attributes:
@@ -71,20 +72,20 @@ class Timing:
     rounds: int = 1
 
     @classmethod
-    def of(cls, times_us: Sequence[float]) -> Timing:
+    def of(cls, times_us: Sequence[float]) -> CallTiming:
         """From the calls of one round."""
         ordered, count = sorted(times_us), len(times_us)
         middle = ordered[count // 2]
         return cls(middle, middle, ordered[int(0.99 * (count - 1))], count)
 
     @classmethod
-    def over(cls, rounds: Sequence[Timing]) -> Timing:
+    def over(cls, rounds: Sequence[CallTiming]) -> CallTiming:
         """From several rounds."""
         quiet = min(rounds, key=lambda one: one.p50_us)
         return replace(quiet, most_us=max(one.most_us for one in rounds), rounds=len(rounds))
 
 
-def timed(calls: Iterator[Callable[[], object]], count: int) -> Timing:
+def timed(calls: Iterator[Callable[[], object]], count: int) -> CallTiming:
     """Time `count` calls one by one, after some to warm up; they are made ready before any clock starts."""
     for call in itertools.islice(calls, _BATCH):
         call()
@@ -96,7 +97,7 @@ def timed(calls: Iterator[Callable[[], object]], count: int) -> Timing:
             start = time.thread_time_ns()
             call()
             times.append((time.thread_time_ns() - start) / 1e3)
-    return Timing.of(times)
+    return CallTiming.of(times)
 
 
 class Bench:
@@ -111,6 +112,7 @@ class Bench:
         self._random = np.random.default_rng(0)
         default = load_router("default")
         self.embedder, self.classifier = default.embedder, default.classifier
+        self.uncompiled = _uncompiled(default.embedder)
         words = np.array([word for word in _vocabulary(self.embedder) if word.isalpha()])
         self._words = words
         self._odds = 1.0 / np.arange(1, len(words) + 1)
@@ -118,9 +120,10 @@ class Bench:
         # A gateway has seen the common words within its first thousand prompts.
         for request in itertools.islice(self.requests(100), _WARM_UP):
             self.embedder.embed((request.text,))
+            self.uncompiled.embed((request.text,))
 
-    def router(self, experts: int) -> TwoStageRouter:
-        """A router that knows so many experts."""
+    def router(self, experts: int, *, compiled: bool = True) -> TwoStageRouter:
+        """A router that knows so many experts; without the compiled kernel where it is not wanted or not there."""
         names = _names(experts)
         categories = self.classifier.categories
         shape = (experts, len(categories))
@@ -137,7 +140,7 @@ class Bench:
         return TwoStageRouter(
             id="bench/1",
             artifact_hash="",
-            embedder=self.embedder,
+            embedder=self.embedder if compiled else self.uncompiled,
             classifier=self.classifier,
             quality=quality,
             tokens=self._lengths(experts),
@@ -179,20 +182,27 @@ class Bench:
             text = f"{' '.join(drawn)} {self._random.bytes(4).hex()}?"
             yield RouteRequest(str(number), text, tokens, required=frozenset({Capability.CHAT}), budget=budget)
 
-    def decision(self, tokens: int, experts: int, budget: Budget = Budget()) -> Timing:  # noqa: B008 (frozen)
+    def decision(
+        self,
+        tokens: int,
+        experts: int,
+        budget: Budget = Budget(),  # noqa: B008 (frozen)
+        *,
+        compiled: bool = True,
+    ) -> CallTiming:
         """The whole decision."""
-        router = self.router(experts)
+        router = self.router(experts, compiled=compiled)
         pairs = zip(self.requests(tokens, budget), self.views(experts), strict=False)
         return timed((partial(router.decide, request, view) for request, view in pairs), self._count)
 
-    def selection(self, experts: int, budget: Budget = Budget()) -> Timing:  # noqa: B008 (frozen)
+    def selection(self, experts: int, budget: Budget = Budget()) -> CallTiming:  # noqa: B008 (frozen)
         """Stage 2 alone: all that is left where the assessment is cached."""
         router = self.router(experts)
         request = next(self.requests(100, budget))
         assessment = router.assess(request)
         return timed((partial(router.select, assessment, request, view) for view in self.views(experts)), self._count)
 
-    def parts(self, tokens: int, experts: int) -> dict[str, Timing]:
+    def parts(self, tokens: int, experts: int) -> dict[str, CallTiming]:
         """Each step of a decision alone."""
         router = self.router(experts)
         embedder, classifier, count = self.embedder, self.classifier, self._count
@@ -201,7 +211,7 @@ class Bench:
         vectors = (embedder.embed((text,))[0] for text in texts)
         seen = ((vector, classifier.classify(vector)) for vector in vectors)
         return {
-            "tokenise": timed((partial(tokenizer.token_ids, (text,)) for text in texts), count),
+            "tokenise": timed((partial(tokenizer.token_ids, text) for text in texts), count),
             "tokenise and embed": timed((partial(embedder.embed, (text,)) for text in texts), count),
             "classify": timed((partial(classifier.classify, vector) for vector in vectors), count),
             "predict quality": timed((partial(router.quality.estimate, *pair) for pair in seen), count),
@@ -211,7 +221,7 @@ class Bench:
             "explain": self._explained(router, tokens, experts),
         }
 
-    def _explained(self, router: TwoStageRouter, tokens: int, experts: int) -> Timing:
+    def _explained(self, router: TwoStageRouter, tokens: int, experts: int) -> CallTiming:
         pairs = zip(self.requests(tokens, EVERYTHING), self.views(experts), strict=False)
         decisions = (router.decide(request, view) for request, view in pairs)
         return timed((partial(_explain, decision) for decision in decisions), self._count // 4)
@@ -223,6 +233,12 @@ def _explain(decision: Decision) -> object:
 
 def _names(experts: int) -> list[str]:
     return [f"expert-{index}" for index in range(experts)]
+
+
+def _uncompiled(embedder: Embedder) -> LexicalEmbedder:
+    if not isinstance(embedder, LexicalEmbedder):
+        raise TypeError("the default artefact's embedder is a lexical one")
+    return LexicalEmbedder.from_parts(embedder.spec(), embedder.tensors(), embedder.tokenizer_json(), kernel=None)
 
 
 def _static(embedder: object) -> StaticEmbedder:
@@ -241,18 +257,18 @@ class Speed:
     """All that is measured of a decision.
 
     Attributes:
-        whole: The reference case, without caps and with every cap and weight.
+        whole: The reference case, without caps, with every cap and weight, and without the compiled kernel.
         parts: Its steps.
         by_tokens: The whole decision over 10 experts, by prompt tokens.
         by_experts: The whole decision for 100 tokens, by experts in the pool.
         select_by_experts: Stage 2 alone, by experts in the pool.
     """
 
-    whole: Mapping[str, Timing]
-    parts: Mapping[str, Timing]
-    by_tokens: Mapping[str, Timing]
-    by_experts: Mapping[str, Timing]
-    select_by_experts: Mapping[str, Timing]
+    whole: Mapping[str, CallTiming]
+    parts: Mapping[str, CallTiming]
+    by_tokens: Mapping[str, CallTiming]
+    by_experts: Mapping[str, CallTiming]
+    select_by_experts: Mapping[str, CallTiming]
 
 
 def measure(count: int, rounds: int, progress: Callable[[float], None] = lambda _: None) -> Speed:
@@ -281,6 +297,7 @@ def _round(bench: Bench) -> Speed:
         whole={
             "no caps": bench.decision(TOKENS_HERE, EXPERTS_HERE),
             "every cap and weight": bench.decision(TOKENS_HERE, EXPERTS_HERE, EVERYTHING),
+            "no caps, without the kernel": bench.decision(TOKENS_HERE, EXPERTS_HERE, compiled=False),
         },
         parts=bench.parts(TOKENS_HERE, EXPERTS_HERE),
         by_tokens={str(tokens): bench.decision(tokens, EXPERTS_HERE) for tokens in TOKENS},
@@ -289,8 +306,8 @@ def _round(bench: Bench) -> Speed:
     )
 
 
-def _merged(rounds: Sequence[Mapping[str, Timing]]) -> dict[str, Timing]:
-    return {key: Timing.over([one[key] for one in rounds]) for key in rounds[0]}
+def _merged(rounds: Sequence[Mapping[str, CallTiming]]) -> dict[str, CallTiming]:
+    return {key: CallTiming.over([one[key] for one in rounds]) for key in rounds[0]}
 
 
 @click.command()
@@ -312,7 +329,7 @@ def main(count: int, rounds: int, json_path: Path | None) -> None:
     console.print(_table("Stage 2 alone, as after a cached assessment", "experts", speed.select_by_experts))
 
 
-def _table(title: str, column: str, rows: Mapping[str, Timing]) -> Table:
+def _table(title: str, column: str, rows: Mapping[str, CallTiming]) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column(column)
     for name in ("p50 µs", "loudest round", "p99 µs"):

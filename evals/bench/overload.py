@@ -1,4 +1,4 @@
-"""`python -m evals.bench.overload`: what is answered when far more is asked than the experts can do.
+"""`python -m pointsman.evals.bench.overload`: what is answered when far more is asked than the experts can do.
 
 Two experts of bounded concurrency stand behind one gateway; requests of a heavy and a light tenant arrive at random, at
 multiples of what the experts can answer. Goodput is what is answered within a client's patience. The same is measured
@@ -26,11 +26,12 @@ import yaml
 from rich.console import Console
 from rich.progress import track
 
-from evals.bench.processes import Process, free_port, serving
-from evals.bench.rig import streaming_upstream
-from experts.http1.client import Client, Limits
-from experts.http1.failures import HttpFailure
-from experts.http1.origin import Origin
+from pointsman.evals.bench.processes import Process, free_port, serving
+from pointsman.evals.bench.rig import streaming_upstream
+from pointsman.evals.studies.prose import wrapped
+from pointsman.experts.http1.client import ConnectionLimits, HttpClient
+from pointsman.experts.http1.failures import HttpFailure
+from pointsman.experts.http1.origin import Origin
 
 _PLACES, _ANSWER_S, _EXPERTS = 16, 0.2, 2
 #: Answers a second that the experts can give.
@@ -47,7 +48,7 @@ _KEYS = {"heavy": "heavy-key-0123456789", "light": "light-key-0123456789"}
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class OverloadPoint:
     """One load.
 
     Attributes:
@@ -90,17 +91,17 @@ async def _gateway(folder: Path, upstream: str, core: int, queue: int) -> AsyncI
     config = folder / f"overload-{port}.yaml"
     config.write_text(yaml.safe_dump(tree), "utf-8")
     variables = [f"KEY_{name.upper()}={key}" for name, key in _KEYS.items()]
-    serve = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config), "--port", str(port)]
+    serve = [sys.executable, "-m", "pointsman.gateway.cli", "serve", "--config", str(config), "--port", str(port)]
     command = ["env", *variables, *serve]
     log = folder / f"overload-{port}.log"
     async with serving(command, port, ready_path="/ready", cores=[core], log=log) as process:
         yield process
 
 
-async def _load(url: str, load: float, seconds: float) -> Point:
+async def _load(url: str, load: float, seconds: float) -> OverloadPoint:
     per_s = load * CAPACITY_PER_S
     rng = random.Random(7)
-    client = Client(Origin.parse(url), limits=Limits(max_connections=8192, max_queued=8192))
+    client = HttpClient(Origin.parse(url), limits=ConnectionLimits(max_connections=8192, max_queued=8192))
     prepared = client.prepare("POST", "/v1/chat/completions", ((b"content-type", b"application/json"),))
     body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": "hello"}]}).encode()
     ended: list[tuple[str, int, float]] = []
@@ -129,7 +130,7 @@ async def _load(url: str, load: float, seconds: float) -> Point:
     answered = [took for _, status, took in ended if status == 200]
     refused = [took for _, status, took in ended if status == 503]
     light = [status == 200 for tenant, status, _ in ended if tenant == "light"]
-    return Point(
+    return OverloadPoint(
         load,
         len(ended),
         len(answered) / took_s / CAPACITY_PER_S,
@@ -146,11 +147,11 @@ def _percentile(values: list[float], percent: float) -> float:
     return float(np.percentile(values, percent)) if values else float("nan")
 
 
-async def measure(seconds: float) -> dict[str, list[Point]]:
+async def measure(seconds: float) -> dict[str, list[OverloadPoint]]:
     """The curve with the queue, and the one without."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, [cores[-1]])
-    curves: dict[str, list[Point]] = {}
+    curves: dict[str, list[OverloadPoint]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with streaming_upstream(
@@ -164,12 +165,12 @@ async def measure(seconds: float) -> dict[str, list[Point]]:
     return curves
 
 
-def page(curves: dict[str, list[Point]], seconds: float) -> str:
+def page(curves: dict[str, list[OverloadPoint]], seconds: float) -> str:
     """The figures as a page."""
     parts = [
         "# More than the experts can do",
         "",
-        "*Written by `python -m evals.bench.overload --page docs/results`; do not edit.*",
+        "*Written by `python -m pointsman.evals.bench.overload --page docs/results`; do not edit.*",
         "",
         (
             f"{_EXPERTS} experts take {_PLACES} calls at once and {_ANSWER_S * 1e3:.0f} ms for each: "
@@ -200,7 +201,7 @@ def page(curves: dict[str, list[Point]], seconds: float) -> str:
     return "\n".join(parts)
 
 
-def draw(curves: dict[str, list[Point]], path: Path) -> None:
+def draw(curves: dict[str, list[OverloadPoint]], path: Path) -> None:
     """Goodput, and who is answered, against the load."""
     from matplotlib.figure import Figure
 
@@ -230,7 +231,7 @@ def main(seconds: float, out: Path | None) -> None:
     text = page(curves, seconds)
     click.echo(text)
     if out is not None:
-        (out / "overload.md").write_text(text, "utf-8")
+        (out / "overload.md").write_text(wrapped(text), "utf-8")
         draw(curves, out / "figures" / "overload.svg")
 
 

@@ -9,18 +9,29 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from evals.bench.results import Case, Results
+from pointsman.evals.bench.aims import AIMS
+from pointsman.evals.bench.pieces import PIECES_PER_S, STREAMS
+from pointsman.evals.bench.results import Case, Results
+from pointsman.evals.studies.prose import wrapped
 
-_HEAD = ("case", "requests/s", "of sglang-router", "CPU per request, µs", "p50, ms", "p99, ms")
+_CASES = (
+    "case", "requests/s", "of sglang-router", "CPU per request, µs", "of sglang-router", "p50, ms", "p99, ms",
+)  # fmt: skip
+_PIECES = ("case", "CPU per piece, µs", "of sglang-router", "pieces/s", "pieces per read", "client and upstream, cores")
 
 
-def _rows(results: Results) -> list[tuple[str, ...]]:
+def _ratio(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _cases(results: Results) -> list[tuple[str, ...]]:
     return [
         (
             case.name,
             f"{case.per_s:,.0f}",
-            "–" if math.isnan(results.ratio(case)) else f"{results.ratio(case):.2f}",
+            _ratio(results.ratio(case.name)),
             f"{case.cpu_us:.0f}",
+            _ratio(results.cpu_ratio(case.name)),
             f"{case.p50_ms:.2f}",
             f"{case.p99_ms:.2f}",
         )
@@ -28,27 +39,67 @@ def _rows(results: Results) -> list[tuple[str, ...]]:
     ]
 
 
-def _facts(results: Results) -> list[str]:
-    facts = [
+def _pieces(results: Results) -> list[tuple[str, ...]]:
+    return [
         (
-            f"From start to ready: {results.ready_s:.2f} s. Resident: {results.idle_mb:.0f} MB idle, "
-            f"{results.after_mb:.0f} MB after the load."
-        ),
-        (
-            f"At half of that ({results.half_load_per_s:,.0f} requests/s of `auto`, decision held, arriving at random "
-            f"on many connections), p50 is {results.added_p50_ms:.2f} ms and p99 {results.added_p99_ms:.2f} ms above "
-            "those of the upstream by itself under the same load. wrk's pauses end on whole milliseconds, so requests "
-            "come in small bursts."
-        ),
+            pieces.name,
+            f"{pieces.cpu_us:.1f}",
+            _ratio(results.piece_ratio(pieces.name)),
+            f"{pieces.per_s:,.0f}",
+            f"{pieces.per_read:.2f}",
+            f"{pieces.load_busy:.2f}",
+        )
+        for pieces in results.pieces
     ]
+
+
+def _aims(runs: Sequence[Results]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    head = ("what", "aim", *(f"run {number}" for number in range(1, len(runs) + 1)), "")
+    rows = [
+        (
+            aim.name,
+            f"{'at least' if aim.at_least else 'at most'} {aim.limit:g}",
+            *(_ratio(aim.value(run)) for run in runs),
+            aim.verdict(runs),
+        )
+        for aim in AIMS
+    ]
+    return head, rows
+
+
+def _profile(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    loads = results.profile
+    if not loads:
+        return (), []
+    parts = {part: sum(load.get(part, 0.0) for load in loads.values()) for load in loads.values() for part in load}
+    rows = [
+        (part, *(f"{load.get(part, 0.0):.1f}" for load in loads.values()))
+        for part in sorted(parts, key=lambda part: -parts[part])
+    ]
+    rows.append(("together", *(f"{sum(load.values()):.1f}" for load in loads.values())))
+    return ("CPU per request, µs", *loads), rows
+
+
+def _facts(results: Results) -> list[str]:
+    facts: list[str] = []
+    if results.cases:
+        facts += [
+            (
+                f"From start to ready: {results.ready_s:.2f} s. Resident: {results.idle_mb:.0f} MB idle, "
+                f"{results.after_mb:.0f} MB after the load (Redis, a process of its own, is not in it)."
+            ),
+            (
+                f"At half of that ({results.half_load_per_s:,.0f} requests/s of `auto`, decision held, at random "
+                "moments whether or not earlier ones are answered), "
+                f"p50 is {results.added_p50_ms:.2f} ms and p99 {results.added_p99_ms:.2f} ms above those of the "
+                "upstream by itself at the same moments. Latency counts from when a request was due."
+            ),
+        ]
     if results.streams:
         facts.append(
             f"{results.streams:,} streams at once, a piece every 500 ms: {results.streams_broken} broken, the longest "
             f"pause beyond that is {results.gap_ms - 500:.0f} ms ({results.direct_gap_ms - 500:.0f} ms without the "
-            f"gateway). The server's whole processor time, connections and heads included, is "
-            f"{results.cpu_us_per_chunk:.0f} µs per piece; {results.streams_mb:.0f} MB resident. One more piece in a "
-            f"stream costs {results.cpu_us_per_more_chunk:.0f} µs, two writes to and a read from the kernel included "
-            "(100 streams, a piece every 25 ms each, 220 pieces against 20)."
+            f"gateway); {results.streams_mb:.0f} MB resident."
         )
     if results.soak:
         facts.append(
@@ -63,69 +114,102 @@ def _facts(results: Results) -> list[str]:
     return facts
 
 
-def show(results: Results) -> None:
-    """Print the figures."""
-    console = Console(width=None if Console().is_terminal else 130)
-    table = Table(title="One core for the server, saturated", title_justify="left")
-    for index, column in enumerate(_HEAD):
-        table.add_column(column, justify="right" if index else "left")
-    for row in _rows(results):
-        table.add_row(*row)
-    console.print(table)
+def show(results: Results, runs: Sequence[Results]) -> None:
+    """Print the figures of a run, and the aims beside all runs."""
+    console = Console(width=None if Console().is_terminal else 150)
+    tables = [
+        ("One core for the server, saturated", _CASES, _cases(results)),
+        (f"{STREAMS} streams, {PIECES_PER_S:g} pieces a second each", _PIECES, _pieces(results)),
+        ("Where the time goes", *_profile(results)),
+        ("Aims", *_aims(runs)),
+    ]
+    for title, head, rows in tables:
+        table = Table(title=title, title_justify="left")
+        for index, column in enumerate(head):
+            table.add_column(column, justify="right" if index else "left")
+        for row in rows:
+            table.add_row(*row)
+        if rows:
+            console.print(table)
     for fact in _facts(results):
         console.print(fact.replace("`", ""), highlight=False)
 
 
-def write_page(results: Results, folder: Path, earlier: Sequence[Mapping[str, float]] = ()) -> None:
-    """Write `speed.md` and `figures/speed.svg` into a folder; `earlier` are ratios of runs before this one."""
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def write_page(runs: Sequence[Results], folder: Path) -> None:
+    """Write `speed.md` and `figures/speed.svg` into a folder: the last run, and the aims beside all of them."""
+    results = runs[-1]
     _draw(results, folder / "figures" / "speed.svg")
-    table = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
-    table += ["| " + " | ".join(row) + " |" for row in _rows(results)]
     curves = [
         _curve("connections", results.by_connections, "`auto`, decision held"),
         _curve("words", results.by_words, "`auto`, fresh prompts"),
         _curve("experts", results.by_experts, "`auto`, fresh prompts"),
         _curve("workers", results.by_workers, "`auto`, decision held; gateway, load and upstream share both cores"),
     ]
+    soak = f" --soak {results.soak_asked}" if results.soak_asked else ""
     page = f"""# What the gateway costs
 
-*Written by `make bench ARGS="--page docs/results"`; do not edit.*
+*Written by `make bench ARGS="--runs {len(runs)} --page docs/results{soak}"`; do not edit.*
 
-One core for the server under measurement; wrk and the upstream (nginx with a fixed answer) share the other. Every case
-ran {results.rounds} times for {results.seconds:g} s with {results.connections} connections, in turn; medians. Figures
-include HTTP on both sides, parsing, deciding, accounting and proxying. Peers run as they start by themselves but for
-what their name says, on the same core; nginx proxies and does nothing else. Processor time per request is steadier
-than throughput where other work shares the machine.
+One core for the server under measurement, its Redis included; the load and the upstream share the other. The gateway
+runs as it comes, with the Redis that it starts by itself, where nothing else is said. Every case ran {results.rounds}
+times for {results.seconds:g} s, in turn; medians. Peers run as they start by themselves but for what their name says,
+on the same core, and log errors only, as the gateway does; nginx proxies and does nothing else. Those that are not
+listed were not installed (`make bench-peers`).
 
-{chr(10).join(table)}
+## Aims
+
+{_table(*_aims(runs))}
 
 *Decision held*: the same question again while nothing changed that the decision rests upon. *Fresh prompt*: a salt and
 a number make every prompt another, so that each is embedded, classified and selected for; its other words are known
-to the tokeniser's memory, as most words of real prompts are. Peers log errors only, as the gateway does; those that
-are not listed were not installed (`make bench-peers`).
+to the tokeniser's memory, as most words of real prompts are. sglang-router stands with its policy `round_robin`.
+Each run started every server anew{"; what follows is the last one" if len(runs) > 1 else ""}.
 
-The aims: 2.0 of sglang-router for a named model, 1.6 for a held decision, 1.0 for fresh prompts; at half load 0.5
-ms more at p50 and 3 ms at p99; 10 µs a piece; pauses of many streams under 100 ms, 150 MB, ready within 2 s. On the
-machine of the committed page the last three are met and the others are not. A bare proxy by callbacks, without
-deciding or accounting, took 24 to 30 µs per request there; two thirds of that are the kernel's two writes and two
-reads. Of a piece, 2 µs are ours.
+## Requests
 
-{_in_a_row([*earlier, results.ratios()])}{chr(10).join("- " + fact for fact in _facts(results))}
+{_table(_CASES, _cases(results))}
+
+{results.connections} connections of wrk, each with one request after the other; the upstream is nginx with a fixed
+answer. Figures include HTTP on both sides, parsing, deciding, accounting and proxying. Processor time per request is
+steadier than throughput where other work shares the machine.
+
+## Pieces of streams
+
+{_table(_PIECES, _pieces(results))}
+
+{STREAMS} streams, {PIECES_PER_S:g} pieces a second each. Processor time is taken while all of them run, so connections
+and heads are not in it. Where there is one piece per read, the server passed on each as it came. nginx runs with
+`proxy_buffering off`, without which it holds pieces back.
+
+{_where(results)}## And else
+
+{chr(10).join("- " + fact for fact in _facts(results))}
 
 ![What it costs against what](figures/speed.svg)
 
 {chr(10).join(curves)}
-Why it is built so: [the fast lane](../design/0034-fast-lane.md), [the data plane](../design/0001-data-plane.md).
+Why it is built so, and what was tried: [one exchange](../design/0034-one-exchange.md),
+[the data plane](../design/0001-data-plane.md).
 """
-    (folder / "speed.md").write_text(page, "utf-8")
+    (folder / "speed.md").write_text(wrapped(page), "utf-8")
 
 
-def _in_a_row(runs: Sequence[Mapping[str, float]]) -> str:
-    if len(runs) < 2:
+def _where(results: Results) -> str:
+    if not results.profile:
         return ""
-    lines = [f"{len(runs)} runs in a row, of sglang-router's throughput in the same run:", ""]
-    lines += [f"- {name}: {', '.join(f'{run[name]:.2f}' for run in runs)}" for name in runs[-1] if name in runs[0]]
-    return "\n".join(lines) + "\n\n"
+    return f"""## Where the time goes
+
+{_table(*_profile(results))}
+
+Samples of the serving thread by py-spy under {results.connections} connections. A sample belongs to the innermost part
+of the gateway in which it was taken, libraries to what calls them; the kernel's share of the sockets stands apart.
+
+"""
 
 
 def _curve(name: str, cases: Mapping[int, Case], what: str) -> str:
@@ -147,7 +231,7 @@ def _draw(results: Results, path: Path) -> None:
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     axes = figure.subplot_mosaic([["bars", "bars", "bars"], ["a", "b", "c"]])
     cases = list(reversed(results.cases))
-    colours = ["#8a8f98" if "router" in case.name or "nginx" in case.name else "#2f6fb5" for case in cases]
+    colours = ["#2f6fb5" if case.name.startswith(("named", "auto")) else "#8a8f98" for case in cases]
     axes["bars"].barh([case.name for case in cases], [case.cpu_us for case in cases], color=colours)
     axes["bars"].set_xlabel("processor time per request, µs")
     for key, (name, curve) in zip("abc", panels, strict=True):

@@ -17,8 +17,8 @@ from typing import Final
 
 import yaml
 
-from evals.bench.processes import Process, free_port, serving
-from evals.bench.rig import plain_proxy
+from pointsman.evals.bench.processes import Process, free_port, serving
+from pointsman.evals.bench.rig import plain_proxy
 
 #: Where `make bench-peers` installs, below the repository.
 FOLDER: Final = Path(".peers")
@@ -38,8 +38,15 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def peers(folder: Path, upstream: str, core: int) -> AsyncIterator[dict[str, Peer]]:
-    """The peers that are installed, by what they are called in the results, each idle until it is measured."""
+async def peers(folder: Path, upstream: str, core: int, *, streaming: bool = False) -> AsyncIterator[dict[str, Peer]]:
+    """The peers that are installed, by what they are called in the results, each idle until it is measured.
+
+    Args:
+        folder: For settings and logs.
+        upstream: Where all of them send what they get.
+        core: The core that they share.
+        streaming: Only those that can keep up with many streams.
+    """
     async with contextlib.AsyncExitStack() as stack:
         found: dict[str, Peer] = {}
 
@@ -50,7 +57,7 @@ async def peers(folder: Path, upstream: str, core: int) -> AsyncIterator[dict[st
             )
             found[name] = Peer(process, headers)
 
-        for policy in ("cache_aware", "round_robin"):
+        for policy in ("round_robin",) if streaming else ("cache_aware", "round_robin"):
             if find_spec("sglang_router") is not None:
                 port = free_port()
                 await start(
@@ -62,9 +69,10 @@ async def peers(folder: Path, upstream: str, core: int) -> AsyncIterator[dict[st
         if find_spec("vllm_router") is not None:
             port = free_port()
             await start(f"vllm-router {version('vllm-router')}, round_robin", _vllm(port, upstream), port, "/health")
-        found["nginx, plain proxy"] = Peer(await stack.enter_async_context(plain_proxy(folder, upstream, core)))
+        nginx = plain_proxy(folder, upstream, core, streaming=streaming)
+        found["nginx, plain proxy"] = Peer(await stack.enter_async_context(nginx))
         portkey = FOLDER / "portkey/node_modules/@portkey-ai/gateway"
-        if portkey.is_dir():
+        if portkey.is_dir() and not streaming:
             port = free_port()
             number = json.loads((portkey / "package.json").read_text("utf-8"))["version"]
             command = [
@@ -74,7 +82,7 @@ async def peers(folder: Path, upstream: str, core: int) -> AsyncIterator[dict[st
             config = json.dumps({"provider": "openai", "api_key": "none", "custom_host": f"{upstream}/v1"})
             await start(f"Portkey {number}", command, port, "/", **{"x-portkey-config": config})
         litellm = FOLDER / "litellm/bin/litellm"
-        if litellm.exists():
+        if litellm.exists() and not streaming:
             port = free_port()
             number = next((FOLDER / "litellm/lib").glob("python3*/site-packages/litellm-[0-9]*")).name.split("-")[1]
             await start(

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from pointsman.evals.bench.pieces import Pieces
+
+#: Ends the names of our cases that run without Redis.
+REDIS_OFF: Final = ", Redis off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,15 @@ class Results:
     """All figures; what was not measured is NaN or empty.
 
     Attributes:
+        seconds, rounds, connections: How it was measured.
         cases: Throughput, ours first.
+        pieces: Streams, ours first.
         by_connections: Connections -> repeated prompt.
         by_words: Words of a fresh prompt -> fresh prompts.
         by_experts: Experts in the pool -> fresh prompts.
         by_workers: Workers -> repeated prompt, on both cores.
+        profile: Load -> part of the gateway -> microseconds per request.
+        soak_asked: Requests of the soak that were asked for.
         soak: Requests so far -> resident megabytes.
         stream_soak: The same over streams.
     """
@@ -45,11 +54,16 @@ class Results:
     rounds: int
     connections: int
     cases: list[Case] = field(default_factory=list)
+    pieces: list[Pieces] = field(default_factory=list)
     by_connections: dict[int, Case] = field(default_factory=dict)
     by_words: dict[int, Case] = field(default_factory=dict)
     by_experts: dict[int, Case] = field(default_factory=dict)
     by_workers: dict[int, Case] = field(default_factory=dict)
+    profile: dict[str, dict[str, float]] = field(default_factory=dict)
+    soak_asked: int = 0
     soak: list[tuple[int, float]] = field(default_factory=list)
+    stream_soak: list[tuple[int, float]] = field(default_factory=list)
+    soak_streams: int = 0
     ready_s: float = math.nan
     idle_mb: float = math.nan
     after_mb: float = math.nan
@@ -60,28 +74,41 @@ class Results:
     streams_broken: int = 0
     direct_gap_ms: float = math.nan
     gap_ms: float = math.nan
-    cpu_us_per_chunk: float = math.nan
-    cpu_us_per_more_chunk: float = math.nan
     streams_mb: float = math.nan
-    soak_streams: int = 0
-    stream_soak: list[tuple[int, float]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Results:
+        """From JSON, which knows neither NaN nor numbers as keys."""
+        values = {each.name: found[each.name] for each in fields(cls) if found.get(each.name) is not None}
+        values["cases"] = [Case(**case) for case in found["cases"]]
+        values["pieces"] = [Pieces(**pieces) for pieces in found["pieces"]]
+        for name in ("by_connections", "by_words", "by_experts", "by_workers"):
+            values[name] = {int(at): Case(**case) for at, case in found[name].items()}
+        return cls(**values)
+
+    def per_s(self, name: str) -> float:
+        """Requests per second of the case of this name; NaN without it."""
+        return next((case.per_s for case in self.cases if case.name == name), math.nan)
+
+    def cpu_us(self, name: str) -> float:
+        """Processor time per request of the case of this name; NaN without it."""
+        return next((case.cpu_us for case in self.cases if case.name == name), math.nan)
 
     @property
-    def peer(self) -> Case | None:
-        """What ours is compared with: sglang-router as it starts by itself."""
-        return next((case for case in self.cases if case.name.endswith("cache_aware")), None)
+    def peer(self) -> str:
+        """What ours is compared with: sglang-router at its fastest. Empty where it is not there."""
+        names = [*(case.name for case in self.cases), *(pieces.name for pieces in self.pieces)]
+        return next((name for name in names if name.startswith("sglang-router") and "round_robin" in name), "")
 
-    def soaked(self, earlier: Mapping[str, Any]) -> None:
-        """Take the soak over from an earlier run, where this one has none."""
-        if not self.soak and earlier["soak"]:
-            self.soak = [(int(requests), float(mb)) for requests, mb in earlier["soak"]]
-            self.stream_soak = [(int(streams), float(mb)) for streams, mb in earlier["stream_soak"]]
-            self.soak_streams = int(earlier["soak_streams"])
-
-    def ratios(self) -> dict[str, float]:
-        """Our own cases -> the ratio."""
-        return {case.name: self.ratio(case) for case in self.cases if case.name.startswith(("named", "auto"))}
-
-    def ratio(self, case: Case) -> float:
+    def ratio(self, name: str) -> float:
         """Its throughput as a multiple of the peer's; NaN without one."""
-        return math.nan if self.peer is None else case.per_s / self.peer.per_s
+        return self.per_s(name) / self.per_s(self.peer) if self.peer else math.nan
+
+    def cpu_ratio(self, name: str) -> float:
+        """Its processor time per request as a multiple of the peer's; NaN without one."""
+        return self.cpu_us(name) / self.cpu_us(self.peer)
+
+    def piece_ratio(self, name: str) -> float:
+        """Its processor time for a piece as a multiple of the peer's; NaN without one."""
+        costs = {pieces.name: pieces.cpu_us for pieces in self.pieces}
+        return costs.get(name, math.nan) / costs.get(self.peer, math.nan)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from evals.bench.processes import Process, free_port, serving
+from pointsman.evals.bench.processes import Process, free_port, serving
 
 _ANSWER = (
     '{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"fake","choices":[{"index":0,'
@@ -35,7 +35,7 @@ _UPSTREAM = """server {{ listen 127.0.0.1:{port} backlog=8192;
     location / {{ default_type application/json; return 200 '{answer}'; }} }}"""
 _PROXY = """upstream expert {{ server {upstream}; keepalive 512; }}
   server {{ listen 127.0.0.1:{port} backlog=8192;
-    location / {{ proxy_pass http://expert; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}"""
+    location / {{ proxy_pass http://expert; proxy_http_version 1.1; proxy_set_header Connection ""; {more} }} }}"""
 
 
 def nginx_installed() -> bool:
@@ -65,7 +65,7 @@ async def streaming_upstream(
     """The fake expert as a server of its own, which streams at a pace."""
     port = free_port()
     command = [
-        sys.executable, "-m", "experts.backends.fake", "--port", str(port), "--reply", "word " * tokens,
+        sys.executable, "-m", "pointsman.experts.backends.fake", "--port", str(port), "--reply", "word " * tokens,
         "--tokens-per-s", str(tokens_per_s), "--ttft-ms", str(ttft_ms),
     ]  # fmt: skip
     async with serving(command, port, ready_path="/health", cores=[core], log=folder / "streams.out") as process:
@@ -78,11 +78,11 @@ async def gateway(
     upstream: str,
     *cores: int,
     experts: int = 5,
-    redis: bool = False,
+    redis: bool = True,
     concurrency: int = 4096,
     workers: int = 1,
 ) -> AsyncIterator[Process]:
-    """Pointsman as `pointsman serve` starts it, over experts that all stand at one upstream."""
+    """Pointsman as `pointsman serve` starts it, its own Redis included, over experts that all stand at one upstream."""
     tree = {
         "pool": {
             "probe_interval_s": 0,
@@ -105,16 +105,17 @@ async def gateway(
     port = free_port()
     config = folder / f"pointsman-{port}.yaml"
     config.write_text(yaml.safe_dump(tree), "utf-8")
-    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config), "--port", str(port)]
+    command = [sys.executable, "-m", "pointsman.gateway.cli", "serve", "--config", str(config), "--port", str(port)]
     log = folder / f"pointsman-{port}.log"
     async with serving(command, port, ready_path="/ready", cores=cores, log=log) as process:
         yield process
 
 
 @contextlib.asynccontextmanager
-async def plain_proxy(folder: Path, upstream: str, core: int) -> AsyncIterator[Process]:
-    """Nginx that passes requests on and does nothing else: the floor."""
+async def plain_proxy(folder: Path, upstream: str, core: int, *, streaming: bool = False) -> AsyncIterator[Process]:
+    """Nginx that passes requests on and does nothing else: the floor. By itself it would hold back what streams."""
     port = free_port()
-    command = _nginx(folder, "proxy", _PROXY.format(port=port, upstream=upstream.removeprefix("http://")))
-    async with serving(command, port, ready_path="/", cores=[core], log=folder / "proxy.out") as process:
+    more = "proxy_buffering off;" if streaming else ""
+    command = _nginx(folder, "proxy", _PROXY.format(port=port, upstream=upstream.removeprefix("http://"), more=more))
+    async with serving(command, port, ready_path="/health", cores=[core], log=folder / "proxy.out") as process:
         yield process

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experts.http1.client import Client, Limits
-from experts.http1.failures import HttpFailure
-from experts.http1.origin import Origin
+from pointsman.experts.http1.client import ConnectionLimits, HttpClient
+from pointsman.experts.http1.failures import HttpFailure
+from pointsman.experts.http1.origin import Origin
 
 _HEADERS = ((b"content-type", b"application/json"),)
 
@@ -35,8 +35,8 @@ class Streams:
         return float(np.percentile(self.gaps_ms, percent)) if self.gaps_ms else float("nan")
 
 
-def _client(url: str, connections: int) -> tuple[Client, bytes]:
-    client = Client(Origin.parse(url), limits=Limits(max_connections=connections, max_queued=connections))
+def _client(url: str, connections: int) -> tuple[HttpClient, bytes]:
+    client = HttpClient(Origin.parse(url), limits=ConnectionLimits(max_connections=connections, max_queued=connections))
     return client, client.prepare("POST", "/v1/chat/completions", _HEADERS)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pointsman.evals.bench.raw_http import PATH
+
 _UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
-_PATH = "/v1/chat/completions"
 
 #: `FRESH` stands in a body where every request is to differ.
 FRESH = "@FRESH@"
@@ -25,10 +26,6 @@ wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = body
 {headers}
-local pause = {pause_ms}
-if pause > 0 then
-  delay = function() return math.random(0, 2 * pause) end
-end
 if head then
   local salt = "{salt}"
   local count = 0
@@ -41,7 +38,7 @@ end
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class WrkResult:
     """What a run of wrk saw.
 
     Attributes:
@@ -77,8 +74,7 @@ async def drive(
     pid: int,
     folder: Path,
     headers: Mapping[str, str] | None = None,
-    pause_ms: int = 0,
-) -> Load:
+) -> WrkResult:
     """Send one body again and again, each connection one request after the other.
 
     Args:
@@ -91,7 +87,6 @@ async def drive(
         pid: The server's process, whose processor time is counted.
         folder: For the script.
         headers: Sent with every request.
-        pause_ms: Mean of what each connection waits, at random, between an answer and its next request.
 
     Raises:
         RuntimeError: wrk failed.
@@ -100,12 +95,12 @@ async def drive(
     script = folder / "load.lua"
     more = (headers or {}).items()
     lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in more)
-    text = _SCRIPT.format(body=folder / "body.json", fresh=FRESH, salt=salt, headers=lines, pause_ms=pause_ms)
+    text = _SCRIPT.format(body=folder / "body.json", fresh=FRESH, salt=salt, headers=lines)
     script.write_text(text, "utf-8")
     before_ns = cpu_ns(pid)
     child = await asyncio.create_subprocess_exec(
         "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency",
-        "-s", str(script), url + _PATH,
+        "-s", str(script), url + PATH,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await child.communicate()
@@ -114,7 +109,7 @@ async def drive(
     return read(output.decode(), cpu_ns(pid) - before_ns)
 
 
-def read(output: str, cpu_ns: int) -> Load:
+def read(output: str, cpu_ns: int) -> WrkResult:
     """What wrk printed.
 
     Args:
@@ -128,7 +123,7 @@ def read(output: str, cpu_ns: int) -> Load:
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
     failed = (int(bad[1]) if bad else 0) + (sum(map(int, errors.groups())) if errors else 0)
-    return Load(
+    return WrkResult(
         requests,
         failed,
         float(_found(r"Requests/sec:\s+([\d.]+)", output)),
@@ -153,6 +148,11 @@ def cpu_ns(pid: int) -> int:
             continue  # the thread has ended meanwhile
         total += sum(cpu_ns(int(child)) for child in children)
     return total
+
+
+def thread_ns(pid: int) -> int:
+    """Processor time so far of a process's main thread alone."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text("ascii").split()[0])
 
 
 def _latency_ms(percent: str, output: str) -> float:

@@ -1,4 +1,4 @@
-"""`python -m evals.chaos`: inject every fault under load; the exit status is 1 when a promise is broken."""
+"""`python -m pointsman.evals.chaos`: inject every fault under load; the exit status is 1 when a promise is broken."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from evals.chaos.report import broken_promises, draw, page
-from evals.chaos.run import run
+from pointsman.evals.chaos.report import broken_promises, draw, page
+from pointsman.evals.chaos.run import run
+from pointsman.evals.studies.prose import wrapped
 
 
 @click.command()
@@ -23,7 +24,7 @@ def main(short: bool, seconds: float, per_s: float, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder:
         seen = asyncio.run(run(60.0 if short else seconds, per_s, Path(folder)))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "chaos.md").write_text(page(seen), "utf-8")
+    (out / "chaos.md").write_text(wrapped(page(seen)), "utf-8")
     draw(seen, out / "figures" / "chaos.svg")
     problems = broken_promises(seen)
     click.echo("\n".join(problems) or "every promise kept")

@@ -23,7 +23,7 @@ _PROMPTS: Final = (
 _LONG: Final = " and consider this as well, in all its detail" * 250
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """What became of a request."""
 
     ANSWERED = "answered"
@@ -32,7 +32,7 @@ class Outcome(StrEnum):
     LOST = "lost"  # neither complete nor ended by an error
 
 
-class Client(StrEnum):
+class ClientBehaviour(StrEnum):
     """How a client behaves."""
 
     WHOLE = "whole"
@@ -42,7 +42,7 @@ class Client(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LoadRequest:
     """One request and its end.
 
     Attributes:
@@ -55,21 +55,21 @@ class Request:
 
     sent_s: float
     latency_ms: float
-    client: Client
-    outcome: Outcome
+    client: ClientBehaviour
+    outcome: RequestOutcome
     detail: str
 
 
 #: Of ten requests. Latency is reported of whole answers, whose time is the gateway's and the expert's alone.
 _MIX: Final = (
-    *(Client.WHOLE,) * 6,
-    *(Client.STREAM,) * 2,
-    Client.SLOW_READER,
-    Client.LEAVER,
+    *(ClientBehaviour.WHOLE,) * 6,
+    *(ClientBehaviour.STREAM,) * 2,
+    ClientBehaviour.SLOW_READER,
+    ClientBehaviour.LEAVER,
 )
 
 
-class Load:
+class SteadyLoad:
     """Sends requests at a steady rate, whatever becomes of those before.
 
     Args:
@@ -81,7 +81,7 @@ class Load:
         self._url = f"{url}/v1/chat/completions"
         self._interval_s = 1 / per_s
         self.sent = 0
-        self.requests: list[Request] = []
+        self.requests: list[LoadRequest] = []
         self.began_s = time.perf_counter()
 
     def now_s(self) -> float:
@@ -104,53 +104,59 @@ class Load:
                 due_s += self._interval_s
                 await asyncio.sleep(max(0.0, due_s - self.now_s()))
 
-    async def _send(self, http: aiohttp.ClientSession, client: Client, number: int) -> None:
+    async def _send(self, http: aiohttp.ClientSession, client: ClientBehaviour, number: int) -> None:
         sent_s = self.now_s()
         prompt = f"{number}: {_PROMPTS[number % len(_PROMPTS)]}" + _LONG * (number % 2)
         body = {
             "model": "auto",
             "messages": [{"role": "user", "content": prompt}],
-            "stream": client is not Client.WHOLE,
+            "stream": client is not ClientBehaviour.WHOLE,
         }
         try:
             async with http.post(self._url, json=body) as reply:
                 outcome, detail = await _read(reply, client)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            outcome, detail = Outcome.LOST, f"{type(error).__name__}: {error}"
-        self.requests.append(Request(sent_s, (self.now_s() - sent_s) * 1e3, client, outcome, detail))
+            outcome, detail = RequestOutcome.LOST, f"{type(error).__name__}: {error}"
+        self.requests.append(LoadRequest(sent_s, (self.now_s() - sent_s) * 1e3, client, outcome, detail))
 
 
-async def _read(reply: aiohttp.ClientResponse, client: Client) -> tuple[Outcome, str]:
-    if client is Client.WHOLE or reply.status != 200:
+async def _read(reply: aiohttp.ClientResponse, client: ClientBehaviour) -> tuple[RequestOutcome, str]:
+    if client is ClientBehaviour.WHOLE or reply.status != 200:
         return _whole(reply.status, await reply.read())
-    if client is Client.LEAVER:
+    if client is ClientBehaviour.LEAVER:
         await reply.content.readany()
         reply.close()
-        return Outcome.LEFT, ""
+        return RequestOutcome.LEFT, ""
     received = b""
     async for piece in reply.content.iter_any():
         received += piece
-        if client is Client.SLOW_READER:
+        if client is ClientBehaviour.SLOW_READER:
             await asyncio.sleep(0.1)
     return _streamed(received)
 
 
-def _whole(status: int, body: bytes) -> tuple[Outcome, str]:
+def _whole(status: int, body: bytes) -> tuple[RequestOutcome, str]:
     try:
         answer = json.loads(body)
     except ValueError:
-        return Outcome.LOST, f"status {status} without a JSON body"
+        return RequestOutcome.LOST, f"status {status} without a JSON body"
     if status == 200:
-        return (Outcome.ANSWERED, "") if answer.get("choices") else (Outcome.LOST, "200 without an answer")
+        return (
+            (RequestOutcome.ANSWERED, "") if answer.get("choices") else (RequestOutcome.LOST, "200 without an answer")
+        )
     code = (answer.get("error") or {}).get("code")
-    return (Outcome.REFUSED, f"{status} {code}") if code else (Outcome.LOST, f"status {status} without a code")
+    return (
+        (RequestOutcome.REFUSED, f"{status} {code}")
+        if code
+        else (RequestOutcome.LOST, f"status {status} without a code")
+    )
 
 
-def _streamed(received: bytes) -> tuple[Outcome, str]:
+def _streamed(received: bytes) -> tuple[RequestOutcome, str]:
     events = [line[6:] for line in received.split(b"\n") if line.startswith(b"data: ")]
     for event in events:
         if event.startswith(b'{"error"'):
-            return Outcome.REFUSED, f"event {json.loads(event)['error'].get('code')}"
+            return RequestOutcome.REFUSED, f"event {json.loads(event)['error'].get('code')}"
     if events and events[-1].strip() == b"[DONE]":
-        return Outcome.ANSWERED, ""
-    return Outcome.LOST, f"a stream that broke off after {len(events)} events"
+        return RequestOutcome.ANSWERED, ""
+    return RequestOutcome.LOST, f"a stream that broke off after {len(events)} events"

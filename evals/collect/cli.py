@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from evals.collect.calls import Target
+    from pointsman.evals.collect.calls import Target
 
 _RULES = ("exact", "choice", "number")
 
@@ -66,12 +66,12 @@ def collect_table(
     """  # noqa: D301 (click's mark against rewrapping)
     from rich.console import Console
 
-    from evals.collect.calls import Shard
-    from evals.collect.run import collect, read_prompts
-    from evals.errors import EvalError
-    from evals.importers.cli import summarise
-    from evals.parallel import Workers
-    from evals.prices import read_prices
+    from pointsman.evals.collect.calls import Shard
+    from pointsman.evals.collect.run import collect, read_prompts
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.importers.cli import summarise
+    from pointsman.evals.parallel import Workers
+    from pointsman.evals.prices import read_prices
 
     key = os.environ.get("POINTSMAN_COLLECT_API_KEY")
     targets = [_target(one, key) for one in experts]
@@ -94,7 +94,7 @@ def collect_table(
 
 
 def _target(given: str, api_key: str | None) -> Target:
-    from evals.collect.calls import Target
+    from pointsman.evals.collect.calls import Target
 
     name, equals, where = given.partition("=")
     url, _, model = where.partition(",")

@@ -8,36 +8,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from evals.collect.calls import Answered, Question, Shard, Target, ask
-from evals.errors import TableError
-from evals.importers.plain import read_rows
-from evals.importers.records import Record, read_jsonl
-from evals.importers.table_writer import Imported, write_table
-from evals.parallel import Workers, each
-from evals.table_io import OUTCOMES, PARTS, PROMPTS
-from experts.spec import Price
+from pointsman.evals.collect.calls import CollectedOutcome, CollectionQuestion, Shard, Target, ask
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.plain import read_rows
+from pointsman.evals.importers.records import OutcomeRecord, read_jsonl
+from pointsman.evals.importers.table_writer import ImportSummary, write_table
+from pointsman.evals.parallel import Workers, each
+from pointsman.evals.table_io import OUTCOMES, PARTS, PROMPTS
+from pointsman.experts.spec import Price
 
 JOURNAL = "collected.jsonl"
 _SHARD = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class CollectionPrompt:
     """A prompt to collect outcomes for, with its labels where there are some."""
 
-    question: Question
+    question: CollectionQuestion
     dataset: str | None
     category: str | None
     split: str | None
 
 
-def read_prompts(path: Path) -> list[Prompt]:
+def read_prompts(path: Path) -> list[CollectionPrompt]:
     """Prompts of a CSV, JSON Lines or Parquet file: `prompt`, and perhaps `prompt_id`, `reference` and labels.
 
     Raises:
         TableError: There is no column `prompt`, no prompt, or an id stands twice.
     """
-    found: list[Prompt] = []
+    found: list[CollectionPrompt] = []
     for at, row in enumerate(read_rows(path)):
         if not row.get("prompt"):
             raise TableError(f"{path}: row {at} has no `prompt`; it has {', '.join(row)}")
@@ -45,8 +45,8 @@ def read_prompts(path: Path) -> list[Prompt]:
         def text(name: str, row: Mapping[str, object] = row) -> str | None:
             return None if row.get(name) in (None, "") else str(row[name])
 
-        question = Question(text("prompt_id") or f"{path.stem}/{at}", str(row["prompt"]), text("reference"))
-        found.append(Prompt(question, text("dataset"), text("category"), text("split")))
+        question = CollectionQuestion(text("prompt_id") or f"{path.stem}/{at}", str(row["prompt"]), text("reference"))
+        found.append(CollectionPrompt(question, text("dataset"), text("category"), text("split")))
     ids = Counter(one.question.prompt_id for one in found)
     if again := [name for name, count in ids.items() if count > 1]:
         raise TableError(f"{path}: prompt_id {again[0]!r} stands twice")
@@ -56,7 +56,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def collect(
-    prompts: Sequence[Prompt],
+    prompts: Sequence[CollectionPrompt],
     targets: Sequence[Target],
     out: Path,
     like: Shard,
@@ -64,7 +64,7 @@ def collect(
     prices: Mapping[str, Price],
     workers: Workers,
     told: Callable[[float], None] = lambda _: None,
-) -> Imported:
+) -> ImportSummary:
     """Ask every expert every prompt that the journal does not hold yet, then write the table.
 
     Args:
@@ -113,18 +113,22 @@ def _make_way(out: Path, journal: Path) -> None:
         (out / PARTS).rmdir()
 
 
-def _shards(prompts: Sequence[Prompt], target: Target, like: Shard, done: set[tuple[str, str]]) -> Iterator[Shard]:
+def _shards(
+    prompts: Sequence[CollectionPrompt], target: Target, like: Shard, done: set[tuple[str, str]]
+) -> Iterator[Shard]:
     left = [one.question for one in prompts if (one.question.prompt_id, target.name) not in done]
     for start in range(0, len(left), _SHARD):
         yield replace(like, target=target, questions=tuple(left[start : start + _SHARD]))
 
 
-def _journal(path: Path) -> Iterator[Answered]:
+def _journal(path: Path) -> Iterator[CollectedOutcome]:
     if path.exists():
-        yield from (Answered(**row) for row in read_jsonl(path))
+        yield from (CollectedOutcome(**row) for row in read_jsonl(path))
 
 
-def _records(prompts: Sequence[Prompt], answers: Iterator[Answered], prices: Mapping[str, Price]) -> Iterator[Record]:
+def _records(
+    prompts: Sequence[CollectionPrompt], answers: Iterator[CollectedOutcome], prices: Mapping[str, Price]
+) -> Iterator[OutcomeRecord]:
     by_id = {one.question.prompt_id: one for one in prompts}
     for answer in answers:
         about = by_id.get(answer.prompt_id)
@@ -133,7 +137,7 @@ def _records(prompts: Sequence[Prompt], answers: Iterator[Answered], prices: Map
         price, cost = prices.get(answer.model), None
         if price is not None and answer.prompt_tokens is not None and answer.completion_tokens is not None:
             cost = price.cost_usd(answer.prompt_tokens, answer.completion_tokens)
-        yield Record(
+        yield OutcomeRecord(
             prompt_id=answer.prompt_id,
             prompt=about.question.prompt,
             model=answer.model,

@@ -1,4 +1,4 @@
-"""Is an answer right? Plain rules for plain answers; what is to be judged goes to a judge (`evals.collect.calls`)."""
+"""Is an answer right? Plain rules for plain answers; what is to be judged goes to a judge (`calls.py`)."""
 
 from __future__ import annotations
 

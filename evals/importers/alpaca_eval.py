@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from evals.errors import TableError
-from evals.importers.records import Record, Source, number, read_json, required
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_json, required
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield one outcome per annotated answer.
 
     Raises:
@@ -31,7 +31,7 @@ def read(source: Source) -> Iterator[Record]:
                 source.dropped["annotator gave no preference"] += 1
             elif preference == 0:
                 preference = 1.5
-            yield Record(
+            yield OutcomeRecord(
                 prompt_id="alpaca_eval/" + hashlib.sha1(row["instruction"].encode(), usedforsecurity=False).hexdigest(),
                 prompt=row["instruction"],
                 model=row["generator_2"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from evals.importers.table_writer import Imported
+    from pointsman.evals.importers.table_writer import ImportSummary
 
 #: Format -> the module that reads it.
 FORMATS = {
@@ -78,12 +78,12 @@ def import_table(
 
     from rich.console import Console
 
-    from evals.errors import EvalError
-    from evals.importers.records import Source
-    from evals.importers.table_writer import write_table
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.importers.records import ImportSource
+    from pointsman.evals.importers.table_writer import write_table
 
-    asked = Source(source, _columns(columns, category_column), metric, filter_)
-    module = importlib.import_module(f"evals.importers.{FORMATS[format_]}")
+    asked = ImportSource(source, _columns(columns, category_column), metric, filter_)
+    module = importlib.import_module(f"pointsman.evals.importers.{FORMATS[format_]}")
     try:
         with Console(stderr=True).status("reading") as status:
             done = write_table(
@@ -108,7 +108,7 @@ def _columns(given: tuple[str, ...], category: str | None) -> dict[str, str]:
     return pairs
 
 
-def summarise(done: Imported, out: Path) -> None:
+def summarise(done: ImportSummary, out: Path) -> None:
     """Say what came of an import."""
     cells = done.prompts * len(done.models)
     scored = sum(done.models.values()) * done.prompts

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from evals.importers.records import Record, Source, number, read_csv, required
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_csv, required
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield one outcome per question and model."""
     for path in source.files("*.csv"):
-        best: dict[tuple[str, str], Record] = {}
+        best: dict[tuple[str, str], OutcomeRecord] = {}
         for row in read_csv(path):
             required(row, ("prompt_id", "prompt", "label"), path)
             model = row.get("model_name") or row.get("model_id") or ""
             category = row.get("category") or row.get("category_id") or None
-            found = Record(
+            found = OutcomeRecord(
                 prompt_id=row["prompt_id"],
                 prompt=row["prompt"],
                 model=model,

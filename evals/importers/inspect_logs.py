@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from evals.errors import TableError
-from evals.importers.records import Record, Source, number, read_json
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_json
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "no": 0.0}
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield one outcome per sample of every finished log.
 
     Raises:
@@ -67,13 +67,13 @@ def _open(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
 
 
 def _record(
-    about: Mapping[str, Any], sample_id: str, runs: list[Mapping[str, Any]], source: Source, path: Path
-) -> Record:
+    about: Mapping[str, Any], sample_id: str, runs: list[Mapping[str, Any]], source: ImportSource, path: Path
+) -> OutcomeRecord:
     dataset = str(about.get("task", path.stem))
     scores = [score for run in runs if (score := _score(run, source, path)) is not None]
     usage: list[Mapping[str, Any]] = [next(iter((run.get("model_usage") or {}).values()), {}) for run in runs]
     choices = (runs[0].get("output") or {}).get("choices") or []
-    return Record(
+    return OutcomeRecord(
         prompt_id=f"{dataset}/{sample_id}",
         prompt=_text(runs[0]["input"]),
         model=str(about["model"]),
@@ -86,7 +86,7 @@ def _record(
     )
 
 
-def _score(run: Mapping[str, Any], source: Source, path: Path) -> float | None:
+def _score(run: Mapping[str, Any], source: ImportSource, path: Path) -> float | None:
     scores = run.get("scores") or {}
     if not scores:
         return None
@@ -101,7 +101,7 @@ def _score(run: Mapping[str, Any], source: Source, path: Path) -> float | None:
     return found
 
 
-def _answer(run: Mapping[str, Any], source: Source) -> str | None:
+def _answer(run: Mapping[str, Any], source: ImportSource) -> str | None:
     scores = run.get("scores") or {}
     chosen = scores.get(source.metric or next(iter(scores), ""), {})
     answer = chosen.get("answer")

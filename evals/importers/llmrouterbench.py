@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.importers.records import Record, Source, number, read_json, required
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_json, required
 
 _TIMESTAMP = re.compile(r"(\d{8}_\d{6})\.json$")
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield the records of the newest run of every model and set."""
     runs: dict[Path, list[Path]] = defaultdict(list)
     for path in source.files("*.json"):
@@ -38,10 +38,10 @@ def read(source: Source) -> Iterator[Record]:
             break
 
 
-def _records(run: Mapping[str, Any]) -> Iterator[Record]:
+def _records(run: Mapping[str, Any]) -> Iterator[OutcomeRecord]:
     dataset, model = str(run["dataset_name"]), str(run["model_name"])
     for one in run["records"]:
-        yield Record(
+        yield OutcomeRecord(
             prompt_id=f"{dataset}/{run.get('split', '')}/{one['index']}",
             prompt=one.get("origin_query") or one["prompt"],
             model=model,

@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.errors import TableError
-from evals.importers.records import Record, Source, number, read_jsonl, required
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_jsonl, required
 
 _NAME = re.compile(r"samples_(?P<task>.+?)(?:_(?P<stamp>\d{4}-\d\d-\d\dT[\d\-:.]+))?\.jsonl$")
 #: In older logs that do not name their metrics: the ones that tell right from wrong, best known first.
 _METRICS = ("exact_match", "acc", "acc_norm", "pass@1", "prompt_level_strict_acc", "f1", "em", "mc2", "bleu_acc")
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield the samples of the newest log of every model and task.
 
     Raises:
@@ -48,7 +48,7 @@ def read(source: Source) -> Iterator[Record]:
                 continue
             seen.add(line["doc_id"])
             prompt_id = f"{task}/{line['doc_id']}/{line.get('doc_hash', '')[:12]}".rstrip("/")
-            yield Record(
+            yield OutcomeRecord(
                 prompt_id=prompt_id,
                 prompt=texts.setdefault(prompt_id, _prompt(line)),
                 model=model,

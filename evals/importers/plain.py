@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.errors import TableError
-from evals.importers.records import Record, Source, number, read_csv, read_jsonl
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_csv, read_jsonl
 
 #: Our names of columns; `models` names the columns of a wide table.
 COLUMNS = (
@@ -36,7 +36,7 @@ COLUMNS = (
 _SAMPLE = 200
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield the outcomes of every table found.
 
     Raises:
@@ -73,7 +73,7 @@ def read_rows(path: Path) -> Iterable[Mapping[str, Any]]:
     raise TableError(f"{path}: neither .csv, .jsonl nor .parquet")
 
 
-def _names(row: Mapping[str, Any], source: Source, path: Path) -> dict[str, str]:
+def _names(row: Mapping[str, Any], source: ImportSource, path: Path) -> dict[str, str]:
     names = {name: source.columns.get(name, name) for name in COLUMNS if name != "models"}
     if missing := [theirs for ours, theirs in names.items() if ours in source.columns and theirs not in row]:
         raise TableError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(row)}")
@@ -87,7 +87,7 @@ def _names(row: Mapping[str, Any], source: Source, path: Path) -> dict[str, str]
 
 
 def _model_columns(
-    first: list[Mapping[str, Any]], names: Mapping[str, str], source: Source, path: Path
+    first: list[Mapping[str, Any]], names: Mapping[str, str], source: ImportSource, path: Path
 ) -> tuple[str, ...]:
     if given := source.columns.get("models"):
         models = tuple(name.strip() for name in given.split(","))
@@ -106,16 +106,16 @@ def _model_columns(
     return models
 
 
-def _long(row: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Record]:
+def _long(row: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[OutcomeRecord]:
     yield _record(row, names, str(row[names["model"]]), row.get(names["score"]))
 
 
-def _wide(row: Mapping[str, Any], names: Mapping[str, str], models: tuple[str, ...]) -> Iterator[Record]:
+def _wide(row: Mapping[str, Any], names: Mapping[str, str], models: tuple[str, ...]) -> Iterator[OutcomeRecord]:
     for model in models:
         yield _record(row, names, model, row.get(model))
 
 
-def _record(row: Mapping[str, Any], names: Mapping[str, str], model: str, score: Any) -> Record:
+def _record(row: Mapping[str, Any], names: Mapping[str, str], model: str, score: Any) -> OutcomeRecord:
     def text(name: str) -> str | None:
         value = row.get(names[name]) if name in names else None
         return None if value in (None, "") else str(value)
@@ -124,7 +124,7 @@ def _record(row: Mapping[str, Any], names: Mapping[str, str], model: str, score:
         return number(row.get(names[name])) if name in names else None
 
     prompt = text("prompt") or ""
-    return Record(
+    return OutcomeRecord(
         prompt_id=text("prompt_id") or hashlib.sha1(prompt.encode(), usedforsecurity=False).hexdigest(),
         prompt=prompt,
         model=model,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evals.errors import TableError
+from pointsman.evals.errors import TableError
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class OutcomeRecord:
     """One outcome as the source tells it. What the source does not say is None, never 0.
 
     Attributes:
@@ -47,7 +47,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImportSource:
     """What is imported, with the choices that a format may need.
 
     Attributes:

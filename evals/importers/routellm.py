@@ -14,18 +14,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from evals.importers.records import Record, Source, number, read_csv, read_jsonl, required
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_csv, read_jsonl, required
 
 _TRUTH = {"True", "False", "0", "1", "0.0", "1.0", ""}
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield the outcomes of every table found below the path."""
     for path in source.files("mmlu_*.csv", "gsm8k_responses.csv", "judgements.jsonl"):
         yield from _judgements(path, source) if path.name == "judgements.jsonl" else _responses(path)
 
 
-def _responses(path: Path) -> Iterator[Record]:
+def _responses(path: Path) -> Iterator[OutcomeRecord]:
     dataset, subject = ("gsm8k", "math") if path.stem == "gsm8k_responses" else ("mmlu", path.stem[len("mmlu_") :])
     contaminated = _contaminated(path.parent) | _contaminated(path.parent.parent)
     rows = list(read_csv(path))
@@ -35,7 +35,7 @@ def _responses(path: Path) -> Iterator[Record]:
     models = [name for name in rows[0] if name != "prompt" and all(row[name] in _TRUTH for row in rows)]
     for at, row in enumerate(rows):
         for model in models:
-            yield Record(
+            yield OutcomeRecord(
                 prompt_id=f"{dataset}/{subject}/{at}",
                 prompt=row["prompt"],
                 model=model,
@@ -48,7 +48,7 @@ def _responses(path: Path) -> Iterator[Record]:
             )
 
 
-def _judgements(path: Path, source: Source) -> Iterator[Record]:
+def _judgements(path: Path, source: ImportSource) -> Iterator[OutcomeRecord]:
     contaminated = _contaminated(path.parent)
     scores: dict[tuple[int, str], list[float]] = defaultdict(list)
     for row in read_jsonl(path):
@@ -64,7 +64,7 @@ def _judgements(path: Path, source: Source) -> Iterator[Record]:
         if asked is None:
             source.dropped["judgement of a question that is not in question.jsonl"] += len(turns)
             continue
-        yield Record(
+        yield OutcomeRecord(
             prompt_id=f"mt_bench/{question}",
             prompt=asked["turns"][0],
             model=model,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evals.errors import TableError
-from evals.importers.records import Record, Source, number, read_json, required
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_json, required
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield one outcome per call.
 
     Raises:
@@ -33,7 +33,7 @@ def read(source: Source) -> Iterator[Record]:
             index = str(call["global index"])
             # `ArcMMLU_12`: the data set, then the row.
             dataset = call.get("dataset") or index.rsplit("_", 1)[0]
-            yield Record(
+            yield OutcomeRecord(
                 prompt_id=index,
                 prompt=call["prompt"],
                 model=call["prediction"],

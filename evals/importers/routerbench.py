@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.errors import TableError
-from evals.importers.records import Record, Source, number, read_csv, required
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_csv, required
 
 _COST = "|total_cost"
 _ANSWER = "|model_response"
 
 
-def read(source: Source) -> Iterator[Record]:
+def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield one outcome per model of every row.
 
     Raises:
@@ -34,7 +34,7 @@ def read(source: Source) -> Iterator[Record]:
             if not models:
                 raise TableError(f"{path}: no column ends with {_COST}: not a RouterBench table")
             for model in models:
-                yield Record(
+                yield OutcomeRecord(
                     prompt_id=str(row["sample_id"]),
                     prompt=_unlisted(row["prompt"]),
                     model=model,

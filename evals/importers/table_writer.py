@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evals.errors import TableError
-from evals.importers.records import Record
-from evals.near_duplicates import near_duplicate_clusters
-from evals.table_io import OUTCOMES, PARTS, PROMPTS
+from pointsman.evals.errors import TableError
+from pointsman.evals.importers.records import OutcomeRecord
+from pointsman.evals.near_duplicates import near_duplicate_clusters
+from pointsman.evals.table_io import OUTCOMES, PARTS, PROMPTS
 
 _PART_ROWS = 1_000_000
 _FIGURES = ("score", "cost_usd", "prompt_tokens", "completion_tokens", "latency_ms")
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportSummary:
     """What came of an import.
 
     Attributes:
@@ -63,13 +63,13 @@ class _Cells:
 
 
 def write_table(
-    records: Iterable[Record],
+    records: Iterable[OutcomeRecord],
     out: Path,
     dropped: Counter[str],
     *,
     test_share: float = 0.3,
     told: Callable[[int], None] = lambda _: None,
-) -> Imported:
+) -> ImportSummary:
     """Write the records as a uniform table.
 
     A prompt without a split of its own goes to `test` or `train` by the hash of its text; near-duplicates go together.
@@ -90,7 +90,7 @@ def write_table(
         raise TableError(f"{out}: holds a table already")
     out.mkdir(parents=True, exist_ok=True)
     prompts: dict[str, int] = {}
-    about: list[Record] = []
+    about: list[OutcomeRecord] = []
     cells = _Cells()
     for count, one in enumerate(records, 1):
         if count % 10_000 == 0:
@@ -130,7 +130,7 @@ def write_table(
     )
     frame.write_parquet(out / PROMPTS)
     sides = pl.DataFrame({"cluster": clusters, "split": splits}).group_by("cluster").agg(pl.col("split").n_unique())
-    return Imported(
+    return ImportSummary(
         prompts=len(about),
         outcomes=cells.count,
         models={name: cells.scored[name] / len(about) for name in sorted(cells.taken)},
@@ -141,7 +141,7 @@ def write_table(
     )
 
 
-def _unusable(one: Record) -> str:
+def _unusable(one: OutcomeRecord) -> str:
     if not one.prompt.strip():
         return "empty prompt"
     if not one.model:
@@ -156,11 +156,11 @@ def _unusable(one: Record) -> str:
     return ""
 
 
-def _amounts(one: Record) -> tuple[float | None, ...]:
+def _amounts(one: OutcomeRecord) -> tuple[float | None, ...]:
     return one.cost_usd, one.prompt_tokens, one.completion_tokens, one.latency_ms
 
 
-def _add(cells: _Cells, one: Record) -> None:
+def _add(cells: _Cells, one: OutcomeRecord) -> None:
     for name in ("prompt_id", "model", "answer", *_FIGURES):
         cells.rows.setdefault(name, []).append(getattr(one, name))
     cells.count += 1

@@ -19,17 +19,17 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from evals.errors import EvalError
-from evals.fitting import fit_on_table
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.metrics.calibration import brier
-from evals.metrics.quality import mean_known
-from evals.metrics.selection import best_scores, one_hot, picked_values
-from evals.policies import Trial
-from evals.replay import expert_specs, predictions, requests
-from evals.tables import OutcomeTable
-from experts.spec import PoolView
-from routers.artifacts import RouterParts
+from pointsman.evals.errors import EvalError
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.metrics.calibration import brier
+from pointsman.evals.metrics.quality import mean_known
+from pointsman.evals.metrics.selection import best_scores, one_hot, picked_values
+from pointsman.evals.policies import Trial
+from pointsman.evals.replay import expert_specs, predictions, requests
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.spec import PoolView
+from pointsman.routers.artifacts import RouterParts
 
 Floats = npt.NDArray[np.float64]
 

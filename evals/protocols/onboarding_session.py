@@ -12,10 +12,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from evals.baselines import best_single_column
-from evals.errors import EvalError
-from evals.policies import Trial
-from evals.protocols.onboarding import OnboardingRow, onboard
+from pointsman.evals.baselines import best_single_column
+from pointsman.evals.errors import EvalError
+from pointsman.evals.policies import Trial
+from pointsman.evals.protocols.onboarding import OnboardingRow, onboard
 
 
 def onboard_all(
@@ -37,7 +37,7 @@ def onboard_all(
     if best is None:
         raise EvalError("onboarding needs a train split with scores")
     # Reaches for scikit-learn: only here is it wanted.
-    from routers.training.onboarding import place_expert
+    from pointsman.routers.training.onboarding import place_expert
 
     chosen = newcomers or (trial.test.experts[best],)
     return [

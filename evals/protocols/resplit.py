@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from evals.near_duplicates import near_duplicate_clusters
-from evals.tables import OutcomeTable
+from pointsman.evals.near_duplicates import near_duplicate_clusters
+from pointsman.evals.tables import OutcomeTable
 
 #: The seeds of LLMRouterBench (arXiv 2601.07206), so that spreads can be told beside theirs.
 SEEDS = (42, 999, 2024, 2025, 3407)

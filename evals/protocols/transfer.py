@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evals.errors import EvalError
-from evals.policies import Trial, make_trial
-from evals.tables import OutcomeTable
+from pointsman.evals.errors import EvalError
+from pointsman.evals.policies import Trial, make_trial
+from pointsman.evals.tables import OutcomeTable
 
 
 def transfer_trial(source: OutcomeTable, target: OutcomeTable, experts: Mapping[str, str]) -> Trial:

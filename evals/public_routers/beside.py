@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from evals.errors import EvalError
-from evals.metrics.selection import one_hot
-from evals.policies import Kind, Policy, Trial
-from evals.public_routers import llmrouter, semantic
-from evals.text_features import TextFeatures, text_features
+from pointsman.evals.errors import EvalError
+from pointsman.evals.metrics.selection import one_hot
+from pointsman.evals.policies import Kind, Policy, Trial
+from pointsman.evals.public_routers import llmrouter, semantic
+from pointsman.evals.text_features import TextFeatures, text_features
 
 Choose = Callable[[Trial, TextFeatures], npt.NDArray[np.int64]]
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evals.policies import Trial
-from evals.text_features import TextFeatures
+from pointsman.evals.policies import Trial
+from pointsman.evals.text_features import TextFeatures
 
 Ints = npt.NDArray[np.int64]
 

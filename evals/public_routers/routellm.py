@@ -28,7 +28,7 @@ _BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RouteLLMScores:
     """What the evaluator says of one router; the shares of strong calls are rounded to a hundredth of a per cent."""
 
     apgr: float
@@ -36,7 +36,7 @@ class Verdict:
     cpt80: float
 
 
-def judge(beliefs: Mapping[str, Floats], weak: Floats, strong: Floats) -> dict[str, Verdict]:
+def judge(beliefs: Mapping[str, Floats], weak: Floats, strong: Floats) -> dict[str, RouteLLMScores]:
     """Let the package evaluate routers between two experts.
 
     Args:
@@ -137,7 +137,7 @@ def _settings_of(benchmark: Any, controller: Any, name: str) -> list[dict[str, A
 
 def _metrics(
     evaluate: Any, settings: list[dict[str, Any]], benchmark: Any, pair: Any, folder: str
-) -> dict[str, Verdict]:
+) -> dict[str, RouteLLMScores]:
     import matplotlib.pyplot as plt
     import pandas as pd
 
@@ -148,7 +148,7 @@ def _metrics(
     plt.close()
     (table,) = (one for one in printed if isinstance(one, pd.DataFrame))
     return {
-        row["method"]: Verdict(float(row["APGR"]), _share(row["50% qual"]), _share(row["80% qual"]))
+        row["method"]: RouteLLMScores(float(row["APGR"]), _share(row["50% qual"]), _share(row["80% qual"]))
         for _, row in table.iterrows()
     }
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from evals.policies import Trial
-from evals.text_features import TextFeatures
+from pointsman.evals.policies import Trial
+from pointsman.evals.text_features import TextFeatures
 
 Ints = npt.NDArray[np.int64]
 

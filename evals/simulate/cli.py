@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from evals.simulate import DEFAULT_POOL
+from pointsman.evals.simulate import DEFAULT_POOL
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -90,11 +90,11 @@ def simulate(
       pointsman simulate --table data/mmlu_pro --trace data/energy_latency/azure_llm_trace_2023.parquet \\
         --max-energy-j 250 --max-cost-usd 0.0004 --p95-ttft-ms 800 --burst 10:1800-1980 --html burst.html
     """  # noqa: D301 (click's mark against rewrapping)
-    from evals.errors import EvalError
-    from evals.simulate.scenarios import Scenario, parse_burst, parse_drift, parse_outage, parse_span
-    from evals.simulate.session import SimulateOptions, run_simulation
-    from routers.errors import RouterError
-    from routers.selection.prices import AverageBudget
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.simulate.scenarios import Scenario, parse_burst, parse_drift, parse_outage, parse_span
+    from pointsman.evals.simulate.session import SimulateOptions, run_simulation
+    from pointsman.routers.errors import RouterError
+    from pointsman.routers.selection.prices import AverageBudget
 
     try:
         given = [name for name, value in (("drift", drift), ("outage", outage), ("burst", burst)) if value]

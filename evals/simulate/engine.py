@@ -1,8 +1,8 @@
 """The discrete-event simulation: arrivals, decisions, calls and answers on one simulated clock.
 
-What decides is what decides in the gateway: `Router.select` on a snapshot of an `ExpertPool` (its load, moving averages
-and circuits), with the prices of a `PriceKeeper`, one pool and one keeper per replica. Simulated are the clock, the
-machines behind the experts, and what the replicas share.
+What decides is what decides in the gateway: `select` of the router on a snapshot of an `ExpertPool` (its load, moving
+averages and circuits), with the prices of a `PriceKeeper`, one pool and one keeper per replica. Simulated are the
+clock, the machines behind the experts, and what the replicas share.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from evals.simulate.machines import Machines
-from evals.simulate.replicas import FixedPrices, Notices, Pricing, Replica
-from evals.simulate.scenarios import Scenario, Traffic
-from evals.simulate.world import World
-from routers.selection.price_keeper import PriceKeeper
-from routers.selection.prices import AverageBudget, Gains, Spending, correction
-from routers.types import Budget, Prices, RouteRequest
+from pointsman.evals.simulate.machines import Machines
+from pointsman.evals.simulate.replicas import FixedPrices, Notices, Pricing, Replica
+from pointsman.evals.simulate.scenarios import Scenario, TrafficTrace
+from pointsman.evals.simulate.world import World
+from pointsman.routers.selection.price_keeper import PriceKeeper
+from pointsman.routers.selection.prices import AverageBudget, Gains, Spending, correction
+from pointsman.routers.types import Budget, Prices, RouteRequest
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class SimulationRun:
     """What became of every request, shape (n,) each; NaN where nobody answered.
 
     Attributes:
@@ -77,11 +77,11 @@ class Run:
 def simulate(
     world: World,
     scenario: Scenario,
-    traffic: Traffic,
+    traffic: TrafficTrace,
     setup: Setup,
     seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
-) -> Run:
+) -> SimulationRun:
     """Run the traffic through the gateway.
 
     Args:
@@ -96,7 +96,7 @@ def simulate(
 
 
 class _Simulation:
-    def __init__(self, world: World, scenario: Scenario, traffic: Traffic, setup: Setup, seed: int) -> None:
+    def __init__(self, world: World, scenario: Scenario, traffic: TrafficTrace, setup: Setup, seed: int) -> None:
         self._world, self._scenario, self._traffic, self._setup = world, scenario, traffic, setup
         self._now_s = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -120,7 +120,7 @@ class _Simulation:
         setup = self._setup
         return PriceKeeper(setup.budget, 0.0, setup.gains) if setup.fixed is None else FixedPrices(setup.fixed)
 
-    def run(self, progress: Callable[[float], None]) -> Run:
+    def run(self, progress: Callable[[float], None]) -> SimulationRun:
         at_s = self._traffic.arrivals.at_s
         end_s = float(at_s[-1])
         for index, replica in enumerate(self._replicas):
@@ -135,7 +135,9 @@ class _Simulation:
         self._run_until(float("inf"))
         progress(1.0)
         notes = np.array(self._noted).reshape(-1, 4)
-        return Run(at_s, self._expert, self._score, self._cost, self._energy, self._ttft, notes[:, 0], notes[:, 1:])
+        return SimulationRun(
+            at_s, self._expert, self._score, self._cost, self._energy, self._ttft, notes[:, 0], notes[:, 1:]
+        )
 
     def _at(self, moment_s: float, event: Callable[[], None]) -> None:
         self._scheduled += 1

@@ -13,11 +13,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from evals.simulate.scenarios import Scenario, Traffic
-from evals.simulate.world import World
-from experts.spec import PoolView
-from routers.selection.prices import AverageBudget
-from routers.types import Budget, Prices, RouteRequest
+from pointsman.evals.simulate.scenarios import Scenario, TrafficTrace
+from pointsman.evals.simulate.world import World
+from pointsman.experts.spec import PoolView
+from pointsman.routers.selection.prices import AverageBudget
+from pointsman.routers.types import Budget, Prices, RouteRequest
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,7 +26,7 @@ _AROUND = np.geomspace(0.5, 2.0, 17)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ledger:
+class HindsightTable:
     """Every request with every expert, shape (n, m): what the router expects and what would come of it.
 
     Attributes:
@@ -51,9 +51,9 @@ class Ledger:
         """What would come of it, shape (n,)."""
         return np.asarray(self.score[np.arange(len(self.score)), self.picks(prices)])
 
-    def rows(self, keep: npt.NDArray[np.bool_]) -> Ledger:
+    def rows(self, keep: npt.NDArray[np.bool_]) -> HindsightTable:
         """Some of the requests."""
-        return Ledger(*(getattr(self, field.name)[keep] for field in fields(self)))
+        return HindsightTable(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def means(self, prices: Prices) -> tuple[float, float, float]:
         """Mean score, cost and energy."""
@@ -64,10 +64,10 @@ class Ledger:
 def open_ledger(
     world: World,
     scenario: Scenario,
-    traffic: Traffic,
+    traffic: TrafficTrace,
     from_s: float = 0.0,
     progress: Callable[[float], None] = lambda _: None,
-) -> Ledger:
+) -> HindsightTable:
     """Ask `select` for the terms of every request.
 
     Args:
@@ -107,10 +107,10 @@ def open_ledger(
             model = spec.energy
             used = model.base_j + tokens * model.j_per_prompt_token + answered[:, j] * model.j_per_completion_token
             spent_j[:, j] = used * scenario.energy_factor
-    return Ledger(quality, cost, energy, world.scores[rows], spent_usd, spent_j)
+    return HindsightTable(quality, cost, energy, world.scores[rows], spent_usd, spent_j)
 
 
-def best_fixed_prices(ledger: Ledger, budget: AverageBudget) -> Prices:
+def best_fixed_prices(ledger: HindsightTable, budget: AverageBudget) -> Prices:
     """The pair of prices with the highest mean score among those that keep both averages.
 
     First the multipliers: each price is as low as its average allows given the other, in turn until neither moves. Then
@@ -137,7 +137,7 @@ def _within(mean: float, limit: float | None) -> bool:
     return limit is None or mean <= limit * 1.0005
 
 
-def _least(ledger: Ledger, limit: float | None, given: Prices, which: str) -> float:
+def _least(ledger: HindsightTable, limit: float | None, given: Prices, which: str) -> float:
     """The lowest price at which one average is kept, by bisection on its logarithm; the other price stays."""
     if limit is None:
         return 0.0

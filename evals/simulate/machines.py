@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experts.spec import ExpertSpec, LatencyModel
+from pointsman.experts.spec import ExpertSpec, LatencyModel
 
 #: Answers that one machine writes together.
 BATCH = 64
@@ -22,7 +22,7 @@ _ALONE = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class AnswerTiming:
     """When an answer begins and how long it takes, in seconds from the call."""
 
     first_token_s: float
@@ -48,7 +48,7 @@ class Machines:
         self._rng = np.random.default_rng(seed)
         self._writing = 0
 
-    def call(self, now_s: float, prompt_tokens: int, completion_tokens: float) -> Timing:
+    def call(self, now_s: float, prompt_tokens: int, completion_tokens: float) -> AnswerTiming:
         """Take a call. `done` must follow when it is answered."""
         model = self._model
         slow, fast = np.exp(self._rng.normal(0.0, _SPREAD, 2)).tolist()
@@ -59,7 +59,7 @@ class Machines:
         full = min(self._writing / self._most, 1.0)
         token_s = model.tpot_ms * (_ALONE + (1 - _ALONE) * full) * fast / 1000
         first_s = read_s - now_s + model.base_ms * slow / 1000
-        return Timing(first_s, first_s + completion_tokens * token_s)
+        return AnswerTiming(first_s, first_s + completion_tokens * token_s)
 
     def done(self) -> None:
         """An answer is complete."""

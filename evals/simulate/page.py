@@ -10,9 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from evals.page import STYLE
-from evals.plots import FAINT, INK, SERIES, figure_svg
-from evals.simulate.report import Kept, Moment, SimulationReport
+from pointsman.evals.page import STYLE
+from pointsman.evals.plots import FAINT, INK, SERIES, figure_svg
+from pointsman.evals.simulate.report import AverageBudgetAdherence, Moment, SimulationReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,7 +104,7 @@ def _kept_rows(report: SimulationReport) -> list[tuple[str, ...]]:
 _HEADS = ("budget", "allowed", "mean", "highest window", "lowest window", "windows within +2 %")
 
 
-def _excess(mean: float, kept: Kept) -> str:
+def _excess(mean: float, kept: AverageBudgetAdherence) -> str:
     return f"{mean / kept.allowed - 1:+.1%}"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from experts.pool import ExpertPool
-from experts.protocols import ExpertCall, ExpertReply
-from experts.spec import ExpertSpec
-from routers.selection.price_keeper import PriceKeeper, Report
-from routers.selection.prices import Spending
-from routers.types import Prices
+from pointsman.experts.pool import ExpertPool
+from pointsman.experts.protocols import ExpertCall, ExpertReply
+from pointsman.experts.spec import ExpertSpec
+from pointsman.routers.selection.price_keeper import PriceKeeper, SpendingReport
+from pointsman.routers.selection.prices import Spending
+from pointsman.routers.types import Prices
 
 
 class Pricing(Protocol):
@@ -51,9 +51,9 @@ class Notices:
     """The latest report of every replica: what Redis holds for the gateway."""
 
     def __init__(self) -> None:
-        self._reports: dict[str, Report] = {}
+        self._reports: dict[str, SpendingReport] = {}
 
-    def post(self, who: str, report: Report) -> dict[str, Report]:
+    def post(self, who: str, report: SpendingReport) -> dict[str, SpendingReport]:
         """Leave a report; gives those of the others."""
         self._reports[who] = report
         return {name: other for name, other in self._reports.items() if name != who}

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from evals.metrics.budgets import sliding_means
-from evals.simulate.engine import Run, Setup
-from evals.simulate.scenarios import Scenario
-from evals.simulate.world import World
-from routers.selection.prices import LATE_SHARE, AverageBudget
+from pointsman.evals.metrics.budgets import sliding_means
+from pointsman.evals.simulate.engine import Setup, SimulationRun
+from pointsman.evals.simulate.scenarios import Scenario
+from pointsman.evals.simulate.world import World
+from pointsman.routers.selection.prices import LATE_SHARE, AverageBudget
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
 
 
-class Kept(_Model):
+class AverageBudgetAdherence(_Model):
     """How one average budget was kept, over the sliding windows that end after the warm-up.
 
     Attributes:
@@ -103,7 +103,7 @@ class SimulationReport(_Model):
     cost_usd: float
     energy_j: float
     p95_ttft_ms: float
-    kept: dict[str, Kept]
+    kept: dict[str, AverageBudgetAdherence]
     shares: dict[str, float]
     moments: tuple[Moment, ...]
     notes: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class SimulationReport(_Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SimulationProvenance:
     """Where a simulation comes from, for its report."""
 
     command: str
@@ -124,7 +124,7 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
-def kept_budgets(run: Run, budget: AverageBudget, warm_up_s: float) -> dict[str, Kept]:
+def kept_budgets(run: SimulationRun, budget: AverageBudget, warm_up_s: float) -> dict[str, AverageBudgetAdherence]:
     """How every stated average was kept, in the sliding windows that hold nothing of the warm-up."""
     late = np.where(np.isfinite(run.ttft_ms), (run.ttft_ms > (budget.p95_ttft_ms or np.inf)).astype(np.float64), np.nan)
     amounts: Mapping[str, tuple[Floats, float | None]] = {
@@ -139,7 +139,7 @@ def kept_budgets(run: Run, budget: AverageBudget, warm_up_s: float) -> dict[str,
         if allowed is None or not len(ends):
             continue
         means = sliding_means(run.at_s, spent, budget.window_s, ends)
-        found[name] = Kept(
+        found[name] = AverageBudgetAdherence(
             allowed=allowed,
             mean=float(np.nanmean(spent[after])),
             highest=float(np.nanmax(means)),
@@ -150,7 +150,7 @@ def kept_budgets(run: Run, budget: AverageBudget, warm_up_s: float) -> dict[str,
 
 
 def make_report(
-    world: World, scenario: Scenario, setup: Setup, run: Run, warm_up_s: float, origin: Origin
+    world: World, scenario: Scenario, setup: Setup, run: SimulationRun, warm_up_s: float, origin: SimulationProvenance
 ) -> SimulationReport:
     """Sum up a run."""
     after = run.at_s >= warm_up_s
@@ -179,7 +179,7 @@ def make_report(
     )
 
 
-def _moments(run: Run, window_s: float, names: list[str]) -> tuple[Moment, ...]:
+def _moments(run: SimulationRun, window_s: float, names: list[str]) -> tuple[Moment, ...]:
     ends = np.arange(_EVERY_S * 3, run.at_s[-1] + 1e-9, _EVERY_S * 3)
     quality, cost, energy = (
         sliding_means(run.at_s, values, window_s, ends) for values in (run.score, run.cost_usd, run.energy_j)

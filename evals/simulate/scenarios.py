@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evals.errors import EvalError
+from pointsman.evals.errors import EvalError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,7 +89,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Traffic:
+class TrafficTrace:
     """Arrivals, each with the row of the prompt it asks, shape (n,)."""
 
     arrivals: Arrivals
@@ -119,7 +119,7 @@ def read_arrivals(trace: Path, most_s: float | None = None) -> Arrivals:
     return Arrivals(at_s[keep], table["prompt_tokens"].to_numpy().astype(np.int64)[keep])
 
 
-def traffic(arrivals: Arrivals, categories: Sequence[str], scenario: Scenario, seed: int) -> Traffic:
+def traffic(arrivals: Arrivals, categories: Sequence[str], scenario: Scenario, seed: int) -> TrafficTrace:
     """The hour's requests.
 
     Args:
@@ -149,7 +149,7 @@ def traffic(arrivals: Arrivals, categories: Sequence[str], scenario: Scenario, s
             raise EvalError(f"no prompt is of the categories {', '.join(drift.categories)}")
         moved = (at_s >= drift.at_s) & (rng.random(len(at_s)) < drift.share)
         rows = np.where(moved, there[rng.integers(0, len(there), len(at_s))], rows)
-    return Traffic(Arrivals(at_s, tokens), rows)
+    return TrafficTrace(Arrivals(at_s, tokens), rows)
 
 
 def _seconds(table: pl.DataFrame) -> Floats:

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evals.errors import EvalError
-from evals.fitting import fit_on_table
-from evals.plan_pool import read_pool
-from evals.session import progress_bars
-from evals.simulate.engine import Setup, simulate
-from evals.simulate.hindsight import best_fixed_prices, open_ledger
-from evals.simulate.page import print_simulation, render_page
-from evals.simulate.report import Origin, SimulationReport, make_report
-from evals.simulate.scenarios import Scenario, Traffic, read_arrivals, traffic
-from evals.simulate.world import World, make_world
-from evals.tables import OutcomeTable, load_table
-from experts.spec import ExpertSpec
-from routers.artifacts import load_router
-from routers.protocols import Router
-from routers.selection.prices import AverageBudget
+from pointsman.evals.errors import EvalError
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.plan_pool import read_pool
+from pointsman.evals.session import progress_bars
+from pointsman.evals.simulate.engine import Setup, simulate
+from pointsman.evals.simulate.hindsight import best_fixed_prices, open_ledger
+from pointsman.evals.simulate.page import print_simulation, render_page
+from pointsman.evals.simulate.report import SimulationProvenance, SimulationReport, make_report
+from pointsman.evals.simulate.scenarios import Scenario, TrafficTrace, read_arrivals, traffic
+from pointsman.evals.simulate.world import World, make_world
+from pointsman.evals.tables import OutcomeTable, load_table
+from pointsman.experts.spec import ExpertSpec
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.selection.prices import AverageBudget
 
 Step = Callable[[float], None]
 
@@ -107,13 +107,13 @@ def build_simulation(options: SimulateOptions, start: Callable[[str], Step]) -> 
     left_out = [spec.name for spec in pool if spec not in world.pool]
     if left_out:
         notes.append(f"not in the table, and left out: {', '.join(left_out)}")
-    origin = Origin(options.command, options.date, options.trace.stem, options.seed, tuple(notes))
+    origin = SimulationProvenance(options.command, options.date, options.trace.stem, options.seed, tuple(notes))
     return make_report(world, options.scenario, setup, run, options.warm_up_s, origin)
 
 
 def _router(
     options: SimulateOptions, table: OutcomeTable, pool: tuple[ExpertSpec, ...], start: Callable[[str], Step]
-) -> Router:
+) -> RouterProtocol:
     if options.router is not None:
         return load_router(options.router)
     known = [spec.artifact_name for spec in pool if spec.artifact_name in table.experts]
@@ -131,7 +131,7 @@ def _refuse_unknown(scenario: Scenario, pool: tuple[ExpertSpec, ...]) -> None:
         raise EvalError(f"--outage {scenario.outage.expert}: not in the pool {', '.join(names)}")
 
 
-def _hindsight(options: SimulateOptions, world: World, asked: Traffic, step: Step) -> str:
+def _hindsight(options: SimulateOptions, world: World, asked: TrafficTrace, step: Step) -> str:
     """What the best prices that never move would have reached."""
     ledger = open_ledger(world, options.scenario, asked, options.warm_up_s, step)
     found = best_fixed_prices(ledger, options.budget)

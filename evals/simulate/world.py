@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evals.errors import EvalError
-from evals.replay import requests
-from evals.tables import OutcomeTable
-from experts.spec import ExpertSpec
-from routers.protocols import Router
-from routers.types import Assessment
+from pointsman.evals.errors import EvalError
+from pointsman.evals.replay import requests
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.spec import ExpertSpec
+from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.types import Assessment
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ class World:
     """
 
     pool: tuple[ExpertSpec, ...]
-    router: Router
+    router: RouterProtocol
     prompts: tuple[str, ...]
     categories: tuple[str, ...]
     assessments: tuple[Assessment, ...]
@@ -46,7 +46,7 @@ class World:
 def make_world(
     table: OutcomeTable,
     pool: tuple[ExpertSpec, ...],
-    router: Router,
+    router: RouterProtocol,
     progress: Callable[[float], None] = lambda _: None,
 ) -> World:
     """Assess every prompt of a table on which all experts of the pool are scored.

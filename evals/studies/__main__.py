@@ -1,4 +1,4 @@
-"""`python -m evals.studies`: run the studies and write their pages. Same data and seeds, same pages."""
+"""`python -m pointsman.evals.studies`: run the studies and write their pages. Same data and seeds, same pages."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from evals.studies.study import Ground, Study
+from pointsman.evals.studies.prose import wrapped
+from pointsman.evals.studies.study import Ground, Study
 
 #: Modules with a `STUDY`, in the order of the index.
 MODULES: tuple[str, ...] = (
-    "evals.studies.router_quality",
-    "evals.studies.generalisation",
-    "evals.studies.tryage",
-    "evals.studies.categories",
-    "evals.studies.coe",
-    "evals.studies.moe2",
-    "evals.studies.gate_restriction",
-    "evals.studies.answers_as_evidence",
-    "evals.studies.average_budgets",
-    "evals.studies.preferences",
-    "evals.studies.null_experts",
-    "evals.studies.safety",
-    "evals.studies.public_routers",
-    "evals.studies.routellm_evaluator",
-    "evals.studies.decision_speed",
+    "pointsman.evals.studies.router_quality",
+    "pointsman.evals.studies.generalisation",
+    "pointsman.evals.studies.tryage",
+    "pointsman.evals.studies.categories",
+    "pointsman.evals.studies.coe",
+    "pointsman.evals.studies.moe2",
+    "pointsman.evals.studies.gate_restriction",
+    "pointsman.evals.studies.answers_as_evidence",
+    "pointsman.evals.studies.average_budgets",
+    "pointsman.evals.studies.preferences",
+    "pointsman.evals.studies.null_experts",
+    "pointsman.evals.studies.safety",
+    "pointsman.evals.studies.public_routers",
+    "pointsman.evals.studies.routellm_evaluator",
+    "pointsman.evals.studies.decision_speed",
 )
 
-_PAGES = Path(__file__).parents[2] / "docs" / "results"
+_PAGES = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 @click.command()
@@ -76,7 +77,7 @@ def _studies() -> list[Study]:
 
 def _page(study: Study, body: str, quick: bool) -> str:
     warning = "\n> A quick run with few seeds and resamples: for checking, not for quoting.\n" if quick else ""
-    return f"# {study.title}\n\n*Written by `make report`; do not edit.*\n{warning}\n{body.strip()}\n"
+    return f"# {study.title}\n\n*Written by `make report`; do not edit.*\n{warning}\n{wrapped(body.strip())}\n"
 
 
 def _index(out: Path) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.baselines import best_single_column
-from evals.cascade_routing import cascade_routing, estimates_after
-from evals.evidence import (
+from pointsman.evals.baselines import best_single_column
+from pointsman.evals.cascade_routing import cascade_routing, estimates_after
+from pointsman.evals.evidence import (
     Board,
-    Played,
+    PolicyReturns,
     agree_else_judge,
     by_policy,
     by_prompt,
@@ -22,18 +22,18 @@ from evals.evidence import (
     make_board,
     one_expert,
 )
-from evals.fitting import fit_on_table
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.policies import make_trial
-from evals.prices import find_prices, with_prices
-from evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
-from evals.studies.pools import CLOSE_POOL, NINE_PRICED
-from evals.studies.study import Ground, Study
-from evals.tables import OutcomeTable, load_table
-from routers.evidence.policy import SequentialPolicy
-from routers.selection.width import probability_best, smallest_sets
-from routers.training.evidence import CHOOSING_PROMPTS, CHOOSING_RATES
-from routers.training.width import fit_temperature
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.policies import make_trial
+from pointsman.evals.prices import find_prices, with_prices
+from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.pools import CLOSE_POOL, NINE_PRICED
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.tables import OutcomeTable, load_table
+from pointsman.routers.evidence.policy import SequentialPolicy
+from pointsman.routers.selection.width import probability_best, smallest_sets
+from pointsman.routers.training.evidence import CHOOSING_PROMPTS, CHOOSING_RATES
+from pointsman.routers.training.width import fit_temperature
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -52,7 +52,7 @@ _PRO, _FLASH, _LLAMA, _PHI = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class ExchangeRateSweep:
     """A policy at every rate: score, cost and calls per prompt, shape (rates, n)."""
 
     name: str
@@ -68,9 +68,9 @@ class PoolResult:
     name: str
     board: Board
     policy: SequentialPolicy
-    curves: tuple[Curve, ...]
-    single: Curve
-    points: dict[str, Played]
+    curves: tuple[ExchangeRateSweep, ...]
+    single: ExchangeRateSweep
+    points: dict[str, PolicyReturns]
     counts: Floats
     categories: tuple[str, ...]
 
@@ -149,9 +149,9 @@ def _anchors_members(board: Board, policy: SequentialPolicy, sigma: Floats) -> I
     return max(sets, key=worth)
 
 
-def _curve(name: str, play: Callable[[float], Played]) -> Curve:
+def _curve(name: str, play: Callable[[float], PolicyReturns]) -> ExchangeRateSweep:
     played = [play(rate) for rate in RATES]
-    return Curve(
+    return ExchangeRateSweep(
         name,
         np.stack([one.score for one in played]),
         np.stack([one.cost for one in played]),
@@ -159,7 +159,7 @@ def _curve(name: str, play: Callable[[float], Played]) -> Curve:
     )
 
 
-def _fixed_rules(board: Board) -> dict[str, Played]:
+def _fixed_rules(board: Board) -> dict[str, PolicyReturns]:
     rules = ((_LLAMA, _FLASH, _PRO), (_PHI, _FLASH, _PRO))
     found = {}
     for names in rules:
@@ -191,7 +191,7 @@ def _cost_at(cost: Floats, quality: Floats, goal: float) -> float:
     return float(cost[at - 1] + share * (cost[at] - cost[at - 1]))
 
 
-def _both(curve: Curve, counts: Floats) -> tuple[Floats, Floats]:
+def _both(curve: ExchangeRateSweep, counts: Floats) -> tuple[Floats, Floats]:
     """Mean cost and score per rate: the table's in column 0, then every resample's."""
     every = np.concatenate([np.ones((1, counts.shape[1])), counts])
     return resampled_means(curve.cost, every), resampled_means(curve.score, every)

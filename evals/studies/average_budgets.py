@@ -9,30 +9,30 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from evals.fitting import fit_on_table
-from evals.metrics.bootstrap import interval, resample_counts
-from evals.metrics.budgets import sliding_means
-from evals.plan_pool import read_pool
-from evals.simulate import DEFAULT_POOL
-from evals.simulate.engine import Run, Setup, simulate
-from evals.simulate.hindsight import best_fixed_prices, open_ledger
-from evals.simulate.report import kept_budgets
-from evals.simulate.scenarios import (
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.metrics.bootstrap import interval, resample_counts
+from pointsman.evals.metrics.budgets import sliding_means
+from pointsman.evals.plan_pool import read_pool
+from pointsman.evals.simulate import DEFAULT_POOL
+from pointsman.evals.simulate.engine import Setup, SimulationRun, simulate
+from pointsman.evals.simulate.hindsight import best_fixed_prices, open_ledger
+from pointsman.evals.simulate.report import kept_budgets
+from pointsman.evals.simulate.scenarios import (
     Arrivals,
     Burst,
     Drift,
     Outage,
     Scenario,
     Span,
-    Traffic,
+    TrafficTrace,
     read_arrivals,
     traffic,
 )
-from evals.simulate.world import World, make_world
-from evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
-from evals.studies.study import Ground, Study
-from evals.tables import load_table
-from routers.selection.prices import AverageBudget
+from pointsman.evals.simulate.world import World, make_world
+from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.tables import load_table
+from pointsman.routers.selection.prices import AverageBudget
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,7 +64,7 @@ class _Trial:
         by_phase: The same where prices are found anew at each change.
     """
 
-    run: Run
+    run: SimulationRun
     rows: npt.NDArray[np.int64]
     fixed: Floats
     by_phase: Floats
@@ -101,7 +101,7 @@ def _trial(world: World, scenario: Scenario, changes: tuple[float, ...], arrival
     return _Trial(run, asked.rows, fixed, by_phase)
 
 
-def _fixed(world: World, scenario: Scenario, changes: tuple[float, ...], asked: Traffic) -> tuple[Floats, Floats]:
+def _fixed(world: World, scenario: Scenario, changes: tuple[float, ...], asked: TrafficTrace) -> tuple[Floats, Floats]:
     """Scores under the best fixed prices: for the whole time, and found anew in each phase."""
     at_s = asked.arrivals.at_s
     ledger = open_ledger(world, scenario, asked, _WARM_UP_S)

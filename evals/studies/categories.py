@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.metrics.calibration import expected_calibration_error, reliability
-from evals.near_duplicates import near_duplicate_clusters
-from evals.studies.categories_figures import plot_confusion, plot_seeds, plot_trust
-from evals.studies.labelled import Head, Labelled, load_labelled, logits_of
-from evals.studies.pools import CLOSE_POOL
-from evals.studies.seed_sets import SHARES, SeedCurve, seed_curve
-from evals.studies.study import Ground, Study
-from routers.training import classify
-from routers.training.folds import fold_of
-from routers.training.metrics import auroc
-from routers.training.uncertain import choose_max_entropy
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.metrics.calibration import expected_calibration_error, reliability
+from pointsman.evals.near_duplicates import near_duplicate_clusters
+from pointsman.evals.studies.categories_figures import plot_confusion, plot_seeds, plot_trust
+from pointsman.evals.studies.labelled import LabelledPrompts, PosteriorHead, load_labelled, logits_of
+from pointsman.evals.studies.pools import CLOSE_POOL
+from pointsman.evals.studies.seed_sets import SHARES, SeedCurve, seed_curve
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.routers.training import classify
+from pointsman.routers.training.folds import fold_of
+from pointsman.routers.training.metrics import auroc
+from pointsman.routers.training.uncertain import choose_max_entropy
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class HeadEvaluation:
     """A head on a table, calibrated on held-out training prompts.
 
     Attributes:
@@ -43,7 +43,7 @@ class Judged:
         held: Calibrated posterior of the training prompts, each out of fold, shape (t, C).
     """
 
-    head: Head
+    head: PosteriorHead
     raw: Floats
     posterior: Floats
     scope: Floats
@@ -56,9 +56,9 @@ def _run(ground: Ground) -> str:
     resamples = 200 if ground.quick else 2000
     clinc, mmlu = (load_labelled(ground.data / name) for name in ("clinc150", "mmlu_pro"))
     ground.progress(0.1)
-    judged = {table.name: {head: _judge(table, head) for head in Head} for table in (clinc, mmlu)}
+    judged = {table.name: {head: _judge(table, head) for head in PosteriorHead} for table in (clinc, mmlu)}
     ground.progress(0.5)
-    best = {name: heads[Head.LINEAR] for name, heads in judged.items()}
+    best = {name: heads[PosteriorHead.LINEAR] for name, heads in judged.items()}
     tables = [(table, best[table.name]) for table in (clinc, mmlu)]
     confusion = _confusion(mmlu, best["mmlu_pro"])
     plot_confusion(mmlu.names, confusion, ground.figures / "categories_confusion.svg")
@@ -72,7 +72,7 @@ def _run(ground: Ground) -> str:
     return PAGE.format(
         heads="\n\n".join(_heads_section(table, judged[table.name].values(), resamples) for table, _ in tables),
         confusions=_confusions(mmlu.names, confusion),
-        scopes=_scopes_section(best["clinc150"], judged["clinc150"][Head.KNN]),
+        scopes=_scopes_section(best["clinc150"], judged["clinc150"][PosteriorHead.KNN]),
         coverage=_coverage_section(tables),
         threshold=_threshold_section(ground.data / "mmlu_pro", mmlu, best["mmlu_pro"], resamples),
         seeds="\n\n".join(map(_seeds_section, curves)),
@@ -81,7 +81,7 @@ def _run(ground: Ground) -> str:
     )
 
 
-def _judge(table: Labelled, head: Head) -> Judged:
+def _judge(table: LabelledPrompts, head: PosteriorHead) -> HeadEvaluation:
     """Calibrate on out-of-fold training logits, then fit on all of them and look at the test prompts."""
     fold = fold_of([table.texts[row] for row in table.train], FOLDS, seed=0)
     held = np.zeros((len(table.train), len(table.names)), dtype=np.float32)
@@ -92,7 +92,7 @@ def _judge(table: Labelled, head: Head) -> Judged:
     posterior, energy = classify.fine_posterior(logits, temperature)
     scope = energy if scope is None else scope
     n = len(table.test)
-    return Judged(
+    return HeadEvaluation(
         head,
         raw=classify.fine_posterior(logits[:n], 1.0)[0].astype(np.float64),
         posterior=posterior[:n].astype(np.float64),
@@ -111,7 +111,7 @@ def _ece(posterior: Floats, right: npt.NDArray[np.bool_]) -> float:
     return expected_calibration_error(reliability(posterior.max(axis=1), right.astype(np.float64), bins=15))
 
 
-def _heads_section(table: Labelled, heads: Iterable[Judged], resamples: int) -> str:
+def _heads_section(table: LabelledPrompts, heads: Iterable[HeadEvaluation], resamples: int) -> str:
     truth = table.labels[table.test]
     counts = np.concatenate(list(resample_counts(np.arange(len(truth)), resamples, seed=0)))
     lines = []
@@ -131,7 +131,7 @@ def _heads_section(table: Labelled, heads: Iterable[Judged], resamples: int) -> 
     )
 
 
-def _confusion(table: Labelled, head: Judged) -> Floats:
+def _confusion(table: LabelledPrompts, head: HeadEvaluation) -> Floats:
     """Share of each category's prompts (rows) put in each category (columns)."""
     size = len(table.names)
     truth, said = table.labels[table.test], head.posterior.argmax(axis=1)
@@ -145,7 +145,7 @@ def _confusions(names: Sequence[str], confusion: Floats, most: int = 6) -> str:
     return ", ".join(f"{names[is_]} for {names[said]} ({100 * wrong[is_, said]:.0f} %)" for is_, said in pairs)
 
 
-def _scopes_section(linear: Judged, knn: Judged) -> str:
+def _scopes_section(linear: HeadEvaluation, knn: HeadEvaluation) -> str:
     scores = {
         "energy of the linear head, ln Σ exp z (shipped)": (linear.scope, linear.outside_scope),
         "its largest probability": (linear.posterior.max(axis=1), linear.outside.max(axis=1)),
@@ -155,7 +155,7 @@ def _scopes_section(linear: Judged, knn: Judged) -> str:
     return "\n".join(f"| {name} | {auroc(*pair):.3f} |" for name, pair in scores.items())
 
 
-def _coverage_section(tables: Sequence[tuple[Labelled, Judged]]) -> str:
+def _coverage_section(tables: Sequence[tuple[LabelledPrompts, HeadEvaluation]]) -> str:
     lines = []
     for coverage in COVERAGES:
         cells = []
@@ -168,9 +168,9 @@ def _coverage_section(tables: Sequence[tuple[Labelled, Judged]]) -> str:
     return "\n".join(lines)
 
 
-def _threshold_section(folder: Path, table: Labelled, head: Judged, resamples: int) -> str:
+def _threshold_section(folder: Path, table: LabelledPrompts, head: HeadEvaluation, resamples: int) -> str:
     """What the two rules for the threshold do to the routed quality of a plain category mapping."""
-    from evals.tables import load_table
+    from pointsman.evals.tables import load_table
 
     outcomes = load_table(folder).covering(0.95)
     row_of = {prompt: row for row, prompt in enumerate(outcomes.prompt_ids)}

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics.calibration import reliability
-from evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
-from evals.studies.seed_sets import SHARES, SeedCurve
+from pointsman.evals.metrics.calibration import reliability
+from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.seed_sets import SHARES, SeedCurve
 
 Floats = npt.NDArray[np.float64]
 

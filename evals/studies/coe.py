@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.metrics.hull import non_decreasing_hull
-from evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
-from evals.studies.open_models import OpenModels, Seen, load_open_models, see_categories
-from evals.studies.study import Ground, Study
-from routers.training.heads import fit_category_means
-from routers.training.mapping import MappingInfeasible, MappingProblem, map_categories
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.metrics.hull import non_decreasing_hull
+from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.open_models import CategoryPredictions, OpenModels, load_open_models, see_categories
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.routers.training.heads import fit_category_means
+from pointsman.routers.training.mapping import MappingInfeasible, MappingProblem, map_categories
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -31,7 +31,7 @@ GROUPS = 7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Routed:
+class RoutingChoices:
     """Who answers the prompts of `rows` at every budget: columns, shape (budgets, rows)."""
 
     name: str
@@ -59,33 +59,37 @@ def _categories(models: OpenModels) -> npt.NDArray[np.str_]:
     return np.array(models.table.categories)
 
 
-def _held_out_domains(models: OpenModels, ground: Ground) -> list[Routed]:
+def _held_out_domains(models: OpenModels, ground: Ground) -> list[RoutingChoices]:
     """Fit on the training prompts of all other domains, route the test prompts of the domains held out."""
     names = sorted(set(models.table.categories))
     categories = _categories(models)
     groups = 2 if ground.quick else GROUPS
-    parts: list[list[Routed]] = []
+    parts: list[list[RoutingChoices]] = []
     for group in range(groups):
         out = np.isin(categories, names[group::GROUPS])
         train, test = models.train[~out[models.train]], models.test[out[models.test]]
         parts.append(_both(models, see_categories(models, train, test), train, test))
         ground.progress(0.3 + 0.6 * (group + 1) / groups)
     return [
-        Routed(same[0].name, np.concatenate([p.rows for p in same]), np.concatenate([p.experts for p in same], axis=1))
+        RoutingChoices(
+            same[0].name, np.concatenate([p.rows for p in same]), np.concatenate([p.experts for p in same], axis=1)
+        )
         for same in zip(*parts, strict=True)
     ]
 
 
-def _both(models: OpenModels, seen: Seen, train: Ints, test: Ints) -> list[Routed]:
+def _both(models: OpenModels, seen: CategoryPredictions, train: Ints, test: Ints) -> list[RoutingChoices]:
     """The plain composition and the robust one at every budget."""
     found = [_compose(models, seen, train, test, budget) for budget in BUDGETS_B]
     return [
-        Routed("CoE", test, np.stack([plain for plain, _ in found])),
-        Routed("Robust-CoE", test, np.stack([robust for _, robust in found])),
+        RoutingChoices("CoE", test, np.stack([plain for plain, _ in found])),
+        RoutingChoices("Robust-CoE", test, np.stack([robust for _, robust in found])),
     ]
 
 
-def _compose(models: OpenModels, seen: Seen, train: Ints, test: Ints, budget_b: float) -> tuple[Ints, Ints]:
+def _compose(
+    models: OpenModels, seen: CategoryPredictions, train: Ints, test: Ints, budget_b: float
+) -> tuple[Ints, Ints]:
     """Experts of the test prompts: category mapping, and with the uncertain ones at the generalist.
 
     The robust mapping calls as many prompts uncertain as cost nothing measurable on the training prompts: the largest
@@ -145,7 +149,7 @@ def _resampled_hulls(models: OpenModels, rows: Ints, resamples: int) -> Iterator
         yield counts, *non_decreasing_hull(models.active_b, quality)
 
 
-def _table(title: str, models: OpenModels, routed: Sequence[Routed], resamples: int) -> str:
+def _table(title: str, models: OpenModels, routed: Sequence[RoutingChoices], resamples: int) -> str:
     """Quality, active parameters and lift above the hull of each composition at each budget, with intervals."""
     rows = routed[0].rows
     scores = models.table.scores[rows]
@@ -196,7 +200,7 @@ def oracle_curve(scores: Floats, active_b: Floats) -> tuple[Floats, Floats]:
     )
 
 
-def _plot(models: OpenModels, inside: Sequence[Routed], outside: Sequence[Routed], path: Path) -> None:
+def _plot(models: OpenModels, inside: Sequence[RoutingChoices], outside: Sequence[RoutingChoices], path: Path) -> None:
     figure, panels = axes(2, (9.0, 3.8), sharey=True)
     for ax, routed, title in zip(panels, (inside, outside), ("in domain", "domains held out"), strict=True):
         rows = routed[0].rows
@@ -234,7 +238,7 @@ are known, {len(models.train):,} training and {len(models.test):,} test prompts.
 
 Categories are those our linear classifier predicts ({100 * accuracy:.1f} % right on the test prompts), never the true
 labels. Scores per category come from training prompts with out-of-fold predictions; the mapping is the mixed-integer
-programme of `routers.training.mapping` with at most {RESIDENT_B:g} B resident parameters and the average active
+programme of `routers/training/mapping.py` with at most {RESIDENT_B:g} B resident parameters and the average active
 parameters of the first column. The hull is that of the single models **on the test prompts**: it is drawn with
 hindsight, so lying above it is harder than it would be in practice. Mixing two models by a coin reaches the hull.
 
@@ -255,7 +259,8 @@ each. Fitting is not resampled, so the intervals do not hold the chance of anoth
 of five models we have no outcomes of, with another classifier. What is reproduced is the relation.
 
 Sizes are those the models' makers state (`evals/studies/open_models.py`). Left out: Gemini (no stated size) and
-DeepSeek-Coder-V2 (scored on 86 % of the prompts). Regenerate: `make report`, or `python -m evals.studies coe`.
+DeepSeek-Coder-V2 (scored on 86 % of the prompts). Regenerate:
+`make report`, or `python -m pointsman.evals.studies coe`.
 """
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.studies.drawing import axes, save
-from evals.studies.open_models import OpenModels, load_open_models
-from evals.studies.study import Ground, Study
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.studies.drawing import axes, save
+from pointsman.evals.studies.open_models import OpenModels, load_open_models
+from pointsman.evals.studies.study import Ground, Study
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -72,7 +72,7 @@ def _gate(vectors: Floats, targets: Floats, asked: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Restricted:
+class GateRestriction:
     """One gate over all subsets, in quality on the test prompts.
 
     Attributes:
@@ -93,7 +93,7 @@ class Restricted:
 
 def restrict(
     gate: Gate, train: tuple[Floats, Floats], test: tuple[Floats, Floats], subsets: Sequence[Ints]
-) -> Restricted:
+) -> GateRestriction:
     """Compare masking with retraining on every subset.
 
     Args:
@@ -112,7 +112,7 @@ def restrict(
         masked.append(reached[at, members[full[:, members].argmax(axis=1)]])
         retrained.append(reached[at, members[own.argmax(axis=1)]])
         single.append(reached[:, members[scores[:, members].mean(axis=0).argmax()]])
-    return Restricted(np.array(masked), np.array(retrained), np.array(single))
+    return GateRestriction(np.array(masked), np.array(retrained), np.array(single))
 
 
 def random_subsets(experts: int, count: int, seed: int) -> list[Ints]:
@@ -139,7 +139,7 @@ def _run(ground: Ground) -> str:
     return _page(models, found, 200 if ground.quick else 2000)
 
 
-def _plot(found: dict[str, Restricted], path: Path) -> None:
+def _plot(found: dict[str, GateRestriction], path: Path) -> None:
     figure, panels = axes(len(found), (9.0, 3.2), sharex=True, sharey=True)
     for ax, (name, one) in zip(panels, found.items(), strict=True):
         retrained, masked = one.retrained.mean(axis=1), one.masked.mean(axis=1)
@@ -152,7 +152,7 @@ def _plot(found: dict[str, Restricted], path: Path) -> None:
     save(figure, path)
 
 
-def _page(models: OpenModels, found: dict[str, Restricted], resamples: int) -> str:
+def _page(models: OpenModels, found: dict[str, GateRestriction], resamples: int) -> str:
     counts = np.concatenate(list(resample_counts(models.clusters[models.test], resamples, seed=0)))
     lines = []
     for name, one in found.items():
@@ -181,7 +181,7 @@ Means over the subsets; intervals: 95 %, bootstrap over prompts ({resamples:,} r
 subsets held fixed. The largest loss is over subsets, and has the noise of one of them. *Hard labels* name the best
 expert of each prompt: in a pool with a few strong experts the others are hardly ever named, and nothing is learnt of
 how they compare. This is why the router has a head for each expert. The project's tests hold the loss of heads and soft
-gate to {100 * EPSILON:g} point on average, on a synthetic pool. Regenerate: `python -m evals.studies gate_restriction`.
+gate to {100 * EPSILON:g} point on average, on a synthetic pool. Regenerate: `make report`.
 """
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.contenders import FITTED, Contender, compete
-from evals.evaluate import evaluate
-from evals.policies import make_trial
-from evals.protocols.division import Protocol
-from evals.protocols.onboarding import LABELLED, OnboardingRow, onboard
-from evals.protocols.transfer import transfer_trial
-from evals.report import Report, RouterRow
-from evals.session import EvalOptions, build_report
-from evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
-from evals.studies.pools import CLOSE_POOL
-from evals.studies.study import Ground, Study
-from evals.tables import load_table
-from routers.training.onboarding import place_expert
+from pointsman.evals.contenders import FITTED, Contender, compete
+from pointsman.evals.evaluate import evaluate
+from pointsman.evals.policies import make_trial
+from pointsman.evals.protocols.division import Protocol
+from pointsman.evals.protocols.onboarding import LABELLED, OnboardingRow, onboard
+from pointsman.evals.protocols.transfer import transfer_trial
+from pointsman.evals.report import EvaluationReport, RouterRow
+from pointsman.evals.session import EvalOptions, build_report
+from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.pools import CLOSE_POOL
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.tables import load_table
+from pointsman.routers.training.onboarding import place_expert
 
 _SEED = 42
 _ROWS = (FITTED, "knn100", "linear", "prompt_length", "category_oracle")
@@ -65,7 +65,7 @@ def _silent(_: str) -> Callable[[float], None]:
     return lambda _: None
 
 
-def _left_out(title: str, inside: Report, outside: Report, *, by_category: bool) -> str:
+def _left_out(title: str, inside: EvaluationReport, outside: EvaluationReport, *, by_category: bool) -> str:
     lines = [
         "| router | inside: minus best single [95 %] | left out: quality | left out: minus best single [95 %] |",
         "|---|---|---|---|",
@@ -73,13 +73,13 @@ def _left_out(title: str, inside: Report, outside: Report, *, by_category: bool)
     names = [name for name in _ROWS if any(row.name == name for row in outside.routers)]
     for name in names:
         there, here = inside.row(name), outside.row(name)
-        lines.append(f"| {name} | {_gain(there)} | {_number(here.quality)} | {_gain(here)} |")
+        lines.append(f"| {name} | {_gain(there)} | {_number(here.metrics['quality'])} | {_gain(here)} |")
     note = next(note for note in outside.provenance.notes if "out:" in note)
     text = f"## {title}\n\n{outside.provenance.prompts:,} test prompts; {note}.\n\n" + "\n".join(lines)
     return f"{text}\n\n{_by_category(inside, outside)}" if by_category else text
 
 
-def _by_category(inside: Report, outside: Report) -> str:
+def _by_category(inside: EvaluationReport, outside: EvaluationReport) -> str:
     lines = [
         "| domain | prompts | best single | ours, domain seen | ours, domain left out |",
         "|---|---|---|---|---|",
@@ -114,9 +114,10 @@ def _carried_over(ground: Ground, resamples: int) -> str:
     lines = ["| router | APGR [95 %] | CPT 50 |", "|---|---|---|"]
     for name in (FITTED, "knn100", "linear", "prompt_length"):
         row = rows[name]
-        low, high = row.apgr_ci95 or (float("nan"),) * 2
-        share = "–" if row.cpt50 is None else f"{row.cpt50:.1%}"
-        lines.append(f"| {name} | {_number(row.apgr)} [{low:.3f}, {high:.3f}] | {share} |")
+        low, high = row.intervals.get("apgr") or (float("nan"),) * 2
+        cpt50 = row.metrics["cpt50"]
+        share = "–" if cpt50 is None else f"{cpt50:.1%}"
+        lines.append(f"| {name} | {_number(row.metrics['apgr'])} [{low:.3f}, {high:.3f}] | {share} |")
     counts = f"{len(trial.train):,} train prompts, {len(trial.test):,} test prompts"
     dropped = f"{trial.dropped:,} train prompts stand in RouteLLM's MMLU too and were left out"
     return f"{_TRANSFER}\n\n{counts}; {dropped}.\n\n" + "\n".join(lines)
@@ -145,10 +146,11 @@ def _draw(rows: Sequence[OnboardingRow], path: Path) -> None:
 
 
 def _gain(row: RouterRow) -> str:
-    if row.quality_minus_best_single is None or row.quality_minus_best_single_ci95 is None:
+    gain, around = row.metrics["quality_minus_best_single"], row.intervals.get("quality_minus_best_single")
+    if gain is None or around is None:
         return "–"
-    low, high = row.quality_minus_best_single_ci95
-    return f"{row.quality_minus_best_single:+.4f} [{low:+.3f}, {high:+.3f}]"
+    low, high = around
+    return f"{gain:+.4f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _number(value: float | None) -> str:

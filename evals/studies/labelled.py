@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from routers.classifiers.knn import KnnClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.training import classify
-from routers.training.fit import make_embedder
-from routers.training.mlp import fit_mlp
-from routers.training.tables import read_prompts
-from routers.types import FloatArray
+from pointsman.routers.classifiers.knn import KnnClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.training import classify
+from pointsman.routers.training.fit import make_embedder
+from pointsman.routers.training.mlp import fit_mlp
+from pointsman.routers.training.tables import read_prompts
+from pointsman.routers.types import FloatArray
 
 Rows = npt.NDArray[np.int64]
 
@@ -23,7 +23,7 @@ Rows = npt.NDArray[np.int64]
 NEIGHBOURS, VOTES_TEMPERATURE = 20, 0.05
 
 
-class Head(StrEnum):
+class PosteriorHead(StrEnum):
     """What turns features into a posterior."""
 
     LINEAR = "linear, static and lexical (shipped)"
@@ -33,7 +33,7 @@ class Head(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
+class LabelledPrompts:
     """Prompts with a category.
 
     Attributes:
@@ -59,7 +59,7 @@ class Labelled:
     features: classify.Features
 
 
-def load_labelled(folder: Path) -> Labelled:
+def load_labelled(folder: Path) -> LabelledPrompts:
     """Read a table's prompts and embed them."""
     table = read_prompts(folder)
     columns = table.columns
@@ -69,7 +69,7 @@ def load_labelled(folder: Path) -> Labelled:
         [-1 if out else names.index(label) for label, out in zip(columns["category"], strange, strict=True)]
     )
     split = np.array(columns["split"])
-    return Labelled(
+    return LabelledPrompts(
         name=table.name,
         ids=tuple(columns["prompt_id"]),
         texts=tuple(columns["prompt"]),
@@ -82,7 +82,9 @@ def load_labelled(folder: Path) -> Labelled:
     )
 
 
-def logits_of(head: Head, table: Labelled, train: Rows, rows: Rows) -> tuple[FloatArray, FloatArray | None]:
+def logits_of(
+    head: PosteriorHead, table: LabelledPrompts, train: Rows, rows: Rows
+) -> tuple[FloatArray, FloatArray | None]:
     """Fit a head on some rows and look at others.
 
     Returns:
@@ -90,7 +92,7 @@ def logits_of(head: Head, table: Labelled, train: Rows, rows: Rows) -> tuple[Flo
         the logits, shape (len(rows),).
     """
     size, vectors, labels = len(table.names), table.features.vectors, table.labels
-    if head is Head.KNN:
+    if head is PosteriorHead.KNN:
         nothing = Thresholds(classify.NO_BOUND_ABOVE, classify.NO_BOUND_BELOW)
         voters = KnnClassifier(
             table.names,
@@ -102,7 +104,7 @@ def logits_of(head: Head, table: Labelled, train: Rows, rows: Rows) -> tuple[Flo
         )
         posterior, scope = voters.posteriors(vectors[rows])
         return np.log(np.maximum(posterior, 1e-12)), scope
-    if head is Head.MLP:
+    if head is PosteriorHead.MLP:
         return fit_mlp(vectors[train], labels[train], size).logits(vectors[rows]), None
-    features = table.features if head is Head.LINEAR else classify.Features(vectors, None)
+    features = table.features if head is PosteriorHead.LINEAR else classify.Features(vectors, None)
     return classify.fit_logits(features, train, labels, size).logits(features, rows), None

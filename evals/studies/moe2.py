@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
-from evals.studies.open_models import OpenModels, load_open_models, see_categories
-from evals.studies.operating_point import GPU, IN_FLIGHT, TokenCosts, token_costs
-from evals.studies.study import Ground, Study
-from routers.selection.subsets import best_subset
-from routers.selection.worst_case import EnergyCap, Limits, Resource, slow_pairs
-from routers.training.heads import fit_category_means
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.open_models import OpenModels, load_open_models, see_categories
+from pointsman.evals.studies.operating_point import GPU, IN_FLIGHT, TokenCosts, token_costs
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.routers.selection.subsets import best_subset
+from pointsman.routers.selection.worst_case import AwakeSetLimits, SharedResource, WorstCaseEnergyCap, slow_pairs
+from pointsman.routers.training.heads import fit_category_means
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -33,7 +33,7 @@ NODES = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prompts:
+class PromptOutcomes:
     """Everything a policy may know, and the prompts it is judged on.
 
     Attributes:
@@ -57,7 +57,7 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True)
-class Cap:
+class ResourceCap:
     """A budget: joules of a request, or its latency, in the worst case; infinite for none."""
 
     joules: float = np.inf
@@ -65,7 +65,7 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answered:
+class PolicyOutcomes:
     """What a policy reached on every prompt: score, joules and latency, shape (p,)."""
 
     score: Floats
@@ -80,8 +80,8 @@ def _run(ground: Ground) -> str:
     ground.progress(0.2)
     resamples = 200 if ground.quick else 2000
     kinds = (
-        ("energy", "J", [Cap(joules=cap) for cap in ENERGY_J], ENERGY_J),
-        ("latency", "ms", [Cap(milliseconds=cap) for cap in LATENCY_MS], LATENCY_MS),
+        ("energy", "J", [ResourceCap(joules=cap) for cap in ENERGY_J], ENERGY_J),
+        ("latency", "ms", [ResourceCap(milliseconds=cap) for cap in LATENCY_MS], LATENCY_MS),
     )
     sections, curves = [], []
     for index, (kind, unit, caps, amounts) in enumerate(kinds):
@@ -95,7 +95,7 @@ def _run(ground: Ground) -> str:
     return _page(models, costs, sections, resamples)
 
 
-def _grounds(models: OpenModels, costs: TokenCosts) -> tuple[Prompts, Prompts]:
+def _grounds(models: OpenModels, costs: TokenCosts) -> tuple[PromptOutcomes, PromptOutcomes]:
     """The training prompts and the test prompts; worst cases come from the training prompts alone."""
     table = models.table
     assert table.answers is not None  # noqa: S101 (mmlu_pro holds them)
@@ -110,9 +110,9 @@ def _grounds(models: OpenModels, costs: TokenCosts) -> tuple[Prompts, Prompts]:
     worst_j = (longest * costs.joules).max(axis=0)
     worst_ms = longest * costs.milliseconds * costs.tail
 
-    def of(rows: Ints, posterior: Floats) -> Prompts:
+    def of(rows: Ints, posterior: Floats) -> PromptOutcomes:
         assert table.answers is not None  # noqa: S101
-        return Prompts(
+        return PromptOutcomes(
             posterior @ means.T,
             posterior.argmax(axis=1),
             table.scores[rows],
@@ -126,7 +126,9 @@ def _grounds(models: OpenModels, costs: TokenCosts) -> tuple[Prompts, Prompts]:
     return of(models.train, seen.train), of(models.test, seen.test)
 
 
-def _policies(models: OpenModels, train: Prompts, test: Prompts, cap: Cap) -> dict[str, Answered | None]:
+def _policies(
+    models: OpenModels, train: PromptOutcomes, test: PromptOutcomes, cap: ResourceCap
+) -> dict[str, PolicyOutcomes | None]:
     """Every policy's answers to the test prompts under a cap; None where it cannot keep to the cap."""
     slow = slow_pairs(train.worst_ms, np.full(len(train.worst_ms), cap.milliseconds))
     sets = {k: _awake(models, train, slow, cap, k) for k in WIDTHS}
@@ -144,7 +146,7 @@ def _policies(models: OpenModels, train: Prompts, test: Prompts, cap: Cap) -> di
             greedy.append(int(expert))
     one = sets[1]
     together = _limits(models, train, cap, max(len(one), 1))
-    found: dict[str, Answered | None] = {
+    found: dict[str, PolicyOutcomes | None] = {
         "MoE²": _vote(test, slow, sets[width], width),
         "single": _always(test, int(order[everywhere[order]][0])) if everywhere.any() else None,
         "random": _mean(test, slow, one),
@@ -155,52 +157,54 @@ def _policies(models: OpenModels, train: Prompts, test: Prompts, cap: Cap) -> di
     return found
 
 
-def _limits(models: OpenModels, known: Prompts, cap: Cap, k: int) -> Limits:
-    energy = EnergyCap(known.worst_j, cap.joules, k) if np.isfinite(cap.joules) else None
-    return Limits([Resource("resident_b", models.total_b, RESIDENT_B)], energy)
+def _limits(models: OpenModels, known: PromptOutcomes, cap: ResourceCap, k: int) -> AwakeSetLimits:
+    energy = WorstCaseEnergyCap(known.worst_j, cap.joules, k) if np.isfinite(cap.joules) else None
+    return AwakeSetLimits([SharedResource("resident_b", models.total_b, RESIDENT_B)], energy)
 
 
-def _awake(models: OpenModels, train: Prompts, slow: Bools, cap: Cap, k: int) -> Ints:
+def _awake(models: OpenModels, train: PromptOutcomes, slow: Bools, cap: ResourceCap, k: int) -> Ints:
     """Coarse selection by the predicted quality of every fourth training prompt."""
     quality = np.where(slow[train.category], 0.0, train.quality)[::4]
     weights = np.full(len(quality), 1 / len(quality))
     return np.array(best_subset(quality, weights, _limits(models, train, cap, k), max_nodes=NODES).members, np.intp)
 
 
-def _take(ground: Prompts, chosen: Ints) -> Answered:
+def _take(ground: PromptOutcomes, chosen: Ints) -> PolicyOutcomes:
     at = np.arange(len(chosen))
-    return Answered(ground.scores[at, chosen], ground.joules[at, chosen], ground.milliseconds[at, chosen])
+    return PolicyOutcomes(ground.scores[at, chosen], ground.joules[at, chosen], ground.milliseconds[at, chosen])
 
 
-def _always(ground: Prompts, expert: int) -> Answered:
+def _always(ground: PromptOutcomes, expert: int) -> PolicyOutcomes:
     return _take(ground, np.full(len(ground.scores), expert))
 
 
-def _admitted(ground: Prompts, slow: Bools, members: Ints) -> Bools:
+def _admitted(ground: PromptOutcomes, slow: Bools, members: Ints) -> Bools:
     """Which experts may answer which prompts, shape (p, m)."""
     awake = np.zeros(ground.scores.shape[1], dtype=np.bool_)
     awake[members] = True
     return np.asarray(awake & ~slow[ground.category])
 
 
-def _pick(ground: Prompts, slow: Bools, members: Ints, by: Floats) -> Answered:
+def _pick(ground: PromptOutcomes, slow: Bools, members: Ints, by: Floats) -> PolicyOutcomes:
     """The admitted expert of the largest value; a prompt without one is refused, scores 0 and costs nothing."""
     admitted = _admitted(ground, slow, members)
     answered = _take(ground, np.where(admitted, by, -np.inf).argmax(axis=1))
     refused = ~admitted.any(axis=1)
-    return Answered(
+    return PolicyOutcomes(
         *(np.where(refused, 0.0, figure) for figure in (answered.score, answered.joules, answered.milliseconds))
     )
 
 
-def _mean(ground: Prompts, slow: Bools, members: Ints) -> Answered:
+def _mean(ground: PromptOutcomes, slow: Bools, members: Ints) -> PolicyOutcomes:
     """What an awake expert drawn at random reaches on average."""
     share = _admitted(ground, slow, members).astype(np.float64)
     share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
-    return Answered(*((share * figure).sum(axis=1) for figure in (ground.scores, ground.joules, ground.milliseconds)))
+    return PolicyOutcomes(
+        *((share * figure).sum(axis=1) for figure in (ground.scores, ground.joules, ground.milliseconds))
+    )
 
 
-def _vote(ground: Prompts, slow: Bools, members: Ints, k: int, *, weighted: bool = True) -> Answered:
+def _vote(ground: PromptOutcomes, slow: Bools, members: Ints, k: int, *, weighted: bool = True) -> PolicyOutcomes:
     """Ask the k best admitted experts; their answers vote, by log-odds of being right if `weighted`.
 
     With ten options and independent mistakes spread over the nine wrong ones, the most probable answer is the one of
@@ -223,7 +227,7 @@ def _vote(ground: Prompts, slow: Bools, members: Ints, k: int, *, weighted: bool
         return np.where(present, np.take_along_axis(figure, asked, axis=1), 0.0)
 
     score = np.where(present[:, 0], ground.scores[at, asked[at, winner]], 0.0)
-    return Answered(score, spent(ground.joules).sum(axis=1), spent(ground.milliseconds).max(axis=1))
+    return PolicyOutcomes(score, spent(ground.joules).sum(axis=1), spent(ground.milliseconds).max(axis=1))
 
 
 _BASELINES = ("single", "random", "all experts", "greedy")
@@ -233,7 +237,7 @@ def _table(
     kind: str,
     unit: str,
     amounts: Sequence[float],
-    runs: Sequence[dict[str, Answered | None]],
+    runs: Sequence[dict[str, PolicyOutcomes | None]],
     models: OpenModels,
     resamples: int,
 ) -> str:
@@ -265,7 +269,9 @@ def _table(
     )
 
 
-def _plot(curves: Sequence[tuple[str, Sequence[float], Sequence[dict[str, Answered | None]]]], path: Path) -> None:
+def _plot(
+    curves: Sequence[tuple[str, Sequence[float], Sequence[dict[str, PolicyOutcomes | None]]]], path: Path
+) -> None:
     figure, panels = axes(2, (9.0, 3.8), sharey=True)
     colours = {
         "MoE²": ORANGE,
@@ -340,7 +346,7 @@ together; behind MoE², the interval of its own accuracy.
 
 **Not comparable with the paper's figure** (up to +14.4 % on MMLU on Jetson AGX Orin and RTX 4090 servers): other
 experts, other machines, and answers are combined by vote instead of mixing the options' probabilities, which the table
-does not hold. Regenerate: `make report`, or `python -m evals.studies moe2`.
+does not hold. Regenerate: `make report`, or `python -m pointsman.evals.studies moe2`.
 """
 
 

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from evals.near_duplicates import near_duplicate_clusters
-from evals.policies import Trial
-from evals.tables import OutcomeTable
-from experts.nano import MODEL_NAMES
-from experts.nano.corpora import load_documents
-from experts.nano.outcomes import Prompt, draw_prompts
-from experts.nano.scoring import quality, score_answers, score_texts
-from experts.spec import EnergyModel, ExpertSpec, LatencyModel, Price, Source
+from pointsman.evals.near_duplicates import near_duplicate_clusters
+from pointsman.evals.policies import Trial
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.nano import MODEL_NAMES
+from pointsman.experts.nano.training.corpora import load_documents
+from pointsman.experts.nano.training.outcomes import NanoPrompt, draw_prompts
+from pointsman.experts.nano.training.scoring import quality, score_answers, score_texts
+from pointsman.experts.spec import EnergyModel, ExpertSpec, LatencyModel, Price, Source
 
 #: The pool as it is served when no other is named; read as data, for its cards, sizes and estimates.
 SERVED = Path(__file__).parents[2] / "gateway" / "default.yaml"
@@ -84,7 +84,7 @@ def measure(data: Path, train: int, test: int, progress: Callable[[float], None]
     )
 
 
-def _bits(prompts: list[Prompt], progress: Callable[[float], None]) -> npt.NDArray[np.float64]:
+def _bits(prompts: list[NanoPrompt], progress: Callable[[float], None]) -> npt.NDArray[np.float64]:
     """Bits per byte, shape (prompts, experts)."""
     bits = np.full((len(prompts), len(MODEL_NAMES)), np.nan)
     done = 0
@@ -104,7 +104,7 @@ def _bits(prompts: list[Prompt], progress: Callable[[float], None]) -> npt.NDArr
     return bits
 
 
-def _table(prompts: list[Prompt], bits: npt.NDArray[np.float64]) -> OutcomeTable:
+def _table(prompts: list[NanoPrompt], bits: npt.NDArray[np.float64]) -> OutcomeTable:
     unknown = np.full(bits.shape, np.nan)
     return OutcomeTable(
         name="nano",

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.table_io import read_prompts
-from routers.artifacts import load_router
-from routers.embed import plain_embedder
-from routers.null_experts.examples import unit
-from routers.null_experts.guards import Signature, difference, signature
-from routers.types import FloatArray
+from pointsman.evals.table_io import read_prompts
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.embed import plain_embedder
+from pointsman.routers.null_experts.examples import unit
+from pointsman.routers.null_experts.guards import Signature, difference, signature
+from pointsman.routers.types import FloatArray
 
 #: Least cosine of the shipped setting `null_experts.answers.threshold`.
 THRESHOLD = 0.7
@@ -113,7 +113,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RecognitionResult:
     """How a way to recognise questions fares.
 
     Attributes:
@@ -161,7 +161,7 @@ class NearQuestions:
         """How many questions are stored."""
         return len(self._stored.texts)
 
-    def judge(self, least: float, *, guarded: bool) -> Found:
+    def judge(self, least: float, *, guarded: bool) -> RecognitionResult:
         """Count what a cosine of at least `least` takes for the same, with or without the guards."""
 
         def count(pairs: tuple[npt.NDArray[np.int64], _Questions]) -> Count:
@@ -179,7 +179,7 @@ class NearQuestions:
             if found is not None:
                 answered += 1
                 wrong += self._stored.intents[found] != self._asked.intents[row]
-        return Found(
+        return RecognitionResult(
             {name: count(pairs) for name, pairs in self._changed.items()},
             {name: count(pairs) for name, pairs in self._repeated.items()},
             Count(answered, len(self._asked.texts)),

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evals.fitting import fit_on_table
-from evals.metrics.bootstrap import interval, resample_counts
-from evals.plan_pool import read_pool
-from evals.simulate import DEFAULT_POOL
-from evals.simulate.world import World, make_world
-from evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
-from evals.studies.near_questions import THRESHOLD, Count, Found, NearQuestions
-from evals.studies.proportions import rate
-from evals.studies.study import Ground, Study
-from evals.tables import load_table
-from experts.spec import NULL_BACKEND, EnergyModel, ExpertSpec, LatencyModel, PoolView, Price
-from routers.null_experts.guards import FALSE_HITS
-from routers.null_experts.share import ShareAccount
-from routers.types import Budget, Offer, Offers, RouteRequest, Weights
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.metrics.bootstrap import interval, resample_counts
+from pointsman.evals.plan_pool import read_pool
+from pointsman.evals.simulate import DEFAULT_POOL
+from pointsman.evals.simulate.world import World, make_world
+from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.near_questions import THRESHOLD, Count, NearQuestions, RecognitionResult
+from pointsman.evals.studies.proportions import rate
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.tables import load_table
+from pointsman.experts.spec import NULL_BACKEND, EnergyModel, ExpertSpec, LatencyModel, PoolView, Price
+from pointsman.routers.null_experts.guards import FALSE_HITS
+from pointsman.routers.null_experts.share import ShareAccount
+from pointsman.routers.types import Budget, Offer, Offers, RouteRequest, Weights
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -174,7 +174,11 @@ def _sweep(runs: Mapping[float, Sequence[_Run]], resamples: int) -> list[_Row]:
 
 
 def _page(
-    near: NearQuestions, ways: Sequence[tuple[str, Found]], world: World, rows: Sequence[_Row], first: Sequence[_Run]
+    near: NearQuestions,
+    ways: Sequence[tuple[str, RecognitionResult]],
+    world: World,
+    rows: Sequence[_Row],
+    first: Sequence[_Run],
 ) -> str:
     shipped = ways[0][1]
     changed = Count(sum(one.hits for one in shipped.changed.values()), sum(one.of for one in shipped.changed.values()))
@@ -255,7 +259,9 @@ the source of the idea and no comparison: here whole requests are answered witho
 """
 
 
-def _kinds(title: str, ways: Sequence[tuple[str, Found]], of: Callable[[Found], Mapping[str, Count]]) -> str:
+def _kinds(
+    title: str, ways: Sequence[tuple[str, RecognitionResult]], of: Callable[[RecognitionResult], Mapping[str, Count]]
+) -> str:
     shown = [ways[0], *ways[2:]]
     lines = [
         (kind, f"{count.of:,}", *(f"{of(found)[kind].hits / max(count.of, 1):.1%}" for _, found in shown))

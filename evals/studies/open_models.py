@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evals.near_duplicates import near_duplicate_clusters
-from evals.tables import OutcomeTable, load_table
-from routers.training import classify
-from routers.training.fit import make_embedder
-from routers.training.folds import fold_of
+from pointsman.evals.near_duplicates import near_duplicate_clusters
+from pointsman.evals.tables import OutcomeTable, load_table
+from pointsman.routers.training import classify
+from pointsman.routers.training.fit import make_embedder
+from pointsman.routers.training.folds import fold_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -74,7 +74,7 @@ class OpenModels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class CategoryPredictions:
     """What the category classifier says of prompts it was not fitted on.
 
     Attributes:
@@ -103,7 +103,7 @@ def load_open_models(folder: Path) -> OpenModels:
     )
 
 
-def see_categories(models: OpenModels, train: Ints, test: Ints) -> Seen:
+def see_categories(models: OpenModels, train: Ints, test: Ints) -> CategoryPredictions:
     """Fit our linear classifier on the training rows; training posteriors are out of fold, all are calibrated."""
     given: Sequence[str] = [models.table.categories[row] for row in train]
     labels = classify.index_labels(given, None)
@@ -117,7 +117,7 @@ def see_categories(models: OpenModels, train: Ints, test: Ints) -> Seen:
         held[fold == index] = fitted.logits(models.features, train[fold == index])
     temperature = classify.fit_temperature(held, labels.fine)
     logits = classify.fit_logits(models.features, train, whole, classes).logits(models.features, test)
-    return Seen(
+    return CategoryPredictions(
         labels.categories,
         classify.fine_posterior(held, temperature)[0].astype(np.float64),
         classify.fine_posterior(logits, temperature)[0].astype(np.float64),

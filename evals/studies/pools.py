@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.crossfit import fold_trials
-from evals.policies import Trial, make_trial
-from evals.tables import load_table
+from pointsman.evals.crossfit import fold_trials
+from pointsman.evals.policies import Trial, make_trial
+from pointsman.evals.tables import load_table
 
 #: Six experts of `mmlu_pro` of about equal quality: there the prompt decides who is better, not the expert.
 CLOSE_POOL = (

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from evals.fitting import fit_on_table
-from evals.metrics.bootstrap import interval, resample_counts
-from evals.metrics.hypervolume import hypervolume, r2_indicator
-from evals.near_duplicates import near_duplicate_clusters
-from evals.plan_pool import read_pool
-from evals.replay import requests
-from evals.simulate import DEFAULT_POOL
-from evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
-from evals.studies.study import Ground, Study
-from evals.tables import OutcomeTable, load_table
-from experts.spec import ExpertSpec, PoolView
-from routers.protocols import Router
-from routers.types import Assessment, Budget, RouteRequest, Weights
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.metrics.bootstrap import interval, resample_counts
+from pointsman.evals.metrics.hypervolume import hypervolume, r2_indicator
+from pointsman.evals.near_duplicates import near_duplicate_clusters
+from pointsman.evals.plan_pool import read_pool
+from pointsman.evals.replay import requests
+from pointsman.evals.simulate import DEFAULT_POOL
+from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.tables import OutcomeTable, load_table
+from pointsman.experts.spec import ExpertSpec, PoolView
+from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.types import Assessment, Budget, RouteRequest, Weights
 
 Floats = npt.NDArray[np.float64]
 
@@ -101,7 +101,7 @@ def _scalarised(learnt: _Ground, preference: tuple[float, float]) -> OutcomeTabl
 
 
 def _choices(
-    router: Router, assessed: list[Assessment], here: _Ground, preference: tuple[float, float]
+    router: RouterProtocol, assessed: list[Assessment], here: _Ground, preference: tuple[float, float]
 ) -> npt.NDArray[np.int64]:
     budget = Budget(weights=Weights(cost=preference[0], energy=preference[1]))
     column = {spec.name: j for j, (spec, _) in enumerate(here.view.entries)}

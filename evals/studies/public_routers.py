@@ -9,17 +9,17 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
-from evals.contenders import FITTED, Contender, compete
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.metrics.multiplicity import bootstrap_p, holm
-from evals.metrics.selection import picked_values
-from evals.policies import Policy, Trial, make_trial
-from evals.public_routers.beside import ROUTERS, public_policies
-from evals.research_baselines import research_baselines
-from evals.studies.pools import CLOSE_POOL, routellm_pair
-from evals.studies.study import Ground, Study
-from evals.tables import load_table
-from evals.text_features import text_features
+from pointsman.evals.contenders import FITTED, Contender, compete
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.metrics.multiplicity import bootstrap_p, holm
+from pointsman.evals.metrics.selection import picked_values
+from pointsman.evals.policies import Policy, Trial, make_trial
+from pointsman.evals.public_routers.beside import ROUTERS, public_policies
+from pointsman.evals.research_baselines import research_baselines
+from pointsman.evals.studies.pools import CLOSE_POOL, routellm_pair
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.tables import load_table
+from pointsman.evals.text_features import text_features
 
 Floats = npt.NDArray[np.float64]
 

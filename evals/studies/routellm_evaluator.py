@@ -7,14 +7,14 @@ from importlib.metadata import version
 
 import numpy as np
 
-from evals.contenders import FITTED, Contender, compete
-from evals.evaluate import evaluate
-from evals.policies import Kind, Policy, Trial
-from evals.public_routers.routellm import Verdict, judge, random_beliefs
-from evals.report import RouterRow
-from evals.resampling import pair_of
-from evals.studies.pools import routellm_pair
-from evals.studies.study import Ground, Study
+from pointsman.evals.contenders import FITTED, Contender, compete
+from pointsman.evals.evaluate import evaluate
+from pointsman.evals.policies import Kind, Policy, Trial
+from pointsman.evals.public_routers.routellm import RouteLLMScores, judge, random_beliefs
+from pointsman.evals.report import RouterRow
+from pointsman.evals.resampling import pair_of
+from pointsman.evals.studies.pools import routellm_pair
+from pointsman.evals.studies.study import Ground, Study
 
 _SEED = 42
 _RANDOM = "public:routellm-random"
@@ -54,19 +54,21 @@ def _section(dataset: str, trial: Trial, resamples: int) -> str:
     return f"{title}\n\n{_table([row for row in rows if row.name in believing], theirs)}"
 
 
-def _table(rows: Sequence[RouterRow], theirs: dict[str, Verdict]) -> str:
+def _table(rows: Sequence[RouterRow], theirs: dict[str, RouteLLMScores]) -> str:
     lines = [
         "| router | APGR, ours [95 %] | RouteLLM's | CPT(50 %), ours | RouteLLM's | CPT(80 %), ours | RouteLLM's |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in sorted(rows, key=lambda row: -(row.apgr or 0.0)):
-        low, high = row.apgr_ci95 or (float("nan"), float("nan"))
+    for row in sorted(rows, key=lambda row: -(row.metrics["apgr"] or 0.0)):
+        metrics = row.metrics
+        low, high = row.intervals.get("apgr") or (float("nan"), float("nan"))
         told = theirs.get(row.name)
         apgr, half, most = ("refused",) * 3
         if told is not None:
             apgr, half, most = f"{told.apgr:.6f}", _share(told.cpt50), _share(told.cpt80)
-        ours = f"{row.apgr:.6f} [{low:.3f}, {high:.3f}]"
-        lines.append(f"| {row.name} | {ours} | {apgr} | {_share(row.cpt50)} | {half} | {_share(row.cpt80)} | {most} |")
+        ours = f"{metrics['apgr']:.6f} [{low:.3f}, {high:.3f}]"
+        cells = [row.name, ours, apgr, _share(metrics["cpt50"]), half, _share(metrics["cpt80"]), most]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

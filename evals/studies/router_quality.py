@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.policies import Kind
-from evals.report import Comparison, Report, RouterRow
-from evals.session import EvalOptions, build_report
-from evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
-from evals.studies.pools import CLOSE_POOL, NINE_PRICED
-from evals.studies.study import Ground, Study
+from pointsman.evals.metrics.catalog import METRICS
+from pointsman.evals.policies import Kind
+from pointsman.evals.report import Comparison, EvaluationReport, RouterRow
+from pointsman.evals.session import EvalOptions, build_report
+from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.pools import CLOSE_POOL, NINE_PRICED
+from pointsman.evals.studies.study import Ground, Study
 
 _SEED = 42
 
@@ -50,13 +51,13 @@ _AIMS = {
     "cost_share_at_95": "of the best single expert's cost for 95 % of its quality",
     "cost_share_at_100": "of the best single expert's cost for all of its quality",
 }
-_LESS_IS_BETTER = ("cost_share_at_95", "cost_share_at_100")
-_SHARES = ("gap_closed", *_LESS_IS_BETTER)
+_LESS_IS_BETTER = {one.name for one in METRICS if one.better == "lower"}
+_SHARES = {one.name for one in METRICS if one.unit == "%"}
 
 
 def run(ground: Ground) -> str:
     """Evaluate the recipe on every table and tell how it stands."""
-    reports: list[tuple[_Table, Report]] = []
+    reports: list[tuple[_Table, EvaluationReport]] = []
     for done, table in enumerate(_TABLES):
         options = EvalOptions(
             table=ground.data / table.folder,
@@ -73,20 +74,20 @@ def run(ground: Ground) -> str:
     return "\n\n".join([*parts, _READING])
 
 
-def _ours(report: Report) -> RouterRow:
+def _ours(report: EvaluationReport) -> RouterRow:
     return next(row for row in report.routers if row.kind is Kind.ROUTER)
 
 
-def _measure(report: Report) -> str:
+def _measure(report: EvaluationReport) -> str:
     """With two experts the deferral curve is the question, and who is asked at no price says little."""
-    return "apgr" if _ours(report).apgr is not None else "quality"
+    return "apgr" if _ours(report).metrics["apgr"] is not None else "quality"
 
 
-def _against(report: Report, measure: str) -> list[Comparison]:
+def _against(report: EvaluationReport, measure: str) -> list[Comparison]:
     return [one for one in report.comparisons if one.measure == measure and one.router == _ours(report).name]
 
 
-def _overview(reports: Sequence[tuple[_Table, Report]]) -> str:
+def _overview(reports: Sequence[tuple[_Table, EvaluationReport]]) -> str:
     head = ["ground", "prompts", "ours", "best single", "oracle", "gap closed [95 %]", "best honest opponent"]
     head += ["ours minus it [95 %]", "p, Holm"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -96,10 +97,10 @@ def _overview(reports: Sequence[tuple[_Table, Report]]) -> str:
         cells = [
             table.title,
             f"{report.provenance.prompts:,}",
-            _number(getattr(ours, measure)) + ("" if measure == "quality" else " APGR"),
-            _number(report.row("best_single").quality),
-            _number(report.row("oracle").quality),
-            f"{_share(ours.gap_closed)} {_interval(ours.gap_closed_ci95, 1)}",
+            _number(ours.metrics[measure]) + ("" if measure == "quality" else " APGR"),
+            _number(report.row("best_single").metrics["quality"]),
+            _number(report.row("oracle").metrics["quality"]),
+            f"{_share(ours.metrics['gap_closed'])} {_interval(ours.intervals.get('gap_closed'), 1)}",
             hardest.against,
             f"{hardest.difference:+.4f} {_interval(hardest.ci95)}",
             f"{hardest.p_holm:.3f}",
@@ -108,23 +109,23 @@ def _overview(reports: Sequence[tuple[_Table, Report]]) -> str:
     return "\n".join(lines)
 
 
-def _aims(reports: Sequence[tuple[_Table, Report]]) -> str:
+def _aims(reports: Sequence[tuple[_Table, EvaluationReport]]) -> str:
     lines = ["| ground | measure | aim | reached | |", "|---|---|---|---|---|"]
     for table, report in reports:
         ours = _ours(report)
         for measure, aim in table.aims:
-            value = getattr(ours, measure)
+            value = ours.metrics[measure]
             show = _share if measure in _SHARES else _number
             met = value is not None and (value <= aim if measure in _LESS_IS_BETTER else value >= aim)
             bound = "at most" if measure in _LESS_IS_BETTER else "at least"
             lines.append(
                 f"| {table.title} | {_AIMS[measure]} | {bound} {show(aim)} | {show(value)} "
-                f"{_interval(getattr(ours, f'{measure}_ci95', None))} | {'reached' if met else 'not reached'} |"
+                f"{_interval(ours.intervals.get(measure))} | {'reached' if met else 'not reached'} |"
             )
     return "\n".join(lines)
 
 
-def _section(table: _Table, report: Report) -> str:
+def _section(table: _Table, report: EvaluationReport) -> str:
     ours, made, measure = _ours(report), report.provenance, _measure(report)
     costs, pair = made.cost_range_usd is not None, measure == "apgr"
     head = ["router", "quality [95 %]"]
@@ -134,16 +135,18 @@ def _section(table: _Table, report: Report) -> str:
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     against = {one.against: one for one in _against(report, measure)}
     for row in report.routers:
-        if row.quality is None:
+        metrics, intervals = row.metrics, row.intervals
+        if metrics["quality"] is None:
             continue
-        cells = [f"**{row.name}**" if row is ours else row.name, f"{row.quality:.4f} {_interval(row.quality_ci95)}"]
+        cells = [f"**{row.name}**" if row is ours else row.name]
+        cells.append(f"{metrics['quality']:.4f} {_interval(intervals.get('quality'))}")
         if pair:
-            cells += [f"{_number(row.apgr)} {_interval(row.apgr_ci95)}", *map(_share, (row.cpt50, row.cpt80))]
-            cells.append(_share(row.calls_for_95))
+            cells.append(f"{_number(metrics['apgr'])} {_interval(intervals.get('apgr'))}")
+            cells += [_share(metrics[name]) for name in ("cpt50", "cpt80", "calls_for_95")]
         else:
-            cells.append(_share(row.recall_rare))
+            cells.append(_share(metrics["recall_rare"]))
         if costs:
-            cells += [_number(row.aiq), _share(row.cost_share_at_95), _share(row.cost_share_at_100)]
+            cells += [_number(metrics["aiq"]), *(_share(metrics[f"cost_share_at_{part}"]) for part in (95, 100))]
         one = against.get(row.name)
         cells += [f"{one.difference:+.4f} {_interval(one.ci95)}", f"{one.p_holm:.3f}"] if one is not None else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
@@ -152,17 +155,17 @@ def _section(table: _Table, report: Report) -> str:
         f"{counts}; costs: {made.cost_basis}.",
         *(f"{note}." for note in made.notes if "no router named" not in note),
     ]
-    if ours.brier is not None and ours.calibration_error is not None:
-        facts.append(f"Predicted quality: Brier {ours.brier:.4f}, ECE {ours.calibration_error:.4f}.")
+    if (brier := ours.metrics["brier"]) is not None and (error := ours.metrics["calibration_error"]) is not None:
+        facts.append(f"Predicted quality: Brier {brier:.4f}, ECE {error:.4f}.")
     if ours.flip_rates:
         told = ", ".join(f"{name} {rate:.1%}" for name, rate in ours.flip_rates.items())
         facts.append(f"Picks changed by rewording: {told}.")
-    if ours.latency_p50_ms is not None and ours.latency_p99_ms is not None:
-        facts.append(f"A decision took {ours.latency_p50_ms:.2f} ms at the median, {ours.latency_p99_ms:.2f} at p99.")
+    if (p50 := ours.metrics["latency_p50_ms"]) is not None and (p99 := ours.metrics["latency_p99_ms"]) is not None:
+        facts.append(f"A decision took {p50:.2f} ms at the median, {p99:.2f} at p99.")
     return f"## {table.title}\n\n{' '.join(facts)}\n\n" + "\n".join(lines)
 
 
-def _draw(reports: Sequence[tuple[_Table, Report]], path: Path) -> None:
+def _draw(reports: Sequence[tuple[_Table, EvaluationReport]], path: Path) -> None:
     """Ours minus every opponent, one panel per ground."""
     shown = [(table, report) for table, report in reports if len(_against(report, _measure(report))) > 1]
     figure, panels = axes(len(shown), (2.1 * len(shown), 3.4))

@@ -11,14 +11,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
-from evals.studies.proportions import rate
-from evals.studies.study import Ground, Study
-from routers.artifacts import load_router
-from routers.embed import plain_embedder
-from routers.safety.artifacts import SHIPPED, load_scorer
-from routers.safety.signs import SIGNS, signs
-from routers.training.safety import ordinary_prompts
+from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
+from pointsman.evals.studies.proportions import rate
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.embed import plain_embedder
+from pointsman.routers.safety.artifacts import SHIPPED, load_scorer
+from pointsman.routers.safety.signs import SIGNS, signs
+from pointsman.routers.training.shipped.safety_score import ordinary_prompts
 
 _PROMPTS: Final = Path(__file__).parent / "safety_prompts.json"
 #: Ordinary prompts beside them, of splits that the score was not fitted on: table, split.

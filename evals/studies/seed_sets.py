@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from evals.studies.labelled import Labelled
-from routers.training import classify
-from routers.training.fit import make_embedder
-from routers.training.semi_supervised import propagate
-from routers.types import FloatArray
+from pointsman.evals.studies.labelled import LabelledPrompts
+from pointsman.routers.training import classify
+from pointsman.routers.training.fit import make_embedder
+from pointsman.routers.training.semi_supervised import propagate
+from pointsman.routers.types import FloatArray
 
 #: Training prompts that take part: enough for the smallest seed set to hold fifty labels, few enough to embed again.
 PROMPTS = 5000
@@ -51,7 +51,7 @@ class SeedCurve:
     ways: tuple[Way, ...]
 
 
-def seed_curve(table: Labelled, seeds: Iterable[int], encoder: str | None) -> SeedCurve:
+def seed_curve(table: LabelledPrompts, seeds: Iterable[int], encoder: str | None) -> SeedCurve:
     """Hide most labels, spread what is left, train the shipped head on the result.
 
     Args:
@@ -85,7 +85,7 @@ def _seed_set(size: int, seed: int) -> npt.NDArray[np.float64]:
     return np.random.default_rng(seed).random(size)
 
 
-def _one(table: Labelled, known: npt.NDArray[np.bool_], near: FloatArray | None) -> tuple[float, float, float]:
+def _one(table: LabelledPrompts, known: npt.NDArray[np.bool_], near: FloatArray | None) -> tuple[float, float, float]:
     """Test accuracy, share of the unlabelled that got a label, share of those that is right."""
     truth = table.labels[table.train]
     if near is None:
@@ -100,7 +100,7 @@ def _one(table: Labelled, known: npt.NDArray[np.bool_], near: FloatArray | None)
     return _accuracy(table, table.train[found >= 0], labels), float(new.sum() / (~known).sum()), right
 
 
-def _accuracy(table: Labelled, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
+def _accuracy(table: LabelledPrompts, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
     logits = classify.fit_logits(table.features, rows, labels, len(table.names), max_iter=30).logits(
         table.features, table.test
     )

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evals.baselines import best_single, category_oracle, oracle, prompt_length, random_router
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
-from evals.metrics.hull import non_decreasing_hull
-from evals.metrics.selection import one_hot, picked_a_best, picked_values, regrets
-from evals.policies import Trial
-from evals.replay import requests
-from evals.studies.drawing import BLUE, GREY, axes, save
-from evals.studies.nano_pool import bits_per_byte, measure, served_specs
-from evals.studies.study import Ground, Study
-from experts.spec import ExpertSpec, PoolView
-from routers.types import Assessment, Budget, RouteRequest, Weights
+from pointsman.evals.baselines import best_single, category_oracle, oracle, prompt_length, random_router
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.metrics.hull import non_decreasing_hull
+from pointsman.evals.metrics.selection import one_hot, picked_a_best, picked_values, regrets
+from pointsman.evals.policies import Trial
+from pointsman.evals.replay import requests
+from pointsman.evals.studies.drawing import BLUE, GREY, axes, save
+from pointsman.evals.studies.nano_pool import bits_per_byte, measure, served_specs
+from pointsman.evals.studies.study import Ground, Study
+from pointsman.experts.spec import ExpertSpec, PoolView
+from pointsman.routers.types import Assessment, Budget, RouteRequest, Weights
 
 if TYPE_CHECKING:
-    from routers.embed import StorableEmbedder
-    from routers.two_stage import TwoStageRouter
+    from pointsman.routers.embed import StorableEmbedder
+    from pointsman.routers.two_stage import TwoStageRouter
 
 Floats = npt.NDArray[np.float64]
 
@@ -102,8 +102,8 @@ def _run(ground: Ground) -> str:
 
 
 def _fit(trial: Trial, *, labelled: bool) -> TwoStageRouter:
-    from routers.training.data import TrainingData
-    from routers.training.fit import fit_router
+    from pointsman.routers.training.data import TrainingData
+    from pointsman.routers.training.fit import fit_router
 
     train = trial.train
     data = TrainingData(
@@ -118,7 +118,7 @@ def _fit(trial: Trial, *, labelled: bool) -> TwoStageRouter:
 
 def _card_match(specs: Sequence[ExpertSpec], prompts: Sequence[str], embedder: str) -> Floats:
     """The expert whose card lies nearest to the prompt: what can be known without measuring anybody."""
-    from routers.training.fit import make_embedder
+    from pointsman.routers.training.fit import make_embedder
 
     chosen: StorableEmbedder = make_embedder(embedder)
     cosines = chosen.embed(prompts) @ chosen.embed([spec.card for spec in specs]).T

@@ -5,16 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from experts.backends.embedded_engine import EngineProcess, default_socket
-from experts.backends.openai_http import OpenAIHttpExpert
-from experts.errors import ExpertMisconfigured, ExpertUnavailable
-from experts.http1.client import Timeouts
-from experts.http1.failures import NotConnected
-from experts.nano import MODELS_DIR
-from experts.protocols import ExpertCall, ExpertReply
-from experts.spec import ExpertSpec
+from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec
+from pointsman.experts.backends.embedded_engine import EngineProcess, default_socket
+from pointsman.experts.backends.openai_http import OpenAIHttpExpert
+from pointsman.experts.errors import ExpertMisconfigured, ExpertUnavailable
+from pointsman.experts.http1.client import Timeouts
+from pointsman.experts.http1.failures import NotConnected
+from pointsman.experts.nano import MODELS_DIR
+from pointsman.experts.protocols import ExpertCall, ExpertReply
+from pointsman.experts.spec import ExpertSpec
 
 _MODEL_DIR_HEADER = "x-pointsman-model-dir"
+
+
+class EmbeddedOptions(BackendOptions):
+    """Options of `embedded`."""
+
+    model_dir: Path | None = None
+    """Folder of a checkpoint of your own (Qwen3 or Qwen3-MoE), relative to the settings file; the shipped models need
+    none."""
 
 
 class EmbeddedExpert:
@@ -100,3 +109,26 @@ class EmbeddedExpert:
             await self._engine.ensure()
         except OSError as error:
             raise ExpertUnavailable(self._spec.name, f"the embedded engine does not start: {error}") from error
+
+
+def _build(setup: BackendSetup[EmbeddedOptions]) -> EmbeddedExpert:
+    return EmbeddedExpert(
+        setup.spec,
+        model_dir=setup.options.model_dir,
+        timeouts=setup.timeouts,
+        max_connections=setup.max_connections,
+    )
+
+
+def _engine() -> EngineProcess:
+    return EngineProcess(default_socket())
+
+
+BACKEND = BackendSpec(
+    reaches="the nano experts on this machine",
+    options=EmbeddedOptions,
+    build=_build,
+    engine=_engine,
+    probe="as `openai_http`",
+    when_left="stops generating",
+)

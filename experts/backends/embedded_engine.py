@@ -6,10 +6,11 @@ import asyncio
 import fcntl
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from pointsman.experts.child_process import ChildProcess
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +36,14 @@ class EngineProcess:
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._closed = False
 
     @property
     def pid(self) -> int | None:
         """Process id, None unless it was started through this handle and runs."""
         process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+        return process.pid if process is not None and process.exit_code is None else None
 
     async def ensure(self) -> None:
         """Return once somebody serves the socket; start the engine when nobody does.
@@ -73,34 +74,23 @@ class EngineProcess:
         """End the process if this handle started it. Idempotent."""
         self._closed = True
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        give_up = asyncio.get_running_loop().time() + _STOP_WITHIN_S
-        while process.poll() is None and asyncio.get_running_loop().time() < give_up:
-            await asyncio.sleep(_POLL_S)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        if process is not None:
+            await asyncio.to_thread(process.stop, _STOP_WITHIN_S)
 
     async def _start(self, give_up: float) -> None:
         began = asyncio.get_running_loop().time()
         # From this thread on purpose: the kernel ends the child when the thread that made it ends.
-        process = self._process = subprocess.Popen(  # noqa: S603  # our own arguments; forks in under a ms
+        process = self._process = ChildProcess(
             [
-                *(sys.executable, "-m", "experts.embedded"),
+                *(sys.executable, "-m", "pointsman.experts.embedded"),
                 *("--socket", str(self.socket), "--parent", str(os.getpid())),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            # A session of its own: Ctrl-C must not end it before the answers in flight.
-            start_new_session=True,
+            ]
         )
         while not await self._serves():
-            if process.poll() is not None:
-                raise ChildProcessError(f"the engine ended at once with exit code {process.returncode}")
+            if process.exit_code is not None:
+                raise ChildProcessError(f"the engine ended at once with exit code {process.exit_code}")
             if asyncio.get_running_loop().time() > give_up:
-                process.kill()
+                await asyncio.to_thread(process.stop, _STOP_WITHIN_S)
                 raise TimeoutError(f"no answer within {_START_WITHIN_S:g} s")
             await asyncio.sleep(_POLL_S)
         took_ms = (asyncio.get_running_loop().time() - began) * 1e3

@@ -15,18 +15,21 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
+from pydantic import Field, field_validator
 
-from experts.backends.litellm_stream import EventReply, WholeReply, compact
-from experts.backends.openai_wire import JSON_HEADERS, error_body, wants_usage_chunk
-from experts.errors import (
+from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec, OptionProblems
+from pointsman.experts.backends.litellm_stream import EventReply, WholeReply, compact
+from pointsman.experts.backends.openai_wire import JSON_HEADERS, error_body, wants_usage_chunk
+from pointsman.experts.env_references import looks_secret, variable_of
+from pointsman.experts.errors import (
     ExpertMisconfigured,
     ExpertProtocolError,
     ExpertStreamBroken,
     ExpertTimeout,
     ExpertUnavailable,
 )
-from experts.protocols import Endpoint, ExpertCall, Headers
-from experts.spec import ExpertSpec
+from pointsman.experts.protocols import Endpoint, ExpertCall, Headers
+from pointsman.experts.spec import ExpertSpec
 
 #: What a client may say, by endpoint: OpenAI's own fields. litellm takes its own settings by the same door (`api_base`,
 #: `custom_llm_provider`, `mock_response`, `fallbacks`, ...): passed on, they would send the operator's key wherever the
@@ -45,6 +48,49 @@ FIELDS = {
 _DEFAULT_HEAD_TIMEOUT_S = 600.0
 _DEFAULT_IDLE_TIMEOUT_S = 120.0
 _INSTALL = "pip install 'pointsman[litellm]'"
+
+
+class LitellmOptions(BackendOptions):
+    """Options of `litellm`."""
+
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of every call, such as `api_version` or `aws_region_name`. A value `os.environ/NAME` is taken from the
+    environment; secrets must be written so."""
+    extra_fields: frozenset[str] = Field(default=frozenset(), json_schema_extra={"default": []})
+    """Fields beyond OpenAI's own that clients may send on to this provider; others are refused by name."""
+
+    @field_validator("params")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        literal = [name for name, content in value.items() if looks_secret(name) and variable_of(content) is None]
+        if literal:
+            raise OptionProblems(
+                [((name,), "secrets never stand in the file; write os.environ/NAME") for name in literal]
+            )
+        return value
+
+    def arguments(self, env: Mapping[str, str]) -> dict[str, Any]:
+        """`params` with every reference to the environment replaced by what it refers to.
+
+        Args:
+            env: The environment.
+
+        Raises:
+            OptionProblems: A variable is not set.
+        """
+        variables = {name: variable_of(content) for name, content in self.params.items()}
+        missing = {name: variable for name, variable in variables.items() if variable and variable not in env}
+        if missing:
+            raise OptionProblems(
+                [
+                    (("params", name), f"the environment variable {variable} is not set")
+                    for name, variable in missing.items()
+                ]
+            )
+        return {
+            name: content if (variable := variables[name]) is None else env[variable]
+            for name, content in self.params.items()
+        }
 
 
 class LiteLLMExpert:
@@ -234,3 +280,27 @@ def _header(error: Exception, name: str) -> str | None:
         if value is not None:
             return str(value)
     return None
+
+
+def _build(setup: BackendSetup[LitellmOptions]) -> LiteLLMExpert:
+    return LiteLLMExpert(
+        setup.spec,
+        api_key=setup.api_key,
+        api_base=setup.base_url,
+        headers=setup.headers,
+        params=setup.options.arguments(setup.env),
+        extra_fields=setup.options.extra_fields,
+        head_timeout_s=setup.timeouts.head_s,
+        idle_timeout_s=setup.timeouts.idle_s,
+    )
+
+
+BACKEND = BackendSpec(
+    reaches="the providers of litellm",
+    options=LitellmOptions,
+    build=_build,
+    address="optional",
+    probe="whether litellm is installed",
+    when_left="closes the connection",
+    needs="the extra `litellm`",
+)

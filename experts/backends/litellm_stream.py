@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, cast
 
-from experts.backends.openai_wire import DONE, SSE_HEADERS, event
-from experts.protocols import Endpoint, Headers
+from pointsman.experts.backends.openai_wire import DONE, SSE_HEADERS, event
+from pointsman.experts.protocols import Endpoint, Headers
 
 #: Fields that OpenAI's shape has even when they are null.
 _NULLABLE = ("finish_reason", "logprobs")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from experts.backends.openai_wire import DONE, JSON_HEADERS, SSE_HEADERS, Answer, wants_usage_chunk
-from experts.backends.planned import Plan, PlannedReply, Stats, play
-from experts.errors import ExpertUnavailable
-from experts.protocols import ExpertCall, Prepared
-from experts.spec import ExpertSpec, Usage
+from pointsman.experts.backends.openai_wire import DONE, JSON_HEADERS, SSE_HEADERS, AnswerWriter, wants_usage_chunk
+from pointsman.experts.backends.planned import PlannedReply, ReplyPlan, Stats, play
+from pointsman.experts.errors import ExpertUnavailable
+from pointsman.experts.protocols import ExpertCall, PreparedAnswer
+from pointsman.experts.spec import ExpertSpec, Usage
 
 #: No model ran, so no token was read or written.
 _NO_TOKENS = Usage(0, 0)
@@ -51,13 +51,15 @@ class NullExpert:
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
-    def _plan(self, call: ExpertCall, prepared: Prepared) -> Plan:
+    def _plan(self, call: ExpertCall, prepared: PreparedAnswer) -> ReplyPlan:
         with_usage = wants_usage_chunk(call.payload)
-        answer = Answer(call.endpoint, call.request_id, int(time.time()), self._spec.model, with_usage_field=with_usage)
+        answer = AnswerWriter(
+            call.endpoint, call.request_id, int(time.time()), self._spec.model, with_usage_field=with_usage
+        )
         if not call.stream:
             body = answer.whole(prepared.text, prepared.finish_reason, _NO_TOKENS)
-            return Plan(200, JSON_HEADERS, pieces=((0.0, body),))
+            return ReplyPlan(200, JSON_HEADERS, pieces=((0.0, body),))
         events = [answer.opening(), answer.piece(prepared.text), answer.closing(prepared.finish_reason)]
         if with_usage:
             events.append(answer.usage(_NO_TOKENS))
-        return Plan(200, SSE_HEADERS, pieces=((0.0, b"".join([*events, DONE])),))
+        return ReplyPlan(200, SSE_HEADERS, pieces=((0.0, b"".join([*events, DONE])),))

@@ -6,8 +6,10 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
-from experts.errors import (
+from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec
+from pointsman.experts.errors import (
     ExpertError,
     ExpertMisconfigured,
     ExpertProtocolError,
@@ -16,9 +18,8 @@ from experts.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
-from experts.http1.client import Client, Limits, Timeouts
-from experts.http1.connection import Connection
-from experts.http1.failures import (
+from pointsman.experts.http1.client import ConnectionLimits, HttpClient, Timeouts
+from pointsman.experts.http1.failures import (
     BodyBroken,
     ClientClosed,
     ConnectTimedOut,
@@ -28,10 +29,10 @@ from experts.http1.failures import (
     NotConnected,
     QueueTimedOut,
 )
-from experts.http1.origin import Origin
-from experts.http1.response import Headers, Response, Sink
-from experts.protocols import Endpoint, ExpertCall
-from experts.spec import ExpertSpec
+from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.response import Headers, Response, Sink
+from pointsman.experts.protocols import Endpoint, ExpertCall
+from pointsman.experts.spec import ENDPOINT_CAPABILITIES, ExpertSpec
 
 #: Request headers this backend writes itself; a client's own never replace or double them.
 OWN_HEADERS = frozenset(
@@ -50,6 +51,15 @@ OWN_HEADERS = frozenset(
 )
 
 _PROBE_HEAD_TIMEOUT_S = 5.0
+
+
+class OpenAIHttpOptions(BackendOptions):
+    """Options of `openai_http`."""
+
+    verify_tls: bool = True
+    """Whether to check the server's certificate."""
+    tls_ca_file: Path | None = None
+    """Certificate authorities to trust in place of the system's, relative to the settings file."""
 
 
 class OpenAIHttpExpert:
@@ -87,17 +97,17 @@ class OpenAIHttpExpert:
             origin = Origin.parse(base_url)
             origin = replace(origin, path=origin.path.removesuffix("/v1"))
             fixed, tls = _fixed_headers(api_key, headers or {}), _tls(origin, verify_tls)
-            self._client = Client(
+            self._client = HttpClient(
                 origin,
                 headers=fixed,
                 timeouts=timeouts,
-                limits=Limits(max_connections),
+                limits=ConnectionLimits(max_connections),
                 tls=tls,
                 translate=self._translate,
             )
             # A connection apart: a server that is busy with every other one is not sick.
-            self._probe_client = Client(
-                origin, headers=fixed, timeouts=timeouts, limits=Limits(1), tls=tls, translate=self._translate
+            self._probe_client = HttpClient(
+                origin, headers=fixed, timeouts=timeouts, limits=ConnectionLimits(1), tls=tls, translate=self._translate
             )
             self._prepared = {
                 endpoint: self._client.prepare("POST", f"/v1/{endpoint}", _endpoint_headers(endpoint, api_key))
@@ -117,39 +127,28 @@ class OpenAIHttpExpert:
 
     async def call(self, call: ExpertCall) -> Response:
         """Send the body as it is and return when the head of the answer is here. The reply's bytes are the server's."""
-        try:
-            return await self._client.request(
-                self._prepared[call.endpoint],
-                _headers_of(call),
-                call.body,
-                head_timeout_s=call.head_timeout_s,
-                idle_timeout_s=call.idle_timeout_s,
-            )
-        except ValueError as error:  # a header value with a line break in it
-            raise ExpertError(self._spec.name, f"request refused: {error}") from error
+        response = Response(asyncio.get_running_loop())
+        self.send(call, response)
+        await response.head()
+        return response
 
-    @property
-    def ready(self) -> bool:
-        """Whether `send` would send now."""
-        return self._client.idle_connections > 0
-
-    def send(self, call: ExpertCall, sink: Sink) -> Connection | None:
+    def send(self, call: ExpertCall, sink: Sink) -> None:
         """As `call`, without waiting for anything: the answer goes to a sink as it comes.
-
-        Returns:
-            The connection, to pause or to give up; None, and nothing is sent, where none is idle.
 
         Raises:
             ExpertError: The request cannot be sent.
         """
         try:
-            return self._client.send(self._prepared[call.endpoint], _headers_of(call), call.body, sink)
-        except ValueError as error:
+            self._client.send(
+                self._prepared[call.endpoint],
+                _headers_of(call),
+                call.body,
+                sink,
+                head_timeout_s=call.head_timeout_s,
+                idle_timeout_s=call.idle_timeout_s,
+            )
+        except ValueError as error:  # a header value with a line break in it
             raise ExpertError(self._spec.name, f"request refused: {error}") from error
-
-    def error_of(self, failure: HttpFailure) -> ExpertError:
-        """What a failure that a sink was told means for this expert."""
-        return self._translate(failure)
 
     async def probe(self) -> str | None:
         """GET /health as vLLM answers it; where a server has no such page, GET /v1/models."""
@@ -246,3 +245,30 @@ def _tls(origin: Origin, verify: bool | str) -> ssl.SSLContext | None:
         context.verify_mode = ssl.CERT_NONE
         return context
     return ssl.create_default_context(cafile=verify)
+
+
+def _build(setup: BackendSetup[OpenAIHttpOptions]) -> OpenAIHttpExpert:
+    if setup.base_url is None:
+        raise ValueError("base_url is missing")
+    ca_file = setup.options.tls_ca_file
+    return OpenAIHttpExpert(
+        setup.spec,
+        setup.base_url,
+        api_key=setup.api_key,
+        headers=setup.headers,
+        timeouts=setup.timeouts,
+        max_connections=setup.max_connections,
+        verify_tls=str(ca_file) if ca_file else setup.options.verify_tls,
+    )
+
+
+BACKEND = BackendSpec(
+    reaches="vLLM, any OpenAI-compatible server",
+    options=OpenAIHttpOptions,
+    build=_build,
+    address="required",
+    endpoints=ENDPOINT_CAPABILITIES,
+    answers="byte for byte the server's",
+    probe="`GET /health`, else `GET /v1/models`",
+    when_left="closes the connection",
+)

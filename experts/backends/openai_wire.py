@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from experts.protocols import Endpoint, Headers
-from experts.spec import Usage
+from pointsman.experts.protocols import Endpoint, Headers
+from pointsman.experts.spec import Usage
 
 JSON_HEADERS: Headers = ((b"content-type", b"application/json"),)
 SSE_HEADERS: Headers = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
@@ -80,7 +80,7 @@ def last_user_text(endpoint: Endpoint, payload: Mapping[str, Any]) -> str:
     return ""
 
 
-class Answer:
+class AnswerWriter:
     """Writes one answer, whole or as a stream of events.
 
     Args:

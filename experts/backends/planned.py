@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from experts.errors import ExpertError, ExpertStreamBroken, ExpertTimeout, ExpertUnavailable
-from experts.protocols import ExpertCall, Headers
+from pointsman.experts.errors import ExpertError, ExpertStreamBroken, ExpertTimeout, ExpertUnavailable
+from pointsman.experts.protocols import ExpertCall, Headers
 
 #: Pieces due within so short a time are sent together: no event loop wakes more often than that.
 _COALESCE_S = 0.0005
@@ -23,7 +23,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplyPlan:
     """What happens on one call, and when.
 
     Attributes:
@@ -73,11 +73,13 @@ class Stats:
 
 
 class PlannedReply:
-    """An answer being played. See `experts.protocols.ExpertReply`."""
+    """An answer being played. See `pointsman.experts.protocols.ExpertReply`."""
 
     __slots__ = ("_body", "_failure", "_idle_timeout_s", "_name", "_over", "_stats", "headers", "status")
 
-    def __init__(self, name: str, plan: Plan, arrived_s: float, idle_timeout_s: float | None, stats: Stats) -> None:
+    def __init__(
+        self, name: str, plan: ReplyPlan, arrived_s: float, idle_timeout_s: float | None, stats: Stats
+    ) -> None:
         self.status = plan.status
         self.headers = plan.headers
         self._name = name
@@ -132,7 +134,7 @@ class PlannedReply:
             self._stats.finished += 1
 
 
-async def play(name: str, plan: Plan, call: ExpertCall, stats: Stats) -> PlannedReply:
+async def play(name: str, plan: ReplyPlan, call: ExpertCall, stats: Stats) -> PlannedReply:
     """Play a plan for a call and return when its head is due. `stats.started` is the caller's to count.
 
     Args:
@@ -161,7 +163,7 @@ async def play(name: str, plan: Plan, call: ExpertCall, stats: Stats) -> Planned
     return PlannedReply(name, plan, arrived_s, call.idle_timeout_s, stats)
 
 
-async def wait_for_head(plan: Plan, arrived_s: float) -> None:
+async def wait_for_head(plan: ReplyPlan, arrived_s: float) -> None:
     """Sleep until the head is due.
 
     Args:
@@ -176,7 +178,7 @@ async def wait_for_head(plan: Plan, arrived_s: float) -> None:
     await _sleep_until(arrived_s + plan.head_after_s)
 
 
-async def play_body(plan: Plan, arrived_s: float) -> AsyncGenerator[bytes, None]:
+async def play_body(plan: ReplyPlan, arrived_s: float) -> AsyncGenerator[bytes, None]:
     """The body, every piece when it is due.
 
     Raises:
@@ -195,7 +197,7 @@ async def play_body(plan: Plan, arrived_s: float) -> AsyncGenerator[bytes, None]
     await _end(plan)
 
 
-async def _end(plan: Plan) -> None:
+async def _end(plan: ReplyPlan) -> None:
     if plan.ending is Ending.BREAK:
         raise Interrupted
     if plan.ending is Ending.HANG:

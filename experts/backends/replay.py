@@ -24,26 +24,37 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import Field
 
-from experts.backends.openai_wire import (
+from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec
+from pointsman.experts.backends.openai_wire import (
     DONE,
     JSON_HEADERS,
     SSE_HEADERS,
-    Answer,
+    AnswerWriter,
     error_body,
     last_user_text,
     wants_usage_chunk,
 )
-from experts.backends.planned import Plan, PlannedReply, Stats, play
-from experts.errors import ExpertMisconfigured
-from experts.protocols import Endpoint, ExpertCall, Headers
-from experts.spec import ExpertSpec, Usage
+from pointsman.experts.backends.planned import PlannedReply, ReplyPlan, Stats, play
+from pointsman.experts.errors import ExpertMisconfigured
+from pointsman.experts.protocols import Endpoint, ExpertCall, Headers
+from pointsman.experts.spec import ExpertSpec, Usage
 
 _PIECE = re.compile(r"\s*\S+|\s+$")
 
 
+class ReplayOptions(BackendOptions):
+    """Options of `replay`."""
+
+    source: Path
+    """Recorded answers: a JSON-lines file, or a folder with an outcome table; relative to the settings file."""
+    time_scale: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """How slowly to replay recorded latency: 1 as recorded, 0 at once."""
+
+
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordedAnswer:
     """One recorded answer.
 
     Attributes:
@@ -66,14 +77,14 @@ def prompt_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def read_jsonl(path: Path) -> dict[str, Record]:
+def read_jsonl(path: Path) -> dict[str, RecordedAnswer]:
     """Read records from a JSON-lines file.
 
     Raises:
         OSError: It cannot be read.
         ValueError: A line is no record; the message names the line.
     """
-    records: dict[str, Record] = {}
+    records: dict[str, RecordedAnswer] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         if not line.strip():
             continue
@@ -89,7 +100,7 @@ def read_jsonl(path: Path) -> dict[str, Record]:
     return records
 
 
-def read_table(folder: Path, model: str) -> dict[str, Record]:
+def read_table(folder: Path, model: str) -> dict[str, RecordedAnswer]:
     """Read the answers of one model from a uniform outcome table.
 
     Args:
@@ -116,7 +127,7 @@ def read_table(folder: Path, model: str) -> dict[str, Record]:
     texts = dict(zip(prompts["prompt_id"].to_pylist(), prompts["prompt"].to_pylist(), strict=True))
     rows = parquet.read_table(outcomes_path, columns=columns, filters=[("model", "=", model)]).to_pylist()
     records = {
-        prompt_key(texts[row["prompt_id"]]): Record(row["answer"], usage=_usage(row))
+        prompt_key(texts[row["prompt_id"]]): RecordedAnswer(row["answer"], usage=_usage(row))
         for row in rows
         if row["answer"] and row["prompt_id"] in texts
     }
@@ -141,7 +152,7 @@ class ReplayExpert:
     def __init__(
         self,
         spec: ExpertSpec,
-        source: Path | Mapping[str, Record],
+        source: Path | Mapping[str, RecordedAnswer],
         time_scale: float = 0.0,
         time_s: Callable[[], float] = time.time,
     ) -> None:
@@ -149,7 +160,7 @@ class ReplayExpert:
             raise ValueError("time_scale must be at least 0")
         self._spec = spec
         self._source = source
-        self._records: Mapping[str, Record] | None = None if isinstance(source, Path) else source
+        self._records: Mapping[str, RecordedAnswer] | None = None if isinstance(source, Path) else source
         self._time_scale = time_scale
         self._time_s = time_s
         self.stats = Stats()
@@ -171,7 +182,7 @@ class ReplayExpert:
             except (OSError, ValueError) as error:
                 raise ExpertMisconfigured(self._spec.name, f"records: {error}") from error
 
-    def _read(self, source: Path) -> dict[str, Record]:
+    def _read(self, source: Path) -> dict[str, RecordedAnswer]:
         return read_table(source, self._spec.model) if source.is_dir() else read_jsonl(source)
 
     async def call(self, call: ExpertCall) -> PlannedReply:
@@ -183,7 +194,7 @@ class ReplayExpert:
         record = self._records.get(prompt_key(last_user_text(call.endpoint, call.payload)))
         if record is None:
             body = error_body("no answer to this prompt was recorded", "invalid_request_error", "prompt_not_recorded")
-            plan = Plan(404, _json_headers(body), pieces=((0.0, body),))
+            plan = ReplyPlan(404, _json_headers(body), pieces=((0.0, body),))
         else:
             plan = self._plan(record, call.endpoint, call.payload, f"replay-{number}")
         return await play(self._spec.name, plan, call, self.stats)
@@ -199,14 +210,16 @@ class ReplayExpert:
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
-    def _plan(self, record: Record, endpoint: Endpoint, payload: Mapping[str, Any], answer_id: str) -> Plan:
+    def _plan(
+        self, record: RecordedAnswer, endpoint: Endpoint, payload: Mapping[str, Any], answer_id: str
+    ) -> ReplyPlan:
         stream = payload.get("stream") is True
         with_usage = stream and wants_usage_chunk(payload)
-        answer = Answer(endpoint, answer_id, int(self._time_s()), self._spec.model, with_usage_field=with_usage)
+        answer = AnswerWriter(endpoint, answer_id, int(self._time_s()), self._spec.model, with_usage_field=with_usage)
         last_s = self._time_scale * (record.latency_ms or record.ttft_ms or 0.0) / 1000
         if not stream:
             body = answer.whole(record.text, record.finish_reason, record.usage)
-            return Plan(200, _json_headers(body), last_s, ((last_s, body),))
+            return ReplyPlan(200, _json_headers(body), last_s, ((last_s, body),))
         first_s = min(last_s, self._time_scale * (record.ttft_ms or 0.0) / 1000)
         texts = _PIECE.findall(record.text)
         step_s = (last_s - first_s) / max(1, len(texts) - 1)
@@ -216,23 +229,37 @@ class ReplayExpert:
         if with_usage and record.usage is not None:
             pieces.append((last_s, answer.usage(record.usage)))
         pieces.append((last_s, DONE))
-        return Plan(200, SSE_HEADERS, first_s, tuple(pieces))
+        return ReplyPlan(200, SSE_HEADERS, first_s, tuple(pieces))
 
 
 def _json_headers(body: bytes) -> Headers:
     return (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
 
 
-def _record(row: Mapping[str, Any]) -> Record:
+def _record(row: Mapping[str, Any]) -> RecordedAnswer:
     text = row["text"]
     if not isinstance(text, str):
         raise TypeError("text is no string")
     delays = {name: None if row.get(name) is None else float(row[name]) for name in ("ttft_ms", "latency_ms")}
     if any(delay is not None and not delay >= 0 for delay in delays.values()):
         raise ValueError("a delay is negative")
-    return Record(text, row.get("finish_reason") or "stop", _usage(row.get("usage") or {}), **delays)
+    return RecordedAnswer(text, row.get("finish_reason") or "stop", _usage(row.get("usage") or {}), **delays)
 
 
 def _usage(row: Mapping[str, Any]) -> Usage | None:
     prompt, completion = row.get("prompt_tokens"), row.get("completion_tokens")
     return None if prompt is None or completion is None else Usage(int(prompt), int(completion))
+
+
+def _build(setup: BackendSetup[ReplayOptions]) -> ReplayExpert:
+    return ReplayExpert(setup.spec, setup.options.source, time_scale=setup.options.time_scale)
+
+
+BACKEND = BackendSpec(
+    reaches="recorded answers",
+    options=ReplayOptions,
+    build=_build,
+    answers="as recorded",
+    probe="whether the records can be read",
+    needs="pyarrow for outcome tables",
+)

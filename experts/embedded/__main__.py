@@ -1,4 +1,4 @@
-"""`python -m experts.embedded --socket PATH`: serve the embedded experts over a unix socket."""
+"""`python -m pointsman.experts.embedded --socket PATH`: serve the embedded experts over a unix socket."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import signal
 import sys
 from pathlib import Path
 
-from experts.nano import MODELS_DIR
+from pointsman.experts.nano import MODELS_DIR
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve until SIGTERM, SIGINT, or the end of the parent that `--parent` names."""
     parser = argparse.ArgumentParser(
-        prog="python -m experts.embedded",
+        prog="python -m pointsman.experts.embedded",
         description="Generate with the embedded experts: OpenAI's endpoints over a unix socket, no torch.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -31,10 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
     # little at this size and take cores from the gateway.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(options.threads))
-    from experts.embedded.lifeline import end_with_parent
+    from pointsman.experts.child_process import watch_parent
 
     if options.parent is not None:
-        end_with_parent(options.parent)
+        watch_parent(options.parent)
     os.umask(0o177)
     options.socket.unlink(missing_ok=True)
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 async def _serve(models: Path, socket_path: Path) -> None:
-    from experts.embedded.server import EngineServer
+    from pointsman.experts.embedded.server import EngineServer
 
     serving = asyncio.ensure_future(EngineServer(models).run(socket_path))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experts.embedded.cache import KeyValueCache
-from experts.embedded.weights import CheckpointError, ModelConfig, read_config, read_tensors
+from pointsman.experts.embedded.cache import KeyValueCache
+from pointsman.experts.embedded.weights import CheckpointError, ModelConfig, read_config, read_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

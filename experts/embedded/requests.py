@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experts.backends.openai_wire import content_text, wants_usage_chunk
-from experts.embedded.sampling import Sampling
-from experts.nano.tokenizer import render_chat
-from experts.protocols import Endpoint
+from pointsman.experts.backends.openai_wire import content_text, wants_usage_chunk
+from pointsman.experts.embedded.sampling import Sampling
+from pointsman.experts.nano.tokenizer import render_chat
+from pointsman.experts.protocols import Endpoint
 
 if TYPE_CHECKING:
-    from experts.embedded.text import TextCodec
-    from experts.embedded.weights import ModelConfig
+    from pointsman.experts.embedded.text import TextCodec
+    from pointsman.experts.embedded.weights import ModelConfig
 
 DEFAULT_MAX_TOKENS = 256
 _MAX_STOPS = 16
@@ -35,7 +35,7 @@ _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-class RequestRefused(Exception):
+class GenerationRefused(Exception):
     """The request cannot be served.
 
     Args:
@@ -85,20 +85,20 @@ def read_generation(
     """
     for name, neutral in _UNSUPPORTED.items():
         if payload.get(name) not in neutral:
-            raise RequestRefused(f"{name} is not supported by the embedded experts", name, "unsupported_parameter")
+            raise GenerationRefused(f"{name} is not supported by the embedded experts", name, "unsupported_parameter")
     prompt = _prompt_ids(endpoint, payload, codec)
     if not prompt:
-        raise RequestRefused("the prompt is empty", _prompt_field(endpoint))
+        raise GenerationRefused("the prompt is empty", _prompt_field(endpoint))
     room = config.context_tokens - len(prompt)
     if room < 1:
-        raise RequestRefused(
+        raise GenerationRefused(
             f"This model's maximum context length is {config.context_tokens} tokens, but the prompt has {len(prompt)} "
             "and an answer needs at least one.",
             _prompt_field(endpoint),
             "context_length_exceeded",
         )
     if any(not 0 <= token < config.vocabulary for token in prompt):
-        raise RequestRefused("prompt holds a token id outside of the vocabulary", "prompt")
+        raise GenerationRefused("prompt holds a token id outside of the vocabulary", "prompt")
     return Generation(
         prompt=tuple(prompt),
         max_tokens=min(_max_tokens(payload), room),
@@ -129,25 +129,25 @@ def _prompt_ids(endpoint: Endpoint, payload: Mapping[str, Any], codec: TextCodec
         return codec.encode(prompt)
     if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
         return prompt
-    raise RequestRefused("prompt must be one string or one list of token ids", "prompt")
+    raise GenerationRefused("prompt must be one string or one list of token ids", "prompt")
 
 
 def _messages(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
     messages = payload.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise RequestRefused("messages must be a list with at least one message", "messages")
+        raise GenerationRefused("messages must be a list with at least one message", "messages")
     turns = []
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            raise RequestRefused(f"{where} must be an object with a role", where)
+            raise GenerationRefused(f"{where} must be an object with a role", where)
         content = message.get("content")
         if isinstance(content, list):
             for part in content:
                 if not isinstance(part, Mapping) or part.get("type") != "text":
-                    raise RequestRefused(f"{where}.content: only text parts are supported", f"{where}.content")
+                    raise GenerationRefused(f"{where}.content: only text parts are supported", f"{where}.content")
         elif content is not None and not isinstance(content, str):
-            raise RequestRefused(f"{where}.content must be a string or a list of text parts", f"{where}.content")
+            raise GenerationRefused(f"{where}.content must be a string or a list of text parts", f"{where}.content")
         role = "system" if message["role"] == "developer" else message["role"]
         turns.append((role, content_text(content)))
     return turns
@@ -158,7 +158,7 @@ def _max_tokens(payload: Mapping[str, Any]) -> int:
         value = _integer(payload, name)
         if value is not None:
             if value < 1:
-                raise RequestRefused(f"{name} must be at least 1", name)
+                raise GenerationRefused(f"{name} must be at least 1", name)
             return value
     return DEFAULT_MAX_TOKENS
 
@@ -166,14 +166,14 @@ def _max_tokens(payload: Mapping[str, Any]) -> int:
 def _integer(payload: Mapping[str, Any], name: str) -> int | None:
     value = payload.get(name)
     if value is not None and type(value) is not int:
-        raise RequestRefused(f"{name} must be an integer", name)
+        raise GenerationRefused(f"{name} must be an integer", name)
     return value
 
 
 def _top_k(payload: Mapping[str, Any]) -> int:
     value = _integer(payload, "top_k") or 0
     if value < -1:
-        raise RequestRefused("top_k must be -1, 0 (both: all tokens) or more", "top_k")
+        raise GenerationRefused("top_k must be -1, 0 (both: all tokens) or more", "top_k")
     return max(value, 0)
 
 
@@ -184,17 +184,17 @@ def _number(
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise RequestRefused(f"{name} must be a number", name)
+        raise GenerationRefused(f"{name} must be a number", name)
     if not low <= value <= high or (open_below and value == low):
         excluded = " (excluded)" if open_below else ""
-        raise RequestRefused(f"{name} must lie between {low:g}{excluded} and {high:g}", name)
+        raise GenerationRefused(f"{name} must lie between {low:g}{excluded} and {high:g}", name)
     return float(value)
 
 
 def _flag(payload: Mapping[str, Any], name: str) -> bool:
     value = payload.get(name)
     if value is not None and not isinstance(value, bool):
-        raise RequestRefused(f"{name} must be true or false", name)
+        raise GenerationRefused(f"{name} must be true or false", name)
     return bool(value)
 
 
@@ -202,7 +202,7 @@ def _stops(payload: Mapping[str, Any]) -> tuple[str, ...]:
     stop = payload.get("stop")
     stops = [] if stop is None else [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or len(stops) > _MAX_STOPS or not all(isinstance(s, str) for s in stops):
-        raise RequestRefused(f"stop must be a string or a list of at most {_MAX_STOPS} strings", "stop")
+        raise GenerationRefused(f"stop must be a string or a list of at most {_MAX_STOPS} strings", "stop")
     if not all(stops):
-        raise RequestRefused("a stop string must not be empty", "stop")
+        raise GenerationRefused("a stop string must not be empty", "stop")
     return tuple(stops)

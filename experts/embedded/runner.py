@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experts.embedded.decoder import Decoder
-from experts.embedded.requests import Generation, RequestRefused
-from experts.embedded.sampling import choose
-from experts.embedded.text import TextCodec, TextStream
+from pointsman.experts.embedded.decoder import Decoder
+from pointsman.experts.embedded.requests import Generation, GenerationRefused
+from pointsman.experts.embedded.sampling import choose
+from pointsman.experts.embedded.text import TextCodec, TextStream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +90,7 @@ class ModelRunner:
             RequestRefused: The line is full (429).
         """
         if len(self._waiting) >= _MAX_WAITING:
-            raise RequestRefused("too many requests are waiting for this model", code="queue_full", status=429)
+            raise GenerationRefused("too many requests are waiting for this model", code="queue_full", status=429)
         sequence = Sequence(generation, TextStream(generation.stops), np.random.default_rng(generation.sampling.seed))
         self._waiting.append(sequence)
         return sequence

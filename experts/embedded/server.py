@@ -12,13 +12,13 @@ from typing import Any
 
 import orjson
 
-from experts.backends.openai_wire import DONE, JSON_HEADERS, SSE_HEADERS, Answer, error_body
-from experts.embedded.requests import Generation, RequestRefused, read_generation
-from experts.embedded.runner import ModelRunner, Sequence
-from experts.embedded.weights import CheckpointError
-from experts.http1.server import Exchange, serve
-from experts.protocols import TEXT_ENDPOINTS, Endpoint
-from experts.spec import Usage
+from pointsman.experts.backends.openai_wire import DONE, JSON_HEADERS, SSE_HEADERS, AnswerWriter, error_body
+from pointsman.experts.embedded.requests import Generation, GenerationRefused, read_generation
+from pointsman.experts.embedded.runner import ModelRunner, Sequence
+from pointsman.experts.embedded.weights import CheckpointError
+from pointsman.experts.http1.server import ServerExchange, serve
+from pointsman.experts.protocols import TEXT_ENDPOINTS, Endpoint
+from pointsman.experts.spec import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class EngineServer:
                 # Between two steps the loop sends what was made, takes requests, and sees who has left.
                 await asyncio.sleep(0)
 
-    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+    def handle(self, exchange: ServerExchange) -> Coroutine[Any, Any, None] | None:
         """Answer one request."""
         path = exchange.target.partition("?")[0]
         if exchange.method == "POST" and path in _ENDPOINTS:
@@ -74,13 +74,13 @@ class EngineServer:
             exchange.respond(404, JSON_HEADERS, error_body(f"no such page: {path}", "invalid_request_error"))
         return None
 
-    async def _complete(self, exchange: Exchange, endpoint: Endpoint) -> None:
+    async def _complete(self, exchange: ServerExchange, endpoint: Endpoint) -> None:
         try:
             payload = _parse(exchange.body)
             runner = await self._runner(self._folder(exchange, payload))
             generation = read_generation(endpoint, payload, runner.codec, runner.config)
             sequence = runner.submit(generation)
-        except RequestRefused as refusal:
+        except GenerationRefused as refusal:
             kind = "rate_limit_error" if refusal.status == 429 else "invalid_request_error"
             headers = (*JSON_HEADERS, (b"retry-after", b"1")) if refusal.status == 429 else JSON_HEADERS
             exchange.respond(refusal.status, headers, error_body(str(refusal), kind, refusal.code, refusal.param))
@@ -91,7 +91,7 @@ class EngineServer:
             return
         self._work.set()
         self._answers += 1
-        answer = Answer(
+        answer = AnswerWriter(
             endpoint,
             f"{time.time_ns():x}-{self._answers}",
             int(time.time()),
@@ -104,15 +104,15 @@ class EngineServer:
             # Without effect on one that is over; the task is cancelled when the client leaves.
             sequence.cancelled = True
 
-    def _folder(self, exchange: Exchange, payload: dict[str, Any]) -> Path:
+    def _folder(self, exchange: ServerExchange, payload: dict[str, Any]) -> Path:
         given = next((value for name, value in exchange.headers if name == MODEL_DIR_HEADER), None)
         if given is not None:
             return Path(given.decode())
         name = payload.get("model")
         if not isinstance(name, str):
-            raise RequestRefused("model must be a string", "model")
+            raise GenerationRefused("model must be a string", "model")
         if not _MODEL_NAME.fullmatch(name) or not (self._models / name / "config.json").is_file():
-            raise RequestRefused(f"the model {name!r} does not exist", "model", "model_not_found", status=404)
+            raise GenerationRefused(f"the model {name!r} does not exist", "model", "model_not_found", status=404)
         return self._models / name
 
     async def _runner(self, folder: Path) -> ModelRunner:
@@ -130,7 +130,7 @@ class EngineServer:
                 self._loading.pop(folder, None)
         return runner
 
-    async def _health(self, exchange: Exchange) -> None:
+    async def _health(self, exchange: ServerExchange) -> None:
         given = next((value for name, value in exchange.headers if name == MODEL_DIR_HEADER), None)
         if given is not None and not (Path(given.decode()) / "config.json").is_file():
             message = f"no checkpoint at {given.decode()}"
@@ -152,9 +152,9 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestRefused(f"the body is not JSON: {error}") from error
+        raise GenerationRefused(f"the body is not JSON: {error}") from error
     if not isinstance(payload, dict):
-        raise RequestRefused("the body must be a JSON object")
+        raise GenerationRefused("the body must be a JSON object")
     return payload
 
 
@@ -162,7 +162,7 @@ def _usage(sequence: Sequence) -> Usage:
     return Usage(len(sequence.generation.prompt), sequence.completion_tokens)
 
 
-async def _whole(exchange: Exchange, answer: Answer, sequence: Sequence, _: Generation) -> None:
+async def _whole(exchange: ServerExchange, answer: AnswerWriter, sequence: Sequence, _: Generation) -> None:
     texts = []
     while True:
         piece = await sequence.pieces.get()
@@ -172,7 +172,7 @@ async def _whole(exchange: Exchange, answer: Answer, sequence: Sequence, _: Gene
     exchange.respond(200, JSON_HEADERS, answer.whole("".join(texts), piece.finish_reason, _usage(sequence)))
 
 
-async def _stream(exchange: Exchange, answer: Answer, sequence: Sequence, generation: Generation) -> None:
+async def _stream(exchange: ServerExchange, answer: AnswerWriter, sequence: Sequence, generation: Generation) -> None:
     # The head leaves with the first token: until then the caller may still turn to another expert.
     piece = await sequence.pieces.get()
     exchange.begin(200, SSE_HEADERS)

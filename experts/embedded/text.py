@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experts.embedded.weights import CheckpointError
+from pointsman.experts.embedded.weights import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

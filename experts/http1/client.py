@@ -9,17 +9,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from experts.http1.connection import Connection
-from experts.http1.failures import (
+from pointsman.experts.http1.connection import Connection, UpstreamRequest
+from pointsman.experts.http1.failures import (
     ClientClosed,
-    ConnectionLost,
     ConnectTimedOut,
     HttpFailure,
     NotConnected,
     QueueTimedOut,
 )
-from experts.http1.origin import Origin
-from experts.http1.response import Headers, Response, Sink, Translate
+from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.response import Headers, Response, Sink, Translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """How much may happen at once.
 
     Attributes:
@@ -68,16 +67,12 @@ def field_lines(headers: Headers) -> bytes:
     return lines
 
 
-def _message(prepared: bytes, headers: Headers, body: bytes) -> bytes:
-    return b"%b%bcontent-length: %d\r\n\r\n%b" % (prepared, field_lines(headers) if headers else b"", len(body), body)
-
-
-class Client:
+class HttpClient:
     """Connections to one origin.
 
     A request goes out on the most recently used idle connection, else on a new one, else it waits in line for either.
     A reused connection that turns out to have been closed by the peer (nothing received, within `STALE_WINDOW_S`) is
-    replaced once; everything else is the caller's to judge.
+    replaced once; everything else is for the sender of the request to judge.
 
     Args:
         origin: Where to.
@@ -94,18 +89,18 @@ class Client:
         *,
         headers: Headers = (),
         timeouts: Timeouts | None = None,
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         tls: ssl.SSLContext | None = None,
         translate: Translate = lambda failure: failure,
     ) -> None:
         self.origin = origin
         self.timeouts = timeouts or Timeouts()
-        self.limits = limits or Limits()
+        self.limits = limits or ConnectionLimits()
         if self.limits.max_connections < 1:
             raise ValueError("max_connections must be at least 1")
         self._headers = field_lines(((b"host", origin.authority.encode()), *headers))
         self._tls = tls
-        self._translate = translate
+        self.translate = translate
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._slots_taken = 0  # open connections and those being opened
@@ -165,41 +160,42 @@ class Client:
             HttpFailure: As `translate` renders it.
             ValueError: A header holds a line break.
         """
-        message = _message(prepared, headers, body)
-        head_s = self.timeouts.head_s if head_timeout_s is None else head_timeout_s
-        idle_s = self.timeouts.idle_s if idle_timeout_s is None else idle_timeout_s
-        try:
-            connection = self._pop_idle() or await self._acquire()
-            try:
-                return await connection.exchange(message, self._translate, head_s, idle_s)
-            except ConnectionLost as lost:
-                if not connection.stale(lost):
-                    raise
-            self._drop_idle()  # the peer has restarted or tired of us: its other connections are as stale
-            connection = await self._acquire()
-            return await connection.exchange(message, self._translate, head_s, idle_s)
-        except HttpFailure as failure:
-            translated = self._translate(failure)
-            if translated is failure:
-                raise
-            raise translated from failure
+        response = Response(asyncio.get_running_loop())
+        self.send(prepared, headers, body, response, head_timeout_s=head_timeout_s, idle_timeout_s=idle_timeout_s)
+        await response.head()
+        return response
 
-    def send(self, prepared: bytes, headers: Headers, body: bytes, sink: Sink) -> Connection | None:
-        """Send a request on an idle connection and hand its response to a sink as it comes.
+    def send(
+        self,
+        prepared: bytes,
+        headers: Headers,
+        body: bytes,
+        sink: Sink,
+        *,
+        head_timeout_s: float | None = None,
+        idle_timeout_s: float | None = None,
+    ) -> None:
+        """Send a request and hand its response to a sink as it comes.
 
-        The sink hears of failures untranslated. One whose `Connection.stale` holds may be asked for once more.
+        On an idle connection it goes out at once, else as soon as there is one. `sink.carrier` gives it up.
 
-        Returns:
-            The connection, to pause or to give up; None, and nothing is sent, where none is idle.
+        Arguments as `request`.
 
         Raises:
             ValueError: A header holds a line break.
         """
-        message = _message(prepared, headers, body)
+        timeouts = self.timeouts
+        request = UpstreamRequest(
+            b"%b%bcontent-length: %d\r\n\r\n%b" % (prepared, field_lines(headers) if headers else b"", len(body), body),
+            sink,
+            timeouts.head_s if head_timeout_s is None else head_timeout_s,
+            timeouts.idle_s if idle_timeout_s is None else idle_timeout_s,
+        )
         connection = self._pop_idle()
         if connection is not None:
-            connection.send(message, sink, self.timeouts.head_s, self.timeouts.idle_s)
-        return connection
+            connection.send(request)
+        else:
+            _Waiting(self, request)
 
     async def aclose(self) -> None:
         """Close every connection, busy ones too, and refuse whoever waits. Idempotent."""
@@ -235,6 +231,35 @@ class Client:
         if self._all_lost is not None and not self._open:
             self._all_lost.set()
 
+    def send_again(self, request: UpstreamRequest) -> None:
+        """The peer has restarted or tired of us: its other idle connections are as stale."""
+        self._drop_idle()
+        _Waiting(self, request)
+
+    # What a request that waits calls.
+
+    async def acquire(self) -> Connection:
+        """A connection to write on: an idle one, a new one, or the next that becomes free.
+
+        Raises:
+            HttpFailure: `NotConnected` or one below it.
+        """
+        deadline_s = asyncio.get_running_loop().time() + self.timeouts.queue_s
+        while True:
+            if self._closed:
+                raise ClientClosed("the client was closed")
+            connection = self._pop_idle()
+            if connection is not None:
+                return connection
+            if self._slots_taken < self.limits.max_connections:
+                self._slots_taken += 1
+                return await self._connect()
+            granted = await self._wait(deadline_s)
+            if granted is None:
+                return await self._connect()
+            if granted.usable:  # it may have died between being granted and our waking up: then stand in line again
+                return granted
+
     # Inside.
 
     def _pop_idle(self) -> Connection | None:
@@ -261,24 +286,6 @@ class Client:
     def _give_back_slot(self) -> None:
         if not self._grant(None):  # a granted slot stays taken
             self._slots_taken -= 1
-
-    async def _acquire(self) -> Connection:
-        """A connection to write on: an idle one, a new one, or the next that becomes free."""
-        deadline_s = asyncio.get_running_loop().time() + self.timeouts.queue_s
-        while True:
-            if self._closed:
-                raise ClientClosed("the client was closed")
-            connection = self._pop_idle()
-            if connection is not None:
-                return connection
-            if self._slots_taken < self.limits.max_connections:
-                self._slots_taken += 1
-                return await self._connect()
-            granted = await self._wait(deadline_s)
-            if granted is None:
-                return await self._connect()
-            if granted.usable:  # it may have died between being granted and our waking up: then stand in line again
-                return granted
 
     async def _wait(self, deadline_s: float) -> Connection | None:
         loop = asyncio.get_running_loop()
@@ -347,6 +354,33 @@ class Client:
             make, origin.host, origin.port, ssl=self._tls, server_hostname=origin.host
         )
         return connection
+
+
+class _Waiting:
+    """A request on its way to a connection. Its carrier until then."""
+
+    __slots__ = ("_client", "_request", "_task")
+
+    def __init__(self, client: HttpClient, request: UpstreamRequest) -> None:
+        self._client = client
+        self._request = request
+        request.sink.carrier = self
+        self._task = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        try:
+            connection = await self._client.acquire()
+            connection.send(self._request)
+        except HttpFailure as failure:
+            self._request.finish(failure, self._client.translate)
+
+    def resume(self) -> None:
+        """Nothing has come yet."""
+
+    def fail(self, failure: HttpFailure) -> None:
+        """Wait no longer."""
+        self._task.cancel()
+        self._request.finish(failure, self._client.translate)
 
 
 def _expire(waiter: asyncio.Future[Connection | None]) -> None:

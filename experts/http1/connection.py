@@ -7,11 +7,12 @@ timer per connection that is moved rather than re-created, and no copy of the bo
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import httptools
 
-from experts.http1.failures import (
+from pointsman.experts.http1.failures import (
     BadResponse,
     BodyBroken,
     ClientClosed,
@@ -20,7 +21,7 @@ from experts.http1.failures import (
     HttpFailure,
     IdleTimedOut,
 )
-from experts.http1.response import Response, Sink, Translate
+from pointsman.experts.http1.response import Sink, Translate
 
 #: Bytes of a response head (and of trailers or chunk framing without a byte of body) before the peer is given up.
 MAX_HEAD_BYTES = 64 * 1024
@@ -49,14 +50,52 @@ STALE_WINDOW_S = 1.0
 _NEVER = float("inf")
 
 
+@dataclass(slots=True, eq=False)
+class UpstreamRequest:
+    """One request to a server, and where its response goes.
+
+    Attributes:
+        message: Head and body in one piece.
+        sink: Told of the response.
+        head_timeout_s: How long to wait for the head of the response.
+        idle_timeout_s: How long to wait between bytes of the body, while the reader keeps up.
+        resent: It was sent before, on a connection that the peer had closed; it is not sent a third time.
+    """
+
+    message: bytes
+    sink: Sink
+    head_timeout_s: float
+    idle_timeout_s: float
+    resent: bool = False
+
+    def finish(self, failure: HttpFailure | None, translate: Translate) -> None:
+        """Tell the sink the end, or what broke the response."""
+        translated: Exception | None = None
+        if failure is not None:
+            translated = translate(failure)
+            if translated is not failure:
+                translated.__cause__ = failure
+        self.sink.carrier = None
+        self.sink.finish(translated)
+
+
 class Owner(Protocol):
-    """Who keeps the connections; told when one is free for another request and when one is gone."""
+    """Who keeps the connections; told when one is free for another request and when one is gone.
+
+    Attributes:
+        translate: Renders failures for sinks.
+    """
+
+    translate: Translate
 
     def released(self, connection: Connection) -> None:
         """The response is complete and the connection may be used again."""
 
     def lost(self, connection: Connection) -> None:
         """The connection is closed. Called once, only after `Connection.owned` was set."""
+
+    def send_again(self, request: UpstreamRequest) -> None:
+        """The peer had closed the connection before it got the request: another connection is to carry it."""
 
 
 class Connection(asyncio.Protocol):
@@ -65,7 +104,6 @@ class Connection(asyncio.Protocol):
     Attributes:
         owned: Set by the owner once connecting succeeded; from then on the owner hears of the end.
         reused: A response was already read from it, so the peer may have closed it without our knowing yet.
-        asked_at_s: Loop time at which the latest request was written.
     """
 
     __slots__ = (
@@ -73,20 +111,19 @@ class Connection(asyncio.Protocol):
         "_done",
         "_head_seen",
         "_headers",
-        "_idle_timeout_s",
         "_keep_alive",
         "_loop",
         "_owner",
         "_parser",
         "_paused",
         "_received",
-        "_response",
+        "_request",
+        "_sent_at_s",
         "_spoiled",
         "_timer",
         "_transport",
         "_unproductive",
         "_until_close",
-        "asked_at_s",
         "owned",
         "reused",
     )
@@ -96,23 +133,22 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self._response: Sink | None = None
+        self._request: UpstreamRequest | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_s = _NEVER
-        self._idle_timeout_s = _NEVER
         self._received = self._head_seen = self._done = False
         self._keep_alive = self._until_close = self._spoiled = self._paused = False
         self._unproductive = 0
         self.owned = self.reused = False
-        self.asked_at_s = 0.0
+        self._sent_at_s = 0.0
 
     # What the owner calls.
 
     @property
     def usable(self) -> bool:
         """Whether another request may be written."""
-        return self._transport is not None and self._response is None and not self._transport.is_closing()
+        return self._transport is not None and self._request is None and not self._transport.is_closing()
 
     def rest(self, keepalive_s: float) -> None:
         """Stay open without a request, for so long at most."""
@@ -127,71 +163,39 @@ class Connection(asyncio.Protocol):
         """Close at once because the owner closes."""
         self.fail(BodyBroken("the client was closed") if self._head_seen else ClientClosed("the client was closed"))
 
-    async def exchange(
-        self, request: bytes, translate: Translate, head_timeout_s: float, idle_timeout_s: float
-    ) -> Response:
-        """Write a request and wait for the head of its response.
-
-        Cancelling it closes the connection at once.
-
-        Args:
-            request: Head and body in one piece.
-            translate: Renders failures that arise while the body is read.
-            head_timeout_s: How long to wait for the head.
-            idle_timeout_s: How long to wait between bytes of the body, while the reader keeps up.
-
-        Raises:
-            HttpFailure: `ConnectionLost`, `BadResponse` or `HeadTimedOut`, untranslated.
-        """
-        response = Response(self, self._loop, translate)
-        self.send(request, response, head_timeout_s, idle_timeout_s)
-        await response.head()
-        return response
-
-    def send(self, request: bytes, sink: Sink, head_timeout_s: float, idle_timeout_s: float) -> None:
-        """Write a request, and hand its response to a sink as it comes.
-
-        Arguments as `exchange`.
+    def send(self, request: UpstreamRequest) -> None:
+        """Write a request, and hand its response to its sink as it comes.
 
         Raises:
             ConnectionLost: Closed already; nothing was written.
         """
-        self.asked_at_s = self._loop.time()
+        self._sent_at_s = self._loop.time()
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionLost("closed before the request was written", received=False)
-        self._response = sink
+        self._request = request
+        request.sink.carrier = self
         self._headers = []
         self._received = self._head_seen = self._done = False
         self._unproductive = 0
-        self._idle_timeout_s = idle_timeout_s
-        self._arm(self.asked_at_s + head_timeout_s)
-        transport.write(request)
-
-    def stale(self, failure: HttpFailure) -> bool:
-        """Whether a request that failed may be sent again: the peer had closed this used connection already."""
-        return (
-            self.reused
-            and isinstance(failure, ConnectionLost)
-            and not failure.received
-            and self._loop.time() - self.asked_at_s <= STALE_WINDOW_S
-        )
+        self._arm(self._sent_at_s + request.head_timeout_s)
+        transport.write(request.message)
 
     # What the response calls.
 
     def resume(self) -> None:
         """The reader took everything: read on."""
-        if self._paused and self._transport is not None:
+        if self._paused and self._transport is not None and self._request is not None:
             self._paused = False
-            self._arm(self._loop.time() + self._idle_timeout_s)
+            self._arm(self._loop.time() + self._request.idle_timeout_s)
             self._transport.resume_reading()
 
     def fail(self, failure: HttpFailure) -> None:
         """End the response with a failure (if one is being read) and close."""
-        response, self._response = self._response, None
+        request, self._request = self._request, None
         self.abort()
-        if response is not None:
-            response.finish(failure)
+        if request is not None:
+            request.finish(failure, self._owner.translate)
 
     # What asyncio calls.
 
@@ -202,8 +206,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, hand over, apply back-pressure."""
-        response, parser = self._response, self._parser
-        if response is None or parser is None:
+        request, parser = self._request, self._parser
+        if request is None or parser is None:
             self.abort()  # bytes that nobody asked for: whatever they are, the connection is out of step
             return
         self._received = True
@@ -219,7 +223,7 @@ class Connection(asyncio.Protocol):
                 self.fail(BodyBroken(f"not HTTP: {error}") if self._head_seen else BadResponse(f"not HTTP: {error}"))
                 return
         if self._done:
-            self._complete(response)
+            self._complete(request)
         elif self._unproductive > MAX_HEAD_BYTES:
             if self._head_seen:
                 self.fail(BodyBroken("framing without content"))
@@ -227,8 +231,8 @@ class Connection(asyncio.Protocol):
                 self.fail(BadResponse(f"head larger than {MAX_HEAD_BYTES} bytes"))
         elif self._head_seen:
             if not self._paused:
-                self._arm(self._loop.time() + self._idle_timeout_s)
-            response.wake()
+                self._arm(self._loop.time() + request.idle_timeout_s)
+            request.sink.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
@@ -236,15 +240,20 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._transport = self._parser = None  # the parser holds our bound methods: break the cycle
-        response, self._response = self._response, None
-        if response is not None:
+        request, self._request = self._request, None
+        if request is not None:
             detail = f": {exc}" if exc is not None and str(exc) else ""
             if not self._head_seen:
-                response.finish(ConnectionLost(f"closed before its answer{detail}", received=self._received))
+                if self._stale and not request.resent:
+                    request.resent = True
+                    self._owner.send_again(request)
+                else:
+                    lost = ConnectionLost(f"closed before its answer{detail}", received=self._received)
+                    request.finish(lost, self._owner.translate)
             elif self._until_close and exc is None:
-                response.finish(None)
+                request.finish(None, self._owner.translate)
             else:
-                response.finish(BodyBroken(f"closed before the end of the body{detail}"))
+                request.finish(BodyBroken(f"closed before the end of the body{detail}"), self._owner.translate)
         if self.owned:
             self._owner.lost(self)
 
@@ -262,8 +271,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is here, unless it is an interim one."""
-        parser, response = self._parser, self._response
-        if parser is None or response is None or self._done:
+        parser, request = self._parser, self._request
+        if parser is None or request is None or self._done:
             return
         status = parser.get_status_code()
         if not 100 <= status < 600:
@@ -281,18 +290,18 @@ class Connection(asyncio.Protocol):
             dropped = HOP_BY_HOP.union(
                 token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
             )
-        response.status = status
-        response.headers = tuple([pair for pair in headers if pair[0] not in dropped])
+        request.sink.status = status
+        request.sink.headers = tuple([pair for pair in headers if pair[0] not in dropped])
         self._head_seen = True
         self._unproductive = 0
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        response = self._response
-        if response is None or self._done:
+        request = self._request
+        if request is None or self._done:
             return
         self._unproductive = 0
-        if response.push(data) > MAX_BUFFERED_BYTES and not self._paused and self._transport is not None:
+        if request.sink.push(data) > MAX_BUFFERED_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._deadline_s = _NEVER  # the reader is slow, not the peer
             self._transport.pause_reading()
@@ -306,8 +315,13 @@ class Connection(asyncio.Protocol):
 
     # Inside.
 
-    def _complete(self, response: Sink) -> None:
-        self._response = None
+    @property
+    def _stale(self) -> bool:
+        """Whether the peer had closed this used connection before it could get the request."""
+        return self.reused and not self._received and self._loop.time() - self._sent_at_s <= STALE_WINDOW_S
+
+    def _complete(self, request: UpstreamRequest) -> None:
+        self._request = None
         transport = self._transport
         self._deadline_s = _NEVER
         if transport is not None:
@@ -319,7 +333,7 @@ class Connection(asyncio.Protocol):
                 self._owner.released(self)
             else:
                 transport.abort()
-        response.finish(None)
+        request.finish(None, self._owner.translate)
 
     def _arm(self, deadline_s: float) -> None:
         """Set the one deadline. A timer that fires early is set anew then: cheaper than a timer per request."""
@@ -339,12 +353,12 @@ class Connection(asyncio.Protocol):
         now_s = self._loop.time()
         if now_s + 0.001 < self._deadline_s:
             self._timer = self._loop.call_at(self._deadline_s, self._on_timer)
-        elif self._response is None:
+        elif self._request is None:
             self.abort()
         elif self._head_seen:
-            self.fail(IdleTimedOut(f"no byte for {self._idle_timeout_s:g} s"))
+            self.fail(IdleTimedOut(f"no byte for {self._request.idle_timeout_s:g} s"))
         else:
-            self.fail(HeadTimedOut(f"no answer within {now_s - self.asked_at_s:.3g} s"))
+            self.fail(HeadTimedOut(f"no answer within {now_s - self._sent_at_s:.3g} s"))
 
 
 def _unsent(transport: asyncio.Transport) -> int:

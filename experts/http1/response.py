@@ -6,30 +6,32 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from experts.http1.failures import BodyBroken, HttpFailure
+from pointsman.experts.http1.failures import BodyBroken, HttpFailure
 
 Headers = tuple[tuple[bytes, bytes], ...]
 Translate = Callable[[HttpFailure], Exception]
 
 
 class Carrier(Protocol):
-    """The connection a response is read from."""
+    """Whoever brings a response: the connection, or the wait for one."""
 
     def resume(self) -> None:
         """The reader took everything that was waiting."""
 
     def fail(self, failure: HttpFailure) -> None:
-        """End the response with a failure and close."""
+        """Give up: the sink is told the failure, and the connection is closed."""
 
 
 class Sink(Protocol):
-    """What a connection hands a response to, as it comes. None of its methods may raise or wait.
+    """What a response is handed to as it comes. None of its methods may raise or wait.
 
     Attributes:
+        carrier: Who brings the response now; None before the request is sent and after the end.
         status: HTTP status; 0 before the head is here.
         headers: Lower-case names, hop-by-hop headers dropped.
     """
 
+    carrier: Carrier | None
     status: int
     headers: Headers
 
@@ -39,41 +41,28 @@ class Sink(Protocol):
     def wake(self) -> None:
         """Everything that came at once has been pushed, or the head is here."""
 
-    def finish(self, failure: HttpFailure | None) -> None:
-        """No more will come: the end, or what broke it. The connection is no longer this response's."""
+    def finish(self, failure: Exception | None) -> None:
+        """No more will come: the end, or what broke it, as the client's `translate` renders it."""
 
 
 class Response:
-    """A response whose head has arrived; iterate for the body. Made by `Connection.exchange`.
+    """A sink that keeps what comes for a coroutine: wait for `head`, then iterate for the body.
 
     Attributes:
-        status: HTTP status.
-        headers: Lower-case names, hop-by-hop headers dropped.
+        carrier, status, headers: As a sink has them.
     """
 
-    __slots__ = (
-        "_buffered",
-        "_chunks",
-        "_complete",
-        "_connection",
-        "_failure",
-        "_loop",
-        "_translate",
-        "_waiter",
-        "headers",
-        "status",
-    )
+    __slots__ = ("_buffered", "_chunks", "_complete", "_failure", "_loop", "_waiter", "carrier", "headers", "status")
 
-    def __init__(self, connection: Carrier, loop: asyncio.AbstractEventLoop, translate: Translate) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.carrier: Carrier | None = None
         self.status = 0
         self.headers: Headers = ()
-        self._connection: Carrier | None = connection  # None once the response no longer holds it
         self._loop = loop
-        self._translate = translate
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._complete = False
-        self._failure: HttpFailure | None = None
+        self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> Response:
@@ -85,11 +74,11 @@ class Response:
         Cancelling it closes the connection at once, as `aclose` does.
 
         Raises:
-            HttpFailure: `IdleTimedOut` or `BodyBroken`, as the client's `translate` renders them.
+            Exception: `IdleTimedOut` or `BodyBroken`, as the client's `translate` renders them.
         """
         while not self._chunks:
             if self._failure is not None:
-                raise self._translate(self._failure) from self._failure
+                raise self._failure
             if self._complete:
                 raise StopAsyncIteration
             await self._woken()
@@ -97,15 +86,15 @@ class Response:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._buffered = 0
-        if self._connection is not None:
-            self._connection.resume()
+        if self.carrier is not None:
+            self.carrier.resume()
         return data
 
     async def read(self) -> bytes:
         """The whole (remaining) body.
 
         Raises:
-            HttpFailure: As iteration does.
+            Exception: As iteration does.
         """
         pieces = [piece async for piece in self]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -116,8 +105,8 @@ class Response:
 
     def abort(self) -> None:
         """As `aclose`, for callers that cannot await."""
-        if self._connection is not None:
-            self._connection.fail(BodyBroken("closed by its reader"))
+        if self.carrier is not None:
+            self.carrier.fail(BodyBroken("closed by its reader"))
 
     async def _woken(self) -> None:
         """Wait for the next `wake`. Cancelling it closes the connection at once."""
@@ -135,13 +124,18 @@ class Response:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # What the connection calls.
-
     async def head(self) -> None:
-        """Wait until the head is here."""
-        await self._woken()
+        """Wait until the head is here.
+
+        Raises:
+            Exception: It did not come; the failure as `translate` renders it.
+        """
+        if not self.status and self._failure is None:
+            await self._woken()
         if self._failure is not None and not self.status:
             raise self._failure
+
+    # What the carrier calls.
 
     def push(self, data: bytes) -> int:
         """Keep a piece of the body; returns the bytes now waiting."""
@@ -149,9 +143,8 @@ class Response:
         self._buffered += len(data)
         return self._buffered
 
-    def finish(self, failure: HttpFailure | None) -> None:
-        """No more will come. The connection is no longer this response's."""
-        self._connection = None
+    def finish(self, failure: Exception | None) -> None:
+        """No more will come."""
         self._failure = failure
         self._complete = failure is None
         self.wake()

@@ -14,12 +14,12 @@ from typing import Any, cast
 
 import httptools
 
-from experts.http1.response import Headers
+from pointsman.experts.http1.response import Headers
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-class Exchange:
+class ServerExchange:
     """One request, complete, and the way to answer it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Exchange:
         self._connection.close()
 
 
-Handler = Callable[[Exchange], Coroutine[Any, Any, None] | None]
+Handler = Callable[[ServerExchange], Coroutine[Any, Any, None] | None]
 
 
 def head_bytes(status: int, headers: Headers) -> bytes:
@@ -117,7 +117,7 @@ class _ServerConnection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = None
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._queue: deque[Exchange] = deque()  # pipelined requests
+        self._queue: deque[ServerExchange] = deque()  # pipelined requests
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
@@ -182,7 +182,7 @@ class _ServerConnection(asyncio.Protocol):
         if self._parser is None:
             return
         self._keep_alive = self._parser.should_keep_alive()
-        exchange = Exchange(
+        exchange = ServerExchange(
             self,
             self._parser.get_method().decode("ascii"),
             self._url.decode("ascii", "replace"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experts.nano import EOT, IM_END, IM_START
+from pointsman.experts.nano import EOT, IM_END, IM_START
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -1,7 +1,7 @@
-"""`python -m gateway.cli`, the same as `pointsman`."""
+"""`python -m pointsman.gateway.cli`, the same as `pointsman`."""
 
 from __future__ import annotations
 
-from gateway.cli import main
+from pointsman.gateway.cli import main
 
 main(prog_name="pointsman")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from gateway.settings import Settings
+    from pointsman.gateway.settings import Settings
 
 
 @click.command("check-config")
@@ -21,7 +21,7 @@ def check_config(file: Path, *, keys: bool) -> None:
 
     Exits with 1 when something is.
     """
-    from gateway.settings import SettingsError, load_settings
+    from pointsman.gateway.settings import SettingsError, load_settings
 
     try:
         settings = load_settings(file, os.environ)
@@ -33,7 +33,7 @@ def check_config(file: Path, *, keys: bool) -> None:
     experts = settings.pool.experts
     click.echo(f"{file}: OK")
     for expert in experts:
-        click.echo(f"  {expert.name}: {expert.backend.value}{f' at {expert.base_url}' if expert.base_url else ''}")
+        click.echo(f"  {expert.name}: {expert.backend}{f' at {expert.base_url}' if expert.base_url else ''}")
     if not any(expert.generalist for expert in experts):
         click.echo("  note: no expert is a generalist; prompts the router is unsure of go where they score best")
 
@@ -44,7 +44,7 @@ def _check_keys(settings: Settings) -> None:
     Raises:
         SettingsError: Some are not there.
     """
-    from gateway.settings import SettingsError
+    from pointsman.gateway.settings import SettingsError
 
     problems: list[str] = []
     readers = [*(expert.api_key for expert in settings.pool.experts), *(key.key for key in settings.auth.keys)]
@@ -63,7 +63,7 @@ def _check_keys(settings: Settings) -> None:
 def config_schema(*, markdown: bool) -> None:
     """Print the JSON schema of the settings file, for editors."""
     if markdown:
-        from gateway.cli.config_reference import reference_text
+        from pointsman.gateway.cli.config_reference import reference_text
 
         click.echo(reference_text(), nl=False)
     else:
@@ -72,8 +72,25 @@ def config_schema(*, markdown: bool) -> None:
 
 def schema_text() -> str:
     """The JSON schema as it is committed at deploy/config.schema.json."""
-    from gateway.settings import Settings
+    from pointsman.gateway.settings import Settings
 
     schema = Settings.model_json_schema()
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Pointsman settings"}
+    _describe_options(schema["$defs"])
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe_options(definitions: dict[str, Any]) -> None:
+    """Say of `options` what they are for each backend."""
+    from pointsman.experts.backend_registry import backend_spec, installed_backends
+
+    cases = []
+    for name in installed_backends():
+        options = backend_spec(name).options.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        definitions.update({f"{name}.{inner}": node for inner, node in options.pop("$defs", {}).items()})
+        definitions[f"{name}.options"] = options
+        case: dict[str, Any] = {"properties": {"options": {"$ref": f"#/$defs/{name}.options"}}}
+        if options.get("required"):
+            case["required"] = ["options"]
+        cases.append({"if": {"properties": {"backend": {"const": name}}}, "then": case})
+    definitions["ExpertSettings"]["allOf"] = cases

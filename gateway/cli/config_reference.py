@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gateway.settings import Settings
-from gateway.settings.options import OPTIONS
+from pointsman.experts.backend_registry import backend_spec, installed_backends
+from pointsman.gateway.settings import Settings
 
 #: Where each model stands in the file, in the order of the page.
 _SECTIONS = {
@@ -58,15 +58,15 @@ def reference_text() -> str:
     models = {name for name, node in definitions.items() if node.get("type") == "object"}
     parts: list[str] = []
     for name in [*_SECTIONS, *sorted(models - set(_SECTIONS))]:
-        parts += _section(f"### `{_SECTIONS.get(name, name)}`", definitions[name], definitions)
-    for backend, model in OPTIONS.items():
-        parts += _options(backend, model)
+        parts += _section(f"## `{_SECTIONS.get(name, name)}`", definitions[name], definitions)
+    for name in installed_backends():
+        parts += _options(name, backend_spec(name).options)
     return "\n".join(parts)
 
 
 def _options(backend: str, model: type[BaseModel]) -> Iterator[str]:
     schema = model.model_json_schema()
-    yield from _section(f"### `options` of backend `{backend}`", schema, schema.get("$defs", {}))
+    yield from _section(f"## `options` of backend `{backend}`", schema, schema.get("$defs", {}))
 
 
 def _section(heading: str, node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:

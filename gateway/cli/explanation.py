@@ -11,18 +11,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from experts.spec import Source
-from gateway.wire.decision import explain
-from routers.types import Candidate, Classification, Decision, Rejection, Rule
+from pointsman.experts.spec import Source
+from pointsman.gateway.wire.decision import explain
+from pointsman.routers.budget import CAPS, Cap
+from pointsman.routers.types import Candidate, Classification, Decision, Estimates, Rejection
 
 _CATEGORIES_SHOWN = 5
 
-#: Cap -> the figure held against it, and its unit.
-_CAPS: Final[Mapping[Rule, tuple[str, str]]] = {
-    Rule.MAX_TTFT_MS: ("ttft_ms_worst", "ms"),
-    Rule.MAX_LATENCY_MS: ("latency_ms_worst", "ms"),
-    Rule.MAX_ENERGY_J: ("energy_j_worst", "J"),
-    Rule.MAX_COST_USD: ("cost_usd_worst", "US$"),
+#: Rule of a cap on an amount that a candidate tells -> the cap, and where the candidate tells it.
+_CAPS: Final[Mapping[str, tuple[Cap, str]]] = {
+    cap.name: (cap, attribute)
+    for cap in CAPS
+    if (attribute := cap.figure.replace(".", "_")) in Estimates.__slots__ and not cap.floor and cap.unit
 }
 
 
@@ -79,7 +79,7 @@ def _figures(candidates: Sequence[Candidate], rejections: Mapping[str, Rejection
     for candidate in candidates:
         name = candidate.spec.name
         rejection = rejections.get(name)
-        verdict = "chosen" if name == chosen else rejection.rule.value if rejection is not None else ""
+        verdict = "chosen" if name == chosen else str(rejection.rule) if rejection is not None else ""
         table.add_row(*_row(candidate, verdict, chosen=name == chosen))
     return table
 
@@ -116,15 +116,12 @@ def _hint(decision: Decision) -> str | None:
     rules = {rejection.rule for rejection in decision.rejections if rejection.rule in _CAPS}
     if len(rules) != 1:
         return None
-    rule = rules.pop()
-    attribute, unit = _CAPS[rule]
+    cap, attribute = _CAPS[rules.pop()]
     estimates = [candidate.estimates for candidate in decision.candidates if candidate.spec.name in capped]
     needs = [(getattr(estimate, attribute), estimate.completion_tokens_worst) for estimate in estimates]
     least, tokens = min((need, tokens) for need, tokens in needs if need is not None)
-    shorter = (
-        "" if rule is Rule.MAX_TTFT_MS else f", or ask for a shorter answer than {tokens:.0f} tokens (--max-tokens)"
-    )
-    return f"To get an answer, allow at least {_rounded_up(least)} {unit} (--{rule.value.replace('_', '-')}){shorter}."
+    shorter = f", or ask for a shorter answer than {tokens:.0f} tokens (--max-tokens)" if cap.follows_length else ""
+    return f"To get an answer, allow at least {_rounded_up(least)} {cap.unit} ({cap.option}){shorter}."
 
 
 def _rounded_up(value: float) -> str:

@@ -37,7 +37,7 @@ def new(name: str, pepper_env: str, pepper_file: Path | None) -> None:
 
     The key alone goes to standard output; what belongs in the settings goes to standard error.
     """
-    from gateway.keys import new_key
+    from pointsman.gateway.access.keys import new_key
 
     key = new_key()
     written = _written(key, pepper_env, pepper_file)
@@ -74,8 +74,8 @@ def pepper() -> None:
 
 
 def _written(key: str, pepper_env: str, pepper_file: Path | None) -> str:
-    from gateway.keys import Pepper
-    from gateway.settings.base import SettingsError, read_secret
+    from pointsman.gateway.access.keys import Pepper
+    from pointsman.gateway.settings.base import SettingsError, read_secret
 
     try:
         secret = read_secret("pepper", pepper_env if pepper_file is None else None, pepper_file, os.environ)

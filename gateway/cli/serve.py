@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gateway.settings import Settings
+    from pointsman.gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
     environment is stronger than the file. SIGTERM and Ctrl-C let requests in flight end. SIGHUP reads the file again,
     SIGUSR1 goes back to the settings before, SIGUSR2 replaces the workers one by one; no request is lost by any of it.
     """
-    from gateway.settings import SettingsError, load_settings
+    from pointsman.gateway.settings import SettingsError, load_settings
 
     options = {"server.host": host, "server.port": port, "server.workers": workers}
     overrides = {key: value for key, value in options.items() if value is not None}
@@ -64,8 +64,8 @@ def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from gateway.runtime_dir import runtime_dir
-    from gateway.server import Server, bind, log_config, obey_signals, serve_here
+    from pointsman.gateway.process.runtime_dir import runtime_dir
+    from pointsman.gateway.process.server import Server, bind, handle_signals, log_config, serve_here
 
     if not settings.pool.experts:
         raise click.ClickException(_EMPTY)
@@ -90,7 +90,7 @@ def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None
             return _supervise(with_redis, listener, again, folder, log_level, announce)
 
         def ready(server: Server) -> None:
-            obey_signals(server, again)
+            handle_signals(server, again)
             announce()
 
         return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=ready)
@@ -102,7 +102,7 @@ def _read_again(read: Callable[[], Settings], embedded_redis: str | None, *, in_
     Raises:
         SettingsError: They are wrong, or nobody asked for them.
     """
-    from gateway.settings import SettingsError
+    from pointsman.gateway.settings import SettingsError
 
     if in_terminal and not _terminal():
         # SIGHUP in its first meaning: the window is closed, and what ran in it ends.
@@ -130,7 +130,7 @@ def _supervise(
 ) -> int:
     import asyncio
 
-    from gateway.supervisor import Supervisor
+    from pointsman.gateway.process.supervisor import Supervisor
 
     metrics = folder / "metrics"
     metrics.mkdir(mode=0o700, exist_ok=True)
@@ -152,7 +152,7 @@ def _redis(settings: Settings, folder: Path) -> Iterator[tuple[Settings, str]]:
     if not settings.redis.embedded:
         yield settings, "none"
         return
-    from gateway.redis_server import EmbeddedRedis
+    from pointsman.gateway.process.redis_server import EmbeddedRedis
 
     server = EmbeddedRedis(folder)
     if not server.start():
@@ -185,7 +185,7 @@ def _without_password(url: str) -> str:
 
 
 def _banner(settings: Settings, listener: socket.socket, config: Path | None, redis: str) -> Callable[[], None]:
-    from gateway.server import url_of
+    from pointsman.gateway.process.server import url_of
 
     url = url_of(listener)
 

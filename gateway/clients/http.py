@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 import httpx
 
 #: Seconds until a connection stands; an answer may take the whole timeout.
 _CONNECT_S: Final = 5.0
+
+#: The JSON of an event of a stream; with the first one, the headers of the response.
+Event: TypeAlias = tuple[dict[str, Any], httpx.Headers | None]
 
 
 class GatewayError(Exception):
@@ -39,26 +41,43 @@ class GatewayError(Exception):
 
 
 class Events:
-    """Server-sent events out of pieces of any size.
+    """The server-sent events of a response, out of pieces of any size.
 
     Lines end at line feeds alone: an answer may hold any other character that Python takes for the end of a line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._headers: httpx.Headers | None = response.headers
         self._rest = b""
-        self.done = False
+        self._done = False
 
-    def feed(self, piece: bytes) -> list[dict[str, Any]]:
-        """The JSON events that are complete now; `done` is set once the stream has said that it is."""
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        """The events that are complete now.
+
+        Raises:
+            GatewayError: One of them tells of an error.
+        """
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        events: list[dict[str, Any]] = []
         for line in lines:
             data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
             if data == b"[DONE]":
-                self.done = True
+                self._done = True
             elif data:
-                events.append(json.loads(data))
-        return events
+                event = json.loads(data)
+                if isinstance(error := event.get("error"), dict):
+                    raise GatewayError(self._response.status_code, error, self._response.headers)
+                yield event, self._headers
+                self._headers = None
+
+    def end(self) -> None:
+        """Nothing more comes.
+
+        Raises:
+            GatewayError: The stream did not say that it was done.
+        """
+        if not self._done:
+            raise GatewayError(self._response.status_code, {"message": "the stream broke off"}, self._response.headers)
 
 
 class GatewayHttp:
@@ -73,9 +92,11 @@ class GatewayHttp:
     """
 
     def __init__(self, base_url: str, api_key: str | None, timeout_s: float, connect_retries: int) -> None:
-        self._base_url = base_url.rstrip("/") + "/"
-        self._headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-        self._timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+        self._settings: dict[str, Any] = {
+            "base_url": base_url.rstrip("/") + "/",
+            "headers": {} if api_key is None else {"authorization": f"Bearer {api_key}"},
+            "timeout": httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
+        }
         self._retries = connect_retries
         self._client: httpx.Client | None = None
         # Connections belong to the event loop they were opened in.
@@ -93,29 +114,32 @@ class GatewayHttp:
         """As `post`."""
         return _read(await self._aopen().post(path, json=body))
 
-    @contextmanager
-    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[tuple[httpx.Headers, Iterator[dict[str, Any]]]]:
-        """The headers of a streamed answer, and its events as they come.
+    def stream(self, path: str, body: Mapping[str, Any]) -> Generator[Event, None, None]:
+        """The events of a streamed answer as they come.
 
         Raises:
             GatewayError: It is an error, becomes one, or ends before it said so.
         """
         with self._open().stream("POST", path, json=body) as response:
-            if response.is_error:
+            if not response.is_success:
                 response.read()
                 _read(response)
-            yield response.headers, _events(response)
+            events = Events(response)
+            for piece in response.iter_bytes():
+                yield from events.feed(piece)
+            events.end()
 
-    @asynccontextmanager
-    async def astream(
-        self, path: str, body: Mapping[str, Any]
-    ) -> AsyncIterator[tuple[httpx.Headers, AsyncIterator[dict[str, Any]]]]:
-        """As `stream`; leaving early ends the call at the expert."""
+    async def astream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+        """As `stream`; closing it early ends the call at the expert."""
         async with self._aopen().stream("POST", path, json=body) as response:
-            if response.is_error:
+            if not response.is_success:
                 await response.aread()
                 _read(response)
-            yield response.headers, _aevents(response)
+            events = Events(response)
+            async for piece in response.aiter_bytes():
+                for event in events.feed(piece):
+                    yield event
+            events.end()
 
     def close(self) -> None:
         """Close the connections made without asyncio."""
@@ -131,24 +155,15 @@ class GatewayHttp:
 
     def _open(self) -> httpx.Client:
         if self._client is None:
-            self._client = httpx.Client(
-                base_url=self._base_url,
-                headers=self._headers,
-                timeout=self._timeout,
-                transport=httpx.HTTPTransport(retries=self._retries),
-            )
+            self._client = httpx.Client(**self._settings, transport=httpx.HTTPTransport(retries=self._retries))
         return self._client
 
     def _aopen(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
         client = self._async_clients.get(loop)
         if client is None:
-            client = self._async_clients[loop] = httpx.AsyncClient(
-                base_url=self._base_url,
-                headers=self._headers,
-                timeout=self._timeout,
-                transport=httpx.AsyncHTTPTransport(retries=self._retries),
-            )
+            transport = httpx.AsyncHTTPTransport(retries=self._retries)
+            client = self._async_clients[loop] = httpx.AsyncClient(**self._settings, transport=transport)
         return client
 
 
@@ -158,34 +173,6 @@ def _read(response: httpx.Response) -> tuple[dict[str, Any], httpx.Headers]:
     except ValueError:
         body = None
     error = body.get("error") if isinstance(body, dict) else {"message": "the answer is not a JSON object"}
-    if response.is_error or not isinstance(body, dict):
+    if not (response.is_success and isinstance(body, dict)):
         raise GatewayError(response.status_code, error if isinstance(error, dict) else {}, response.headers)
     return body, response.headers
-
-
-def _checked(event: dict[str, Any], response: httpx.Response) -> dict[str, Any]:
-    error = event.get("error")
-    if isinstance(error, dict):
-        raise GatewayError(response.status_code, error, response.headers)
-    return event
-
-
-def _ended(events: Events, response: httpx.Response) -> None:
-    if not events.done:
-        raise GatewayError(response.status_code, {"message": "the stream broke off"}, response.headers)
-
-
-def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    events = Events()
-    for piece in response.iter_bytes():
-        for event in events.feed(piece):
-            yield _checked(event, response)
-    _ended(events, response)
-
-
-async def _aevents(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    events = Events()
-    async for piece in response.aiter_bytes():
-        for event in events.feed(piece):
-            yield _checked(event, response)
-    _ended(events, response)

@@ -1,6 +1,6 @@
 """`ChatPointsman`: the gateway as a LangChain chat model (extra `langchain`).
 
-from gateway.clients.langchain import ChatPointsman
+from pointsman import ChatPointsman
 
 model = ChatPointsman(base_url="http://localhost:8080/v1", max_cost_usd=0.001)
 answer = model.invoke("Why is the sky blue?", max_energy_j=20)
@@ -9,87 +9,64 @@ model.feedback(answer.response_metadata["decision_id"], 1.0)
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
-from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
-from langchain_core.tools import BaseTool
+from langchain_core.language_models import LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
 from langchain_core.utils import from_env, secret_from_env
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_pydantic_v1_subclass
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from langchain_openai.chat_models.base import BaseChatOpenAI
+from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, SecretStr, create_model, model_validator
 
-from gateway.clients.http import GatewayHttp
-from gateway.clients.langchain_messages import from_event, from_reply, to_wire
+from pointsman.gateway.clients.http import GatewayHttp
+from pointsman.routers.budget import CAPS, Cap
 
 _CHAT: Final = "chat/completions"
-
-#: What goes into the body's `routing` object, as a constructor's field or an argument of a call.
-_ROUTING: Final = (
-    "max_ttft_ms",
-    "max_latency_ms",
-    "max_energy_j",
-    "max_cost_usd",
-    "min_quality",
-    "weights",
-    "local_only",
-    "experts",
-    "session",
-    "evidence",
-    "priority",
-    "deadline_ms",
+#: What the parent hands on to a client that is not there.
+_OF_OPENAIS_CLIENT: Final = frozenset(
+    ("default_headers", "default_query", "http_client", "http_async_client", "http_socket_options", "openai_proxy")
 )
-#: Field of ours -> OpenAI's, which a call may state under either name.
-_SAMPLING: Final = ("temperature", "top_p", "seed", "max_tokens")
+_PROVIDER: Final = {"model_provider": "pointsman"}
+
+#: Response header -> key of `response_metadata`, and how its value is read.
+_DECISION: Final = {
+    "x-pointsman-decision": ("decision_id", str),
+    "x-pointsman-expert": ("expert", str),
+    "x-pointsman-category": ("category", str),
+    "x-pointsman-reason": ("reason", str),
+    "x-pointsman-cache": ("cache", str),
+    "x-pointsman-asked": ("asked", str),
+    "x-pointsman-overhead-ms": ("overhead_ms", float),
+    "x-pointsman-total-cost-usd": ("total_cost_usd", float),
+    "x-pointsman-belief": ("belief", float),
+}
 
 
-class ChatPointsman(BaseChatModel):
-    """Chat with whichever expert suits the prompt within the budgets.
+def cap_fields(caps: Iterable[Cap]) -> type[BaseModel]:
+    """One field per cap."""
+    fields: dict[str, Any] = {cap.name: (float | None, Field(None, description=cap.help)) for cap in caps}
+    return create_model("_Caps", **fields)
 
-    Every field below `base_url` may also be stated for one call: `model.invoke(prompt, max_cost_usd=0.001)`.
-    The answer's `response_metadata` holds `decision_id`, `expert`, `category`, `reason`, `cache` and `overhead_ms`.
-    Errors are `gateway.clients.http.GatewayError`.
-    """
 
-    model_config = ConfigDict(populate_by_name=True)
+if TYPE_CHECKING:
+    # A type checker takes no base class that is made at run time.
+    class _Caps(BaseModel):
+        """The fields of `cap_fields(CAPS)`."""
+else:
+    _Caps = cap_fields(CAPS)
 
-    base_url: str = Field(default_factory=from_env("POINTSMAN_BASE_URL", default="http://localhost:8080/v1"))
-    """Where the gateway is, up to and with `/v1`; `POINTSMAN_BASE_URL` unless stated."""
-    api_key: SecretStr | None = Field(default_factory=secret_from_env("POINTSMAN_API_KEY", default=None))
-    """`POINTSMAN_API_KEY` unless stated."""
-    timeout_s: float = Field(default=600.0, alias="timeout")
-    """How long an answer, or the next piece of one, may take."""
-    max_retries: int = 2
-    """How often a connection that could not be made is tried again; what was sent is never sent twice."""
 
-    model_name: str = Field(default="auto", alias="model")
-    """`auto`, or the expert that is to answer."""
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    max_tokens: int | None = None
-    stop: list[str] | None = Field(default=None, alias="stop_sequences")
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Any other field of the request body."""
+class _Routing(_Caps):
+    """What goes into the body's `routing` object: fields of the constructor, and arguments of any call."""
 
-    max_ttft_ms: float | None = None
-    """Cap on the time to the first token."""
-    max_latency_ms: float | None = None
-    """Cap on the time to the last token."""
-    max_energy_j: float | None = None
-    """Cap on the energy of the answer."""
-    max_cost_usd: float | None = None
-    """Cap on the price of the answer."""
-    min_quality: float | None = None
-    """Least predicted quality, 0 to 1."""
     weights: dict[str, float] | None = None
-    """Prices of latency, energy and cost in the choice; see docs/budgets.md."""
+    """Prices of what is not capped; see docs/budgets.md."""
     local_only: bool | None = None
     """Only experts on the operator's own machines."""
     experts: list[str] | None = None
@@ -103,21 +80,59 @@ class ChatPointsman(BaseChatModel):
     deadline_ms: float | None = None
     """Give up when no answer has begun by then."""
 
+
+class ChatPointsman(BaseChatOpenAI, _Routing):
+    """Chat with whichever expert suits the prompt within the budgets.
+
+    Budgets and other wishes may also be stated for one call: `model.invoke(prompt, max_cost_usd=0.001)`.
+    The answer's `response_metadata` holds `decision_id`, `expert`, `category`, `reason`, `cache` and `overhead_ms`.
+    Errors are `pointsman.GatewayError`.
+
+    Messages, tools and answers are translated by `BaseChatOpenAI`; OpenAI's client, its environment and its rules for
+    its own models' names have no part in it.
+    """
+
+    base_url: str = Field(
+        default_factory=from_env("POINTSMAN_BASE_URL", default="http://localhost:8080/v1"),
+        validation_alias=AliasChoices("base_url", "openai_api_base"),
+    )
+    """Where the gateway is, up to and with `/v1`; `POINTSMAN_BASE_URL` unless stated."""
+    api_key: SecretStr | None = Field(
+        default_factory=secret_from_env("POINTSMAN_API_KEY", default=None),
+        validation_alias=AliasChoices("api_key", "openai_api_key"),
+    )
+    """`POINTSMAN_API_KEY` unless stated."""
+    timeout_s: float = Field(default=600.0, validation_alias=AliasChoices("timeout", "request_timeout", "timeout_s"))
+    """How long an answer, or the next piece of one, may take."""
+    max_retries: int = 2
+    """How often a connection that could not be made is tried again; what was sent is never sent twice."""
+
+    model_name: str = Field(default="auto", alias="model")
+    """`auto`, or the expert that is to answer."""
+    use_responses_api: Literal[False] = False
+    """Answers come from `/v1/chat/completions`."""
+
     _http: GatewayHttp = PrivateAttr()
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Make ready to connect; nothing is sent yet."""
-        super().model_post_init(context)
+    if TYPE_CHECKING:
+        # A type checker does not know the fields made at run time, and would refuse them as arguments.
+        def __init__(self, **fields: Any) -> None:
+            """From its fields, by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def validate_temperature(cls, values: dict[str, Any]) -> Any:
+        """In place of OpenAI's: an expert may be called `gpt-5` and take a temperature."""
+        return values
+
+    @model_validator(mode="after")
+    def validate_environment(self) -> Self:
+        """In place of OpenAI's, which reads its own environment. Nothing is sent yet."""
+        if unused := sorted(self.model_fields_set & _OF_OPENAIS_CLIENT):
+            raise ValueError(f"{', '.join(unused)}: of OpenAI's client, which has no part here")
         key = None if self.api_key is None else self.api_key.get_secret_value()
         self._http = GatewayHttp(self.base_url, key, self.timeout_s, self.max_retries)
-
-    @property
-    def _llm_type(self) -> str:
-        return "pointsman"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.model_name, "base_url": self.base_url, **self._stated(_SAMPLING + _ROUTING, {})}
+        return self
 
     def feedback(self, decision_id: str, score: float, comment: str | None = None) -> None:
         """Judge the answer to a decision, so that the next ones are better.
@@ -144,36 +159,15 @@ class ChatPointsman(BaseChatModel):
         """Close the connections made in this event loop."""
         await self._http.aclose()
 
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | bool | dict[str, Any] | None = None,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """This model with tools it may call.
-
-        Args:
-            tools: Functions, classes, LangChain tools or OpenAI's JSON.
-            tool_choice: `auto`, `none`, `any` (or `required`, or True), or the name of the tool that is to be called.
-            strict: Whether arguments must follow the schema to the letter, where the expert can promise it.
-            kwargs: Of every call.
-        """
-        wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-        if tool_choice:
-            kwargs["tool_choice"] = _tool_choice("any" if tool_choice is True else tool_choice)
-        return self.bind(tools=wire, **kwargs)
-
     def with_structured_output(
         self,
-        schema: dict[str, Any] | type,
+        schema: dict[str, Any] | type | None = None,
         *,
         method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+    ) -> Runnable[LanguageModelInput, Any]:
         """This model with answers of a given shape.
 
         Args:
@@ -184,122 +178,137 @@ class ChatPointsman(BaseChatModel):
             kwargs: Of every call.
         """
         # Nobody writes a JSON schema for a class of pydantic 1.
-        if method == "function_calling" or (isinstance(schema, type) and is_pydantic_v1_subclass(schema)):
-            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
-        json_schema = convert_to_json_schema(schema)
-        shape: dict[str, Any] = {"type": "json_object"}
-        if method == "json_schema":
-            stated = {} if strict is None else {"strict": strict}
-            name = str(json_schema.get("title", "answer"))
-            shape = {"type": "json_schema", "json_schema": {"name": name, "schema": json_schema, **stated}}
-        model = self.bind(
-            response_format=shape,
-            ls_structured_output_format={"kwargs": {"method": method}, "schema": json_schema},
-            **kwargs,
-        )
-        parser: BaseOutputParser[Any]
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
-            parser = PydanticOutputParser(pydantic_object=schema)
-        else:
-            parser = JsonOutputParser()
-        if not include_raw:
-            return model | parser
-        read: Runnable[Any, Any] = RunnableLambda(lambda both: both["raw"]) | parser
-        parsed = RunnablePassthrough.assign(parsed=read, parsing_error=lambda _: None)
-        unread = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=model) | parsed.with_fallbacks([unread], exception_key="parsing_error")
+        if method == "json_schema" and isinstance(schema, type) and is_pydantic_v1_subclass(schema):
+            method = "function_calling"
+        if kwargs.get("tools"):
+            raise ValueError("tools beside a schema go into bind_tools(tools, response_format=schema)")
+        if method == "json_schema" and schema is not None:
+            # The parent's way has OpenAI's client read the answer, and one that was cut is an exception there.
+            shape = kwargs["response_format"] = _shape(schema, strict)
+            kwargs["ls_structured_output_format"] = {
+                "kwargs": {"method": method},
+                "schema": shape["json_schema"]["schema"],
+            }
+            method, strict = "json_mode", None
+        return super().with_structured_output(schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """By `custom_get_token_ids` alone: any expert may answer, and each has a vocabulary of its own.
+
+        Raises:
+            NotImplementedError: There is no such function.
+        """
+        if self.custom_get_token_ids is None:
+            raise NotImplementedError("the tokens of an expert not yet chosen are unknown; see custom_get_token_ids")
+        return self.custom_get_token_ids(text)
+
+    def get_num_tokens(self, text: str) -> int:
+        """About how many tokens a text has, estimated from its characters without `custom_get_token_ids`."""
+        return self.get_num_tokens_from_messages([HumanMessage(text)])
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None, **_: Any
+    ) -> int:
+        """As `get_num_tokens`, of a conversation and the tools beside it."""
+        if self.custom_get_token_ids is not None:
+            return sum(len(self.get_token_ids(message.text)) for message in messages)
+        return count_tokens_approximately(messages, tools=None if tools is None else list(tools))
+
+    @property
+    def _llm_type(self) -> str:
+        return "pointsman"
+
+    @property
+    def _default_params(self) -> dict[str, Any]:
+        stated = {name: value for name in _Routing.model_fields if (value := getattr(self, name)) is not None}
+        return {**super()._default_params, **stated}
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {**super()._identifying_params, "base_url": self.base_url}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return {**super()._get_ls_params(stop=stop, **kwargs), "ls_provider": "pointsman"}
+
+    def _resolve_model_profile(self) -> None:
+        """Unknown: an expert that is called like a model of OpenAI's need not be it."""
+
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The request's JSON: what the call states, else what the constructor did; what nobody states stays out."""
+        messages = [
+            # What a model said may be in any vendor's blocks: its text and its calls are what another one can read.
+            message.model_copy(update={"content": str(message.text)}) if isinstance(message, AIMessage) else message
+            for message in self._convert_input(input_).to_messages()
+        ]
+        body = super()._get_request_payload(messages, stop=stop, **kwargs)
+        body |= body.pop("extra_body", None) or {}
+        routing = {name: value for name in _Routing.model_fields if (value := body.pop(name, None)) is not None}
+        routing |= body.pop("routing", None) or {}
+        if isinstance(shape := body.get("response_format"), type):
+            body["response_format"] = _shape(shape, strict=None)
+        if body["stream"]:
+            body["stream_options"] = {"include_usage": True}
+        return {name: value for name, value in {**body, "routing": routing or None}.items() if value is not None}
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        return _result(*self._http.post(_CHAT, self._body(messages, stop, kwargs)))
+        reply, headers = self._http.post(_CHAT, self._get_request_payload(messages, stop=stop, **kwargs))
+        return self._create_chat_result(reply, _decision(headers))
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        return _result(*await self._http.apost(_CHAT, self._body(messages, stop, kwargs)))
+        reply, headers = await self._http.apost(_CHAT, self._get_request_payload(messages, stop=stop, **kwargs))
+        return self._create_chat_result(reply, _decision(headers))
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        first = True
-        with self._http.stream(_CHAT, self._body(messages, stop, kwargs, stream=True)) as (headers, events):
-            for event in events:
-                chunk = _chunk(event, headers if first else None)
-                first = False
+        body = self._get_request_payload(messages, stop=stop, **{**kwargs, "stream": True})
+        with closing(self._http.stream(_CHAT, body)) as events:
+            for event, headers in events:
+                chunk = self._chunk(event, headers)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        first = True
-        async with self._http.astream(_CHAT, self._body(messages, stop, kwargs, stream=True)) as (headers, events):
-            async for event in events:
-                chunk = _chunk(event, headers if first else None)
-                first = False
+        body = self._get_request_payload(messages, stop=stop, **{**kwargs, "stream": True})
+        async with aclosing(self._http.astream(_CHAT, body)) as events:
+            async for event, headers in events:
+                chunk = self._chunk(event, headers)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
-    def _body(
-        self, messages: list[BaseMessage], stop: list[str] | None, call: Mapping[str, Any], *, stream: bool = False
-    ) -> dict[str, Any]:
-        """The request's JSON: what the call states, else what the constructor did; what nobody states stays out."""
-        others = {key: value for key, value in call.items() if key not in {*_SAMPLING, *_ROUTING, "model", "routing"}}
-        routing = self._stated(_ROUTING, call) | (call.get("routing") or {})
-        stop = stop if stop is not None else self.stop
-        return {
-            **self.model_kwargs,
-            **self._stated(_SAMPLING, call),
-            **others,
-            "model": call.get("model", self.model_name),
-            "messages": to_wire(messages),
-            **({"stop": stop} if stop else {}),
-            **({"routing": routing} if routing else {}),
-            **({"stream": True, "stream_options": {"include_usage": True}} if stream else {}),
-        }
-
-    def _stated(self, names: Sequence[str], call: Mapping[str, Any]) -> dict[str, Any]:
-        values = {name: call.get(name, getattr(self, name)) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+    def _chunk(self, event: dict[str, Any], headers: Mapping[str, str] | None) -> ChatGenerationChunk:
+        """The chunk of an event; with `headers` for the first one, which tells of the decision."""
+        # The parent counts on what some servers leave out.
+        for choice in event.get("choices") or ():
+            choice["delta"] = choice.get("delta") or {}
+            for call in choice["delta"].get("tool_calls") or ():
+                call |= {"index": call.get("index"), "function": call.get("function") or {}}
+        decision = None if headers is None else _decision(headers)
+        chunk = cast("ChatGenerationChunk", self._convert_chunk_to_generation_chunk(event, AIMessageChunk, decision))
+        chunk.message.response_metadata |= _PROVIDER
+        return chunk
 
 
 def _judgement(decision_id: str, score: float, comment: str | None) -> dict[str, Any]:
     return {"decision_id": decision_id, "quality": score, **({} if comment is None else {"comment": comment})}
 
 
-def _tool_choice(wanted: str | dict[str, Any]) -> str | dict[str, Any]:
-    if wanted in ("any", "required"):
-        return "required"
-    if isinstance(wanted, dict) or wanted in ("auto", "none"):
-        return wanted
-    return {"type": "function", "function": {"name": wanted}}
+def _shape(schema: dict[str, Any] | type, strict: bool | None) -> dict[str, Any]:
+    json_schema = convert_to_json_schema(schema)
+    stated = {} if strict is None else {"strict": strict}
+    name = str(json_schema.get("title", "answer"))
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": json_schema, **stated}}
 
 
-def _result(reply: dict[str, Any], headers: Mapping[str, str]) -> ChatResult:
-    message = from_reply(reply, headers)
-    return ChatResult(generations=[ChatGeneration(message=message)], llm_output={"model_name": reply.get("model")})
-
-
-def _chunk(event: dict[str, Any], headers: Mapping[str, str] | None) -> ChatGenerationChunk:
-    message = from_event(event, headers)
-    reason = message.response_metadata.get("finish_reason")
-    return ChatGenerationChunk(message=message, generation_info={"finish_reason": reason} if reason else None)
+def _decision(headers: Mapping[str, str]) -> dict[str, Any]:
+    return _PROVIDER | {key: read(headers[name]) for name, (key, read) in _DECISION.items() if name in headers}

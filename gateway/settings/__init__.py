@@ -1,17 +1,18 @@
 """One settings tree, read from one YAML file.
 
-`load_settings` reads and checks; everything else is frozen data. Documented in docs/configuration.md.
+`load_settings` reads and checks; everything else is frozen data. Documented in docs/configuration.md and, key by
+key, in docs/reference/settings.md.
 """
 
 from __future__ import annotations
 
-from gateway.settings.auth import AuthSettings, KeySettings
-from gateway.settings.base import SettingsError
-from gateway.settings.expert import Backend, ExpertSettings
-from gateway.settings.load import load_settings
-from gateway.settings.pool import PoolSettings
-from gateway.settings.tree import (
-    BudgetSettings,
+from pointsman.gateway.settings.auth import AuthSettings, KeySettings
+from pointsman.gateway.settings.base import SettingsError
+from pointsman.gateway.settings.budgets import BudgetSettings, WeightSettings
+from pointsman.gateway.settings.expert import ExpertSettings
+from pointsman.gateway.settings.load import load_settings
+from pointsman.gateway.settings.pool import PoolSettings
+from pointsman.gateway.settings.tree import (
     CacheSettings,
     DecisionCacheSettings,
     LedgerSettings,
@@ -19,12 +20,10 @@ from gateway.settings.tree import (
     RouterSettings,
     ServerSettings,
     Settings,
-    WeightSettings,
 )
 
 __all__ = [
     "AuthSettings",
-    "Backend",
     "BudgetSettings",
     "CacheSettings",
     "DecisionCacheSettings",

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from gateway.settings.base import EnvName, Name, Node, Positive, read_secret
-from gateway.settings.problems import TreeProblems
+from pointsman.gateway.settings.base import EnvName, Name, Node, Positive, read_secret
+from pointsman.gateway.settings.problems import TreeProblems
 
 RoleName = Literal["client", "operator", "metrics"]
 KeyHash = Annotated[str, Field(pattern=r"^pmh1:[0-9a-f]{64}$")]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.settings.yaml_source import Path
+from pointsman.gateway.settings.yaml_source import Path
 
 #: Environment variable -> the setting it overrides. REDIS_URL only fills a gap: a URL in the file is more deliberate.
 OVERRIDES: Final[Mapping[str, Path]] = {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.settings.base import Node, Share
+from pointsman.gateway.settings.base import Node, Share
 
 
 class EvidenceSettings(Node):

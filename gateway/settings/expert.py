@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from enum import StrEnum
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from experts.spec import (
+from pointsman.experts.backend_registry import backend_spec, installed_backends
+from pointsman.experts.spec import (
     ENDPOINT_CAPABILITIES,
     TEXT_CAPABILITIES,
     Capability,
@@ -23,10 +23,9 @@ from experts.spec import (
     Price,
     Source,
 )
-from gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
-from gateway.settings.options import option_problems
-from gateway.settings.problems import TreeProblems
-from gateway.settings.yaml_source import Path
+from pointsman.gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from pointsman.gateway.settings.problems import TreeProblems, describe_items
+from pointsman.gateway.settings.yaml_source import Path
 
 #: Headers that would carry a secret or that the connection itself sets.
 _FORBIDDEN_HEADERS: Final = frozenset(
@@ -36,25 +35,6 @@ _FORBIDDEN_HEADERS: Final = frozenset(
 _HEADER_NAME: Final = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
 
-class Backend(StrEnum):
-    """How an expert is reached."""
-
-    OPENAI_HTTP = "openai_http"
-    LITELLM = "litellm"
-    EMBEDDED = "embedded"
-    REPLAY = "replay"
-    FAKE = "fake"
-
-
-#: Backends that speak to a server somewhere.
-_REMOTE: Final = frozenset({Backend.OPENAI_HTTP, Backend.LITELLM})
-
-
-#: Endpoints beyond chat and completions, by backend.
-_ENDPOINTS: Final = {
-    Backend.OPENAI_HTTP: ENDPOINT_CAPABILITIES,
-    Backend.FAKE: frozenset({Capability.EMBEDDINGS, Capability.RERANK, Capability.SCORE}),
-}
 #: Chats in other words.
 _CHATS: Final = frozenset({Capability.MESSAGES, Capability.RESPONSES, Capability.COUNT_TOKENS})
 
@@ -101,9 +81,9 @@ class ExpertSettings(Node):
 
     name: Name
     """The name clients may ask for; unique in the pool. `auto` is reserved for the router."""
-    backend: Backend
-    """How it is reached: `openai_http` (vLLM and any OpenAI-compatible server), `litellm`, `embedded`, `replay` or
-    `fake`."""
+    # Those that are installed are not known where this is read.
+    backend: str = Field(json_schema_extra=lambda field: field.update(enum=[*installed_backends()]))
+    """How it is reached: the name of a backend. A package may bring one of its own."""
     model: str = Field(default="", max_length=500)
     """The model id as the backend knows it; the expert's name when left out."""
     card: str = ""
@@ -163,18 +143,25 @@ class ExpertSettings(Node):
     options: dict[str, Any] = Field(default_factory=dict)
     """The backend's own options; see the table of backends."""
 
+    @field_validator("backend")
+    @classmethod
+    def _installed(cls, value: str) -> str:
+        backend_spec(value)
+        return value
+
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         problems: list[tuple[Path, str]] = []
+        backend = backend_spec(self.backend)
         if self.name == "auto":
             problems.append((("name",), "'auto' is reserved for the router"))
-        if self.backend is Backend.OPENAI_HTTP and self.base_url is None:
-            problems.append((("base_url",), "is missing; backend openai_http needs it"))
+        if backend.address == "required" and self.base_url is None:
+            problems.append((("base_url",), f"is missing; backend {self.backend} needs it"))
         if self.base_url is not None and (problem := _address_problem(self.base_url)):
             problems.append((("base_url",), problem))
-        beyond = (self.capabilities & ENDPOINT_CAPABILITIES) - _ENDPOINTS.get(self.backend, frozenset())
+        beyond = (self.capabilities & ENDPOINT_CAPABILITIES) - backend.endpoints
         problems += [
-            (("capabilities",), f"backend {self.backend.value} has no endpoint '{one.value}'") for one in sorted(beyond)
+            (("capabilities",), f"backend {self.backend} has no endpoint '{one.value}'") for one in sorted(beyond)
         ]
         problems += [
             (
@@ -184,9 +171,9 @@ class ExpertSettings(Node):
             for one in sorted(self.capabilities & _CHATS)
             if Capability.CHAT not in self.capabilities
         ]
-        if self.backend not in _REMOTE:
+        if backend.address == "none":
             stated = [name for name in ("base_url", "api_key_env", "api_key_file", "headers") if getattr(self, name)]
-            problems += [((name,), f"means nothing to backend {self.backend.value}") for name in stated]
+            problems += [((name,), f"means nothing to backend {self.backend}") for name in stated]
         if self.api_key_env is not None and self.api_key_file is not None:
             problems.append((("api_key_file",), "state api_key_env or api_key_file, not both"))
         problems += [
@@ -200,7 +187,10 @@ class ExpertSettings(Node):
             and self.params_active_b > self.params_total_b
         ):
             problems.append((("params_active_b",), "cannot be more than params_total_b"))
-        problems += [(("options", *path), text) for path, text in option_problems(self.backend, self.options)]
+        try:
+            backend.options.model_validate(self.options)
+        except ValidationError as error:
+            problems += [(("options", *path), text) for path, text in describe_items(error, backend.options)]
         if problems:
             raise TreeProblems(problems)
         return self
@@ -209,7 +199,7 @@ class ExpertSettings(Node):
         """The plain data that decisions are made on."""
         return ExpertSpec(
             name=self.name,
-            backend=self.backend.value,
+            backend=self.backend,
             model=self.model or self.name,
             card=self.card,
             capabilities=self.capabilities,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.settings.base import Node, NonNegative, Positive, Share
+from pointsman.gateway.settings.base import Node, NonNegative, Positive, Share
 
 if TYPE_CHECKING:
-    from routers.selection.exploration import ExplorationBudget
+    from pointsman.routers.selection.exploration import ExplorationBudget
 
 
 class ExplorationSettings(Node):
@@ -27,7 +27,7 @@ class ExplorationSettings(Node):
         """What one of several processes may take; None without shadow calls."""
         if not self.share:
             return None
-        from routers.selection.exploration import ExplorationBudget
+        from pointsman.routers.selection.exploration import ExplorationBudget
 
         cost_usd, energy_j = self.max_cost_usd_per_hour, self.max_energy_j_per_hour
         return ExplorationBudget(

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.settings import yaml_source
-from gateway.settings.base import SettingsError
-from gateway.settings.environment import apply_environment, interpolate, put
-from gateway.settings.paths import resolve_paths
-from gateway.settings.problems import describe, located
-from gateway.settings.tree import Settings
+from pointsman.gateway.settings import yaml_source
+from pointsman.gateway.settings.base import SettingsError
+from pointsman.gateway.settings.environment import apply_environment, interpolate, put
+from pointsman.gateway.settings.paths import resolve_paths
+from pointsman.gateway.settings.problems import describe, located
+from pointsman.gateway.settings.tree import Settings
 
 #: The pool that is served when no file is named.
 DEFAULT_FILE = Path(__file__).parent.parent / "default.yaml"

@@ -14,11 +14,11 @@ from typing import Any, Final, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from gateway.settings.base import Node
-from gateway.settings.expert import Backend, ExpertSettings
-from gateway.settings.options import looks_secret, variable_of
-from gateway.settings.problems import TreeProblems, describe_items
-from gateway.settings.yaml_source import Path
+from pointsman.experts.env_references import looks_secret, variable_of
+from pointsman.gateway.settings.base import Node
+from pointsman.gateway.settings.expert import ExpertSettings
+from pointsman.gateway.settings.problems import TreeProblems, describe_items
+from pointsman.gateway.settings.yaml_source import Path
 
 #: Providers whose servers speak OpenAI's protocol, so that litellm would only stand in the way.
 _DIRECT: Final = frozenset({"hosted_vllm", "vllm_proxy", "openai", "text-completion-openai"})
@@ -134,7 +134,7 @@ class ModelListEntry(Node):
         if direct and base_url is None:
             problems.append(((at, "api_base"), f"is missing: {provider} needs to know where the server is"))
         fields: dict[str, Any] = {
-            "backend": Backend.OPENAI_HTTP if direct else Backend.LITELLM,
+            "backend": "openai_http" if direct else "litellm",
             "model": bare if direct else model,
         }
         if base_url is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from gateway.settings.base import Name, Node, NonNegative, Positive, Share
+from pointsman.gateway.settings.base import Name, Node, NonNegative, Positive, Share
 
 _Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.settings.base import Name, Node, NonNegative, Positive, Share
+from pointsman.gateway.settings.base import Name, Node, NonNegative, Positive, Share
 
 PriorityName = Literal["low", "normal", "high"]
 

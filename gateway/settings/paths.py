@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from pointsman.experts.backend_registry import BackendNotUsable, backend_spec
 
 #: Values of `router.artifact` that are names rather than folders.
 ARTIFACT_NAMES: Final = frozenset({"default"})
-
-#: Backend options that are paths.
-_OPTION_PATHS: Final = frozenset({"source", "model_dir", "tls_ca_file"})
 
 
 def resolve_paths(data: dict[str, Any], folder: Path) -> None:
@@ -18,7 +18,7 @@ def resolve_paths(data: dict[str, Any], folder: Path) -> None:
         _absolute(expert, "api_key_file", folder)
         options = expert.get("options")
         if isinstance(options, dict):
-            for key in _OPTION_PATHS:
+            for key in _paths_among_options(expert.get("backend")):
                 _absolute(options, key, folder)
     for key_settings in _mappings(_below(data, "auth", "keys")):
         _absolute(key_settings, "key_file", folder)
@@ -31,6 +31,20 @@ def resolve_paths(data: dict[str, Any], folder: Path) -> None:
     router = data.get("router")
     if isinstance(router, dict) and router.get("artifact") not in ARTIFACT_NAMES:
         _absolute(router, "artifact", folder)
+
+
+def _paths_among_options(backend: Any) -> Iterator[str]:
+    """Names of the options that are paths."""
+    if not isinstance(backend, str):
+        return
+    try:
+        fields = backend_spec(backend).options.model_fields
+    except BackendNotUsable:
+        # Whoever checks the settings says so.
+        return
+    for name, field in fields.items():
+        if field.annotation is Path or Path in get_args(field.annotation):
+            yield name
 
 
 def _absolute(holder: dict[str, Any], key: str, folder: Path) -> None:

@@ -6,11 +6,11 @@ from typing import Self
 
 from pydantic import model_validator
 
-from gateway.settings.base import Node, NonNegative
-from gateway.settings.expert import ExpertSettings
-from gateway.settings.model_list import ModelListEntry
-from gateway.settings.problems import TreeProblems
-from gateway.settings.yaml_source import Path, shown_path
+from pointsman.gateway.settings.base import Node, NonNegative
+from pointsman.gateway.settings.expert import ExpertSettings
+from pointsman.gateway.settings.model_list import ModelListEntry
+from pointsman.gateway.settings.problems import TreeProblems
+from pointsman.gateway.settings.yaml_source import Path, shown_path
 
 
 class PoolSettings(Node):

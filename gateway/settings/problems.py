@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.settings.yaml_source import Document, Path, shown_path
+from pointsman.experts.backend_spec import OptionProblems
+from pointsman.gateway.settings.yaml_source import Document, Path, shown_path
 
 
-class TreeProblems(ValueError):
-    """Several things are wrong below one node; a validator raises it with paths relative to the node.
-
-    Args:
-        problems: Pairs of relative path and sentence.
-    """
-
-    def __init__(self, problems: Sequence[tuple[Path, str]]) -> None:
-        super().__init__("; ".join(f"{shown_path(path)}: {text}" if path else text for path, text in problems))
-        self.problems = tuple(problems)
+class TreeProblems(OptionProblems):
+    """Several things are wrong below one node; a validator raises it with paths relative to the node."""
 
 
 def describe(error: ValidationError, root: type[BaseModel], document: Document) -> list[tuple[Path, str]]:
@@ -35,7 +28,7 @@ def describe_items(error: ValidationError, root: type[BaseModel]) -> list[tuple[
     for item in error.errors(include_url=False):
         path = tuple(item["loc"])
         cause = item.get("ctx", {}).get("error")
-        if isinstance(cause, TreeProblems):
+        if isinstance(cause, OptionProblems):
             found.extend((path + below, text) for below, text in cause.problems)
         else:
             found.append((path, _sentence(item["type"], item["msg"], path, item["input"], root)))

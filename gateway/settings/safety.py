@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from gateway.settings.base import Node, Share
+from pointsman.gateway.settings.base import Node, Share
 
 
 class SafetySettings(Node):

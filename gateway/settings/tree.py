@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from gateway.settings.auth import AdminSettings, AuthSettings
-from gateway.settings.base import Node, NonNegative, Positive, Share
-from gateway.settings.evidence import EvidenceSettings
-from gateway.settings.learning import LearningSettings
-from gateway.settings.null_experts import NullExpertSettings, NullKind
-from gateway.settings.overload import AdmissionSettings, HedgingSettings, RetrySettings
-from gateway.settings.pool import PoolSettings
-from gateway.settings.problems import TreeProblems
-from gateway.settings.safety import SafetySettings
-from gateway.settings.yaml_source import Path
+from pointsman.gateway.settings.auth import AdminSettings, AuthSettings
+from pointsman.gateway.settings.base import Node, NonNegative, Positive
+from pointsman.gateway.settings.budgets import BudgetSettings
+from pointsman.gateway.settings.evidence import EvidenceSettings
+from pointsman.gateway.settings.learning import LearningSettings
+from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
+from pointsman.gateway.settings.overload import AdmissionSettings, HedgingSettings, RetrySettings
+from pointsman.gateway.settings.pool import PoolSettings
+from pointsman.gateway.settings.problems import TreeProblems
+from pointsman.gateway.settings.safety import SafetySettings
+from pointsman.gateway.settings.yaml_source import Path
 
 if TYPE_CHECKING:
-    from routers.selection.prices import AverageBudget
-    from routers.types import Budget
+    from pointsman.routers.selection.prices import AverageBudget
 
 
 class RouterSettings(Node):
@@ -34,61 +34,6 @@ class RouterSettings(Node):
     sees the prompt. Off: such text is ordinary text."""
     uncertain_to_generalist: bool = True
     """Send prompts the classifier is not sure of to a generalist, where one is admissible."""
-
-
-class WeightSettings(Node):
-    """Prices of what is not capped: how much predicted quality one unit of a normalised constraint is worth."""
-
-    quality: NonNegative = 1.0
-    """Scales predicted quality itself."""
-    latency: NonNegative = 0.0
-    """Price of latency."""
-    energy: NonNegative = 0.0
-    """Price of energy."""
-    cost: NonNegative = 0.0
-    """Price of cost."""
-    size: NonNegative = 0.0
-    """Price of the number of parameters."""
-    recency: NonNegative = 0.0
-    """Price of age since the model's release."""
-    verbosity: NonNegative = 0.0
-    """Price of the expected length of the answer."""
-    readability: NonNegative = 0.0
-    """Price of an answer that is hard to read, as `readability` is stated of each expert."""
-
-
-class BudgetSettings(Node):
-    """What holds for callers who state nothing themselves."""
-
-    max_ttft_ms: Positive | None = None
-    """Hard cap on the worst-case time to first token in milliseconds."""
-    max_latency_ms: Positive | None = None
-    """Hard cap on the worst-case end-to-end latency in milliseconds."""
-    max_energy_j: Positive | None = None
-    """Hard cap on the worst-case energy of a call in joules."""
-    max_cost_usd: NonNegative | None = None
-    """Hard cap on the worst-case cost of a call in US dollars; 0 admits only experts that cost nothing."""
-    min_quality: Share | None = None
-    """Least predicted quality in [0, 1]."""
-    weights: WeightSettings = WeightSettings()
-    """Prices of what is not capped."""
-    local_only: bool = False
-    """Keep every prompt on your own hardware. Callers cannot lift it."""
-
-    def budget(self) -> Budget:
-        """The same as the decision reads it."""
-        # routers.types imports numpy, which a check of the settings does not need.
-        from routers.types import Budget, Weights
-
-        return Budget(
-            max_ttft_ms=self.max_ttft_ms,
-            max_latency_ms=self.max_latency_ms,
-            max_energy_j=self.max_energy_j,
-            max_cost_usd=self.max_cost_usd,
-            min_quality=self.min_quality,
-            weights=Weights(**self.weights.model_dump()),
-            local_only=self.local_only,
-        )
 
 
 class AverageBudgetSettings(Node):
@@ -107,7 +52,7 @@ class AverageBudgetSettings(Node):
         """The same as the decision reads it; None where nothing is stated."""
         if self.max_energy_j is None and self.max_cost_usd is None and self.p95_ttft_ms is None:
             return None
-        from routers.selection.prices import AverageBudget
+        from pointsman.routers.selection.prices import AverageBudget
 
         return AverageBudget(self.window_s, self.max_cost_usd, self.max_energy_j, self.p95_ttft_ms)
 
@@ -186,7 +131,7 @@ class ServerSettings(Node):
     head_timeout_s: Positive = 60.0
     """Seconds an expert has for the head of its answer."""
     idle_timeout_s: Positive = 60.0
-    """Seconds an expert may stay silent within an answer."""
+    """Seconds an expert may stay silent within an answer, and a client may leave unread what is written to it."""
 
     @property
     def loopback(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from gateway.settings.base import SettingsError
+from pointsman.gateway.settings.base import SettingsError
 
 Path = tuple[str | int, ...]
 

@@ -7,40 +7,53 @@ more deliberate of the two. Every error names the field.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
-from gateway.errors import invalid_budget
-from routers.types import Budget, Weights
+from pointsman.gateway.errors import invalid_budget
+from pointsman.routers.budget import CAPS, WEIGHTS, Budget, Cap, Weight, Weights
 
-#: Field of `routing` -> the header that states the same.
-_CAPS: Final[dict[str, bytes]] = {
-    "max_ttft_ms": b"x-pointsman-max-ttft-ms",
-    "max_latency_ms": b"x-pointsman-max-latency-ms",
-    "max_energy_j": b"x-pointsman-max-energy-j",
-    "max_cost_usd": b"x-pointsman-max-cost-usd",
-    "min_quality": b"x-pointsman-min-quality",
-}
-_WEIGHTS: Final = tuple(weight.name for weight in fields(Weights))
-_WEIGHT_HEADERS: Final[dict[str, bytes]] = {name: f"x-pointsman-weight-{name}".encode() for name in _WEIGHTS}
-_HEADER_FIELDS: Final[dict[bytes, tuple[str, bool]]] = {
-    **{header: (name, False) for name, header in _CAPS.items()},
-    **{header: (name, True) for name, header in _WEIGHT_HEADERS.items()},
-}
 _PREFIX: Final = b"x-pointsman-"
-_KNOWN: Final = frozenset(_CAPS) | {
-    "weights",
-    "local_only",
-    "experts",
-    "session",
-    "cache",
-    "evidence",
-    "priority",
-    "deadline_ms",
-}
+#: Fields of `routing` beside caps.
+_OTHERS: Final = ("weights", "local_only", "experts", "session", "cache", "evidence", "priority", "deadline_ms")
 _SESSION_HEADER: Final = b"x-pointsman-session"
 _MAX_SESSION_LENGTH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Stateable:
+    """What a request may state of caps and weights.
+
+    Attributes:
+        caps: By name.
+        weights: Names.
+        headers: Header -> the cap, or the name of the weight, that it states.
+        known: All fields of `routing`.
+    """
+
+    caps: Mapping[str, Cap]
+    weights: tuple[str, ...]
+    headers: Mapping[bytes, Cap | str]
+    known: frozenset[str]
+
+    @classmethod
+    def of(cls, caps: Iterable[Cap], weights: Iterable[Weight]) -> Stateable:
+        """Of a table of caps and one of weights."""
+        caps, weights = tuple(caps), tuple(weights)
+        headers: dict[bytes, Cap | str] = {cap.header.encode(): cap for cap in caps}
+        headers |= {weight.header.encode(): weight.name for weight in weights}
+        names = [cap.name for cap in caps]
+        return cls(
+            MappingProxyType(dict(zip(names, caps, strict=True))),
+            tuple(weight.name for weight in weights),
+            MappingProxyType(headers),
+            frozenset((*names, *_OTHERS)),
+        )
+
+
+_STATEABLE: Final = Stateable.of(CAPS, WEIGHTS)
 
 
 def states_routing(headers: Mapping[bytes, bytes]) -> bool:
@@ -65,34 +78,34 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _cap(field: str, name: str, value: object) -> float:
-    number = _number(field, value, maximum=1.0 if name == "min_quality" else None)
-    if name.startswith("max_") and name != "max_cost_usd" and number == 0:
+def _cap(field: str, cap: Cap, value: object) -> float:
+    number = _number(field, value, maximum=cap.most)
+    if number == 0 and not cap.zero:
         raise invalid_budget(field, "no answer takes nothing; state a number above 0")
     return number
 
 
-def _from_headers(headers: Mapping[bytes, bytes]) -> tuple[dict[str, float], dict[str, float]]:
+def _from_headers(headers: Mapping[bytes, bytes], table: Stateable) -> tuple[dict[str, float], dict[str, float]]:
     caps: dict[str, float] = {}
     weights: dict[str, float] = {}
     for header, raw in headers.items():
-        if not header.startswith(_PREFIX) or header not in _HEADER_FIELDS:
+        states = table.headers.get(header) if header.startswith(_PREFIX) else None
+        if states is None:
             continue
-        name, is_weight = _HEADER_FIELDS[header]
         field = header.decode()
         try:
             value = float(raw)
         except ValueError:
             raise invalid_budget(field, f"must be a number, got {_shown(raw.decode('latin-1'))}") from None
-        if is_weight:
-            weights[name] = _number(field, value)
+        if isinstance(states, str):
+            weights[states] = _number(field, value)
         else:
-            caps[name] = _cap(field, name, value)
+            caps[states.name] = _cap(field, states, value)
     return caps, weights
 
 
 def parse_budget(
-    routing: object, headers: Mapping[bytes, bytes], default: Budget
+    routing: object, headers: Mapping[bytes, bytes], default: Budget, table: Stateable = _STATEABLE
 ) -> tuple[Budget, frozenset[str] | None]:
     """What the caller allows.
 
@@ -100,6 +113,7 @@ def parse_budget(
         routing: The body's `routing` value, None when absent.
         headers: Request headers, lower-case names.
         default: The operator's budget, for what the caller does not state.
+        table: The caps and weights there are.
 
     Returns:
         The budget, and the names in `routing.experts` (the caller's own narrowing of the pool; None for all).
@@ -107,13 +121,13 @@ def parse_budget(
     Raises:
         RequestRefused: A field is unknown or malformed; the error names it.
     """
-    caps, weights = _from_headers(headers)
+    caps, weights = _from_headers(headers, table)
     local_only = default.local_only
     experts: frozenset[str] | None = None
     if routing is not None:
         if not isinstance(routing, dict):
             raise invalid_budget("routing", f"must be an object, got {_shown(routing)}")
-        body_caps, body_weights, local_only, experts = _from_object(routing, local_only)
+        body_caps, body_weights, local_only, experts = _from_object(routing, local_only, table)
         caps |= body_caps
         weights |= body_weights
     if not caps and not weights and local_only == default.local_only:
@@ -141,21 +155,24 @@ def parse_session(routing: object, headers: Mapping[bytes, bytes]) -> str | None
 
 
 def _from_object(
-    routing: Mapping[str, Any], local_only: bool
+    routing: Mapping[str, Any], local_only: bool, table: Stateable
 ) -> tuple[dict[str, float], dict[str, float], bool, frozenset[str] | None]:
-    unknown = [name for name in routing if name not in _KNOWN]
+    unknown = [name for name in routing if name not in table.known]
     if unknown:
-        known = ", ".join(sorted(_KNOWN))
+        known = ", ".join(sorted(table.known))
         raise invalid_budget(f"routing.{unknown[0]}", f"unknown field; known are {known}")
-    caps = {name: _cap(f"routing.{name}", name, routing[name]) for name in _CAPS if routing.get(name) is not None}
+    caps = {
+        name: _cap(cap.path, cap, routing[name]) for name, cap in table.caps.items() if routing.get(name) is not None
+    }
     weights: dict[str, float] = {}
     stated = routing.get("weights")
     if stated is not None:
         if not isinstance(stated, dict):
             raise invalid_budget("routing.weights", f"must be an object, got {_shown(stated)}")
         for name, value in stated.items():
-            if name not in _WEIGHTS:
-                raise invalid_budget(f"routing.weights.{name}", f"unknown weight; known are {', '.join(_WEIGHTS)}")
+            if name not in table.weights:
+                known = ", ".join(table.weights)
+                raise invalid_budget(f"routing.weights.{name}", f"unknown weight; known are {known}")
             weights[name] = _number(f"routing.weights.{name}", value)
     wanted = routing.get("local_only")
     if wanted is not None:

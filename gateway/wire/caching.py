@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-from gateway.errors import invalid_budget
+from pointsman.gateway.errors import invalid_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +53,12 @@ def parse_caching(routing: object, headers: Mapping[bytes, bytes]) -> Caching:
         if word in directives:
             return _WORDS[word]
     return _WORDS["use"]
+
+
+class CacheStatus(StrEnum):
+    """Where an assessment came from; the value of the `x-pointsman-cache` header."""
+
+    LOCAL = "hit-local"
+    REDIS = "hit-redis"
+    MISS = "miss"
+    BYPASS = "bypass"

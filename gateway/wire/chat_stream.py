@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.wire.chat_answer import error_message, events_in
+from pointsman.gateway.wire.chat_answer import error_message, events_in
 
 
 class ChatStream(ABC):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from routers.estimators.online import LEAST_SHARE
-from routers.types import Candidate, Classification, Decision, Estimates, Reason, Rejection
+from pointsman.routers.estimators.online import LEAST_SHARE
+from pointsman.routers.types import Candidate, Classification, Decision, Estimates, Reason, Rejection
 
 
 def decision_to_dict(decision: Decision) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def decision_to_record(decision: Decision) -> dict[str, Any]:
                 "quality": score.quality,
                 "quality_learned": score.learned,
                 "utility": score.utility,
-                "rule": score.rule,
+                "rule": None if score.rule is None else str(score.rule),
             }
             for score in decision.explanation.scores
         ],
@@ -115,7 +115,7 @@ def _candidate(candidate: Candidate, decision: Decision, rejection: Rejection | 
         **({} if candidate.offer is None or candidate.offer.quality is None else {"offer": candidate.offer.detail}),
         "rejection": None
         if rejection is None
-        else {"rule": rejection.rule.value, "detail": rejection.detail, "transient": rejection.transient},
+        else {"rule": str(rejection.rule), "detail": rejection.detail, "transient": rejection.transient},
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.errors import invalid_budget
+from pointsman.gateway.errors import invalid_budget
 
 _FIELD = "routing.evidence"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class EvidenceOptions:
     """What the caller wants.
 
     Attributes:
@@ -22,7 +22,7 @@ class Wish:
     max_calls: int | None = None
 
 
-def parse_evidence(routing: object) -> Wish | None:
+def parse_evidence(routing: object) -> EvidenceOptions | None:
     """`true`, `false`, or an object with `max_calls`; None when the caller says nothing.
 
     Raises:
@@ -32,7 +32,7 @@ def parse_evidence(routing: object) -> Wish | None:
     if stated is None:
         return None
     if isinstance(stated, bool):
-        return Wish(stated)
+        return EvidenceOptions(stated)
     if not isinstance(stated, dict):
         raise invalid_budget(_FIELD, "must be true, false, or an object")
     if unknown := sorted(stated.keys() - {"max_calls"}):
@@ -40,4 +40,4 @@ def parse_evidence(routing: object) -> Wish | None:
     calls = stated.get("max_calls")
     if calls is not None and (isinstance(calls, bool) or not isinstance(calls, int) or calls < 1):
         raise invalid_budget(f"{_FIELD}.max_calls", "must be a whole number of at least 1")
-    return Wish(True, calls)
+    return EvidenceOptions(True, calls)

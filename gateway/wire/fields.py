@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.errors import Code, RequestRefused
+from pointsman.gateway.errors import Code, RequestRefused
 
 
 def missing(param: str) -> RequestRefused:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.errors import Code, RequestRefused
-from gateway.wire.request import Inbound, rewrite_user_text
-from routers.selection.flags import apply_flags, parse_flags
-from routers.types import Budget, Flag
+from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.wire.request import Inbound, rewrite_user_text
+from pointsman.routers.selection.flags import apply_flags, parse_flags
+from pointsman.routers.types import Budget, Flag
 
 
 def take_flags(inbound: Inbound, budget: Budget) -> Budget:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from experts.protocols import Endpoint, Headers
+from pointsman.experts.protocols import Endpoint, Headers
 
 #: Part of Anthropic's API: without them a request means something else, to whoever speaks it.
 _ANTHROPICS: Final = (b"anthropic-version", b"anthropic-beta")

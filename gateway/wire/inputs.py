@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from experts.protocols import Endpoint
-from gateway.wire.fields import invalid, missing
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.wire.fields import invalid, missing
 
 #: Endpoint -> the field whose text stands for the request, and the one beside it; either may have other names.
 _FIELDS: Final[Mapping[Endpoint, tuple[tuple[str, ...], tuple[str, ...]]]] = {
@@ -26,12 +26,12 @@ def read_inputs(endpoint: Endpoint, payload: Mapping[str, Any]) -> tuple[str, in
     Raises:
         RequestRefused: A field is missing or empty.
     """
-    first, beside = _FIELDS[endpoint]
+    first, hedged_with = _FIELDS[endpoint]
     texts: list[str] = []
     size = _read(payload, first, texts)
     said = texts[0] if texts else ""
-    if beside:
-        size += _read(payload, beside, texts)
+    if hedged_with:
+        size += _read(payload, hedged_with, texts)
     return said, size, max(1, len(texts))
 
 

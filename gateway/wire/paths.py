@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from experts.protocols import Endpoint
+from pointsman.experts.protocols import Endpoint
 
 #: vLLM answers these without a version too, and so do its clients' tools.
 _UNVERSIONED: Final = (Endpoint.RERANK, Endpoint.SCORE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from experts.protocols import Endpoint
-from gateway.wire.request import Inbound
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.wire.request import Inbound
 
 #: Fields that do not change what an answer says: how it is sent, and who is billed or watched for it.
 IMMATERIAL: Final = frozenset(

@@ -6,10 +6,10 @@ from typing import Final
 
 import orjson
 
-from experts.protocols import Endpoint
-from gateway.errors import RequestRefused
-from gateway.wire.messages import errors as anthropic
-from gateway.wire.paths import PATHS, is_anthropic
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.wire.messages import errors as anthropic
+from pointsman.gateway.wire.paths import PATHS, is_anthropic
 
 #: Of whatever is written here.
 JSON_TYPE: Final = (b"content-type", b"application/json")

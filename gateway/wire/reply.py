@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from experts.spec import Usage
-from gateway.wire.model_field import MODEL_FIELD
+from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.model_field import MODEL_FIELD
 
 _DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
 #: Many servers say `"usage":null` in every event but the last.

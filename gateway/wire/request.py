@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import orjson
 
-from experts.protocols import Endpoint
-from experts.spec import Capability
-from gateway.errors import Code, RequestRefused
-from gateway.wire.foreign import Foreign, read_foreign, rewrite_content
-from gateway.wire.inputs import read_inputs
-from gateway.wire.model_field import body_naming
+from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import Capability
+from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.wire.inputs import read_inputs
+from pointsman.gateway.wire.model_field import body_naming
+from pointsman.gateway.wire.translation import TranslatedRequest, read_translated, rewrite_content
 
 AUTO: Final = "auto"
 
@@ -51,7 +51,7 @@ class Inbound:
         required: Capabilities without which no expert can answer.
         earlier: The user turns before the one in `text`, oldest first, three at most.
         rewritten: The payload no longer equals the body, so that the body must be written anew.
-        foreign: The request as its client wrote it, where that is no chat but amounts to one.
+        translated: The request as its client wrote it, where that is no chat but amounts to one.
     """
 
     endpoint: Endpoint
@@ -65,12 +65,12 @@ class Inbound:
     required: frozenset[Capability]
     earlier: tuple[str, ...] = ()
     rewritten: bool = False
-    foreign: Foreign | None = None
+    translated: TranslatedRequest | None = None
 
     @property
     def asked(self) -> Endpoint:
         """What the client called."""
-        return self.endpoint if self.foreign is None else self.foreign.endpoint
+        return self.endpoint if self.translated is None else self.translated.endpoint
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -121,15 +121,15 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     stream = payload.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise RequestRefused(Code.INVALID_VALUE, "stream: must be true or false.", param="stream")
-    foreign = None
+    translated = None
     if endpoint is not Endpoint.CHAT and endpoint is not Endpoint.COMPLETIONS:
-        foreign, payload = read_foreign(endpoint, body, payload)
+        translated, payload = read_translated(endpoint, body, payload)
         # As deep as an answer may repeat it, inside of an event.
-        _see_depth(body, [[[payload, foreign.payload]]])
+        _see_depth(body, [[[payload, translated.payload]]])
         endpoint = Endpoint.CHAT
     required = {endpoint.capability}
-    if foreign is not None and foreign.native_only is not None:
-        required.add(foreign.endpoint.capability)
+    if translated is not None and translated.native_only is not None:
+        required.add(translated.endpoint.capability)
     if stream:
         required.add(Capability.STREAMING)
     earlier: tuple[str, ...] = ()
@@ -158,8 +158,8 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         max_completion_tokens=_max_tokens(payload),
         required=frozenset(required),
         earlier=earlier,
-        rewritten=foreign is not None,
-        foreign=foreign,
+        rewritten=translated is not None,
+        translated=translated,
     )
 
 
@@ -168,8 +168,8 @@ def strip_routing(inbound: Inbound) -> object:
     if "routing" not in inbound.payload:
         return None
     inbound.rewritten = True
-    if inbound.foreign is not None:
-        inbound.foreign.strip("routing")
+    if inbound.translated is not None:
+        inbound.translated.strip("routing")
     return inbound.payload.pop("routing")
 
 
@@ -190,8 +190,8 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
         for message in inbound.payload["messages"]:
             if message["role"] == "user":
                 inbound.rewritten |= rewrite_content(message, rewrite)
-        if inbound.foreign is not None:
-            inbound.foreign.rewrite_user_text(rewrite)
+        if inbound.translated is not None:
+            inbound.translated.rewrite_user_text(rewrite)
     if inbound.rewritten:
         inbound.text = rewrite(inbound.text)
         inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)

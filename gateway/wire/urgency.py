@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from gateway.errors import invalid_budget
+from pointsman.gateway.errors import invalid_budget
 
 DEADLINE_HEADER: Final = b"x-pointsman-deadline-ms"
 _PRIORITY_HEADER: Final = b"x-pointsman-priority"

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from routers.embed import plain_embedder
-from routers.protocols import Classifier, Embedder
+from pointsman.routers.embed import plain_embedder
+from pointsman.routers.protocols import Classifier, Embedder
 
 #: Similarity to a category's name at which a claim begins without the classifier, and at which it is full.
 NAMED_FROM, NAMED_FULL = 0.4, 0.5

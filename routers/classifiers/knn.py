@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.classifiers.uncertainty import Thresholds, classification
-from routers.types import Classification, FloatArray
+from pointsman.routers.classifiers.uncertainty import Certainty, Thresholds
+from pointsman.routers.types import Classification, FloatArray
 
 
 class KnnClassifier:
@@ -52,6 +52,7 @@ class KnnClassifier:
         self._k = min(k, len(vectors))
         self._temperature = temperature
         self.thresholds = thresholds
+        self._certainty = Certainty(self._categories, thresholds)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -75,9 +76,7 @@ class KnnClassifier:
     def classify(self, vector: FloatArray) -> Classification:
         """Classify one prompt, vector of shape (dim,)."""
         posterior, scope = self.posteriors(vector[None, :])
-        return classification(
-            dict(zip(self._categories, posterior[0].tolist(), strict=True)), float(scope[0]), self.thresholds
-        )
+        return self._certainty.classification(posterior[0], float(scope[0]))
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of this classifier."""

@@ -10,14 +10,15 @@ when no class claims the prompt, while a posterior that is merely divided betwee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from routers.classifiers.uncertainty import Thresholds, classification
-from routers.types import Classification, FloatArray
+from pointsman.routers.classifiers.uncertainty import Certainty, Thresholds
+from pointsman.routers.types import Classification, FloatArray
 
 
 class LinearClassifier:
@@ -56,6 +57,7 @@ class LinearClassifier:
         self._starts = starts
         self._temperature = temperature
         self.thresholds = thresholds
+        self._certainty = Certainty(self._categories, thresholds)
         self._scaled = np.ascontiguousarray(weights / temperature, dtype=np.float32)
         self._scaled_bias = np.asarray(bias / temperature, dtype=np.float32)
 
@@ -82,10 +84,16 @@ class LinearClassifier:
 
     def classify(self, vector: FloatArray) -> Classification:
         """Classify one prompt, vector of shape (dim,)."""
-        posterior, scope = self.posteriors(vector[None, :])
-        return classification(
-            dict(zip(self._categories, posterior[0].tolist(), strict=True)), float(scope[0]), self.thresholds
-        )
+        # As `posteriors`, without the axis: half of the time for one prompt.
+        fine = self._scaled @ vector[: self._scaled.shape[1]]
+        fine += self._scaled_bias
+        peak = np.maximum.reduce(fine)
+        fine -= peak
+        np.exp(fine, out=fine)
+        total = np.add.reduce(fine)
+        posterior = np.add.reduceat(fine, self._starts)
+        posterior /= total
+        return self._certainty.classification(posterior, float(peak) + math.log(total))
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of this classifier."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.types import Classification, FloatArray
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.types import Classification, FloatArray
 
 
 class MlpClassifier:

@@ -14,10 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from routers.types import Classification
+import numpy as np
+
+from pointsman.routers.types import Classification, FloatArray, Posterior
 
 OUT_OF_SCOPE = "out_of_scope"
 UNCERTAIN = "uncertain"
+
+#: Stands in for 0 under a logarithm: 0 log 0 counts as 0. The least float32 that is not denormal.
+_LEAST = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +63,37 @@ def entropy_nats(posterior: Iterable[float]) -> float:
     return -math.fsum([p * math.log(p) for p in posterior if p > 0.0])
 
 
-def classification(posterior: Mapping[str, float], scope: float, thresholds: Thresholds) -> Classification:
-    """Put a posterior and a scope score into words."""
-    entropy = entropy_nats(posterior.values())
-    out_of_scope = scope < thresholds.min_scope
-    blurred = entropy > thresholds.max_entropy
-    if out_of_scope:
-        category = OUT_OF_SCOPE
-    elif blurred:
-        category = UNCERTAIN
-    else:
-        category = max(posterior, key=posterior.__getitem__)
-    unmeasured = thresholds.measured is not None and sum(posterior[name] for name in thresholds.measured) < 0.5
-    uncertain = out_of_scope or blurred or unmeasured
-    return Classification(
-        posterior=posterior, category=category, entropy=entropy, out_of_scope=out_of_scope, uncertain=uncertain
-    )
+class Certainty:
+    """Puts posteriors of one classifier into words.
+
+    Args:
+        categories: Of the classifier, C of them.
+        thresholds: Where certainty ends.
+    """
+
+    def __init__(self, categories: tuple[str, ...], thresholds: Thresholds) -> None:
+        self._categories = categories
+        self._thresholds = thresholds
+        measured = thresholds.measured
+        self._measured = (
+            None if measured is None else np.array([name in measured for name in categories], dtype=np.float32)
+        )
+
+    def classification(self, posterior: FloatArray, scope: float) -> Classification:
+        """The classification of one prompt.
+
+        Args:
+            posterior: Shape (C,).
+            scope: The classifier's scope score.
+        """
+        entropy = -float(posterior @ np.log(np.maximum(posterior, _LEAST)))
+        out_of_scope = scope < self._thresholds.min_scope
+        blurred = entropy > self._thresholds.max_entropy
+        if out_of_scope:
+            category = OUT_OF_SCOPE
+        elif blurred:
+            category = UNCERTAIN
+        else:
+            category = self._categories[int(posterior.argmax())]
+        uncertain = out_of_scope or blurred or (self._measured is not None and float(posterior @ self._measured) < 0.5)
+        return Classification(Posterior(self._categories, posterior), category, entropy, out_of_scope, uncertain)

@@ -7,8 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
-from routers.errors import EmbedderError
-from routers.protocols import Embedder
+from pointsman.routers.errors import EmbedderError
+from pointsman.routers.protocols import Embedder
 
 #: The kinds an artefact may name.
 KINDS = ("static", "static+lexical", "sentence_transformers", "fine_tuned", "format")
@@ -30,8 +30,8 @@ class StorableEmbedder(Embedder, Protocol):
 
 def plain_embedder(embedder: Embedder) -> Embedder:
     """The embedder without what a fit appended to its unit vectors (prompt figures, lexical scores)."""
-    from routers.embed.lexical import LexicalEmbedder
-    from routers.embed.prompt_features import FormatEmbedder
+    from pointsman.routers.embed.lexical import LexicalEmbedder
+    from pointsman.routers.embed.prompt_features import FormatEmbedder
 
     if isinstance(embedder, FormatEmbedder):
         embedder = embedder.inner
@@ -48,25 +48,25 @@ def restore_embedder(
     """
     kind = spec.get("kind")
     if kind in ("static", "static+lexical"):
-        from routers.embed.lexical import LexicalEmbedder
-        from routers.embed.static import StaticEmbedder
+        from pointsman.routers.embed.lexical import LexicalEmbedder
+        from pointsman.routers.embed.static import StaticEmbedder
 
         if tokenizer_json is None:
             raise EmbedderError("a static embedder needs its tokenizer.json")
         restore = StaticEmbedder.from_parts if kind == "static" else LexicalEmbedder.from_parts
         return restore(spec, tensors, tokenizer_json)
     if kind == "sentence_transformers":
-        from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+        from pointsman.routers.embed.sentence_transformers import SentenceTransformersEmbedder
 
         return SentenceTransformersEmbedder(str(spec["name"]), max_chars=int(spec["max_chars"]))
     if kind == "fine_tuned":
-        from routers.embed.fine_tuned import FineTunedEmbedder
+        from pointsman.routers.embed.fine_tuned import FineTunedEmbedder
 
         if tokenizer_json is None:
             raise EmbedderError("a fine-tuned embedder needs its tokenizer.json")
         return FineTunedEmbedder.from_parts(spec, tensors, tokenizer_json)
     if kind == "format":
-        from routers.embed.prompt_features import FormatEmbedder
+        from pointsman.routers.embed.prompt_features import FormatEmbedder
 
         inner = restore_embedder(spec["inner"], tensors, tokenizer_json)
         return FormatEmbedder(inner, tensors["embed.format.low"], tensors["embed.format.high"])

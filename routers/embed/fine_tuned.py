@@ -2,9 +2,9 @@
 
     v = u / |u|,   u = mean over the tokens of the encoder's last layer
 
-Made by `routers.training.fine_tune`. Unlike `sentence_transformers`, the artefact holds the weights, the tokenizer and
-the configuration, so it means the same everywhere; it needs torch where it is served. Weights are float16 on disk and
-in memory and multiply in float32, so that a saved encoder embeds exactly as it did before.
+Made by `routers/training/fine_tune.py`. Unlike `sentence_transformers`, the artefact holds the weights, the tokenizer
+and the configuration, so it means the same everywhere; it needs torch where it is served. Weights are float16 on disk
+and in memory and multiply in float32, so that a saved encoder embeds exactly as it did before.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.embed.clip import clip_text
-from routers.errors import EmbedderError
-from routers.types import FloatArray
+from pointsman.routers.embed.clip import clip_text
+from pointsman.routers.errors import EmbedderError
+from pointsman.routers.types import FloatArray
 
 #: Tensor names in an artefact.
 PREFIX = "embed.encoder."

@@ -2,7 +2,7 @@
 
 Averaged token rows blur telling words. This embedder appends, to the unit vector of the static embedding, one linear
 score per fine class over the prompt's TF-IDF weights (multinomial logistic regression on bags of tokens, fitted
-together with the classifier by `routers.training.classify`):
+together with the classifier by `pointsman.routers.training.classify`):
 
     w_t = idf_t (1 + ln n_t),   ℓ = Σ_t w_t B_t / |w|,   output [v ; ℓ]
 
@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.embed.static import Bag, StaticEmbedder
-from routers.types import FloatArray
+from pointsman.routers.embed.kernel import KERNEL, Kernel
+from pointsman.routers.embed.static import Bag, StaticEmbedder
+from pointsman.routers.types import FloatArray
 
 
 class LexicalEmbedder:
@@ -54,6 +55,13 @@ class LexicalEmbedder:
         self._row_of = row_of
         self._rows = rows
         self._scales = scales
+        # By token, so that a prompt looks up once: idf, the factor of its row, and the row (as many bytes as tokens
+        # and classes; a token that does not count has zeros).
+        counted = np.flatnonzero(idf)
+        self._factors = np.zeros((2, static.vocab), dtype=np.float32)
+        self._factors[:, counted] = idf[counted], idf[counted] * scales[row_of[counted]]
+        self._by_token = np.zeros((static.vocab, rows.shape[1]), dtype=np.int8)
+        self._by_token[counted] = rows[row_of[counted]]
 
     @property
     def dim(self) -> int:
@@ -67,23 +75,29 @@ class LexicalEmbedder:
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts; unit static vector and lexical scores side by side, float32, shape (n, dim)."""
-        width = self._static.dim
-        out = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, ids in zip(out, self._static.token_ids(texts), strict=True):
+        static, width = self._static, self._static.dim
+        out = np.empty((len(texts), self.dim), dtype=np.float32)
+        for row, text in zip(out, texts, strict=True):
+            ids = static.token_ids(text)
+            if static.pool_compiled(ids, row, self._by_token, self._factors):
+                continue
             bag = Bag.of(ids)
-            row[:width] = self._static.pool(bag)
+            row[:width] = static.pool(bag)
             row[width:] = self._scores(bag)
         return out
 
     def _scores(self, bag: Bag) -> FloatArray | float:
-        weights = self._idf.take(bag.tokens) * (1.0 + np.log(bag.counts))
+        often = np.log(bag.counts)
+        often += 1.0
+        factors = self._factors.take(bag.tokens, axis=1)
+        factors *= often
+        weights = factors[0]
         norm = math.sqrt(weights @ weights)
         if norm == 0.0:
             return 0.0
-        rows = self._row_of.take(bag.tokens)
-        weights *= self._scales.take(rows)
-        weights /= norm
-        return np.asarray(weights @ self._rows.take(rows, axis=0).astype(np.float32))
+        scores: FloatArray = factors[1] @ self._by_token.take(bag.tokens, axis=0).astype(np.float32)
+        scores /= norm
+        return scores
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of this embedder."""
@@ -105,11 +119,15 @@ class LexicalEmbedder:
 
     @classmethod
     def from_parts(
-        cls, spec: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]], tokenizer_json: str
+        cls,
+        spec: Mapping[str, Any],
+        tensors: Mapping[str, npt.NDArray[Any]],
+        tokenizer_json: str,
+        kernel: Kernel | None = KERNEL,
     ) -> LexicalEmbedder:
         """The inverse of `spec`, `tensors` and `tokenizer_json`."""
         return cls(
-            StaticEmbedder.from_parts(spec, tensors, tokenizer_json),
+            StaticEmbedder.from_parts(spec, tensors, tokenizer_json, kernel),
             tensors["embed.lexical.idf"],
             tensors["embed.lexical.row_of"],
             tensors["embed.lexical.rows"],

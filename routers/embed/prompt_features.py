@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.types import FloatArray
+from pointsman.routers.types import FloatArray
 
 if TYPE_CHECKING:
-    from routers.embed import StorableEmbedder
+    from pointsman.routers.embed import StorableEmbedder
 
 _CLASSES = (b"0123456789", b"\\$^_{}=+*/<>", bytes(range(128, 256)), bytes(range(65, 91)), b",", b" ")
 _NEWLINE, _QUESTION = b"\n?"

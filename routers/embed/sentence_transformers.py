@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.embed.clip import clip_text
-from routers.errors import EmbedderError
-from routers.types import FloatArray
+from pointsman.routers.embed.clip import clip_text
+from pointsman.routers.errors import EmbedderError
+from pointsman.routers.types import FloatArray
 
 #: Sentence encoders look at 256 to 512 tokens; more text would be cut by them anyway.
 MAX_CHARS = 4096

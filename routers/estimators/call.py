@@ -26,12 +26,12 @@ from functools import cached_property
 
 import numpy as np
 
-from experts.spec import Source
-from routers.arrays import Column
-from routers.estimators.live import Live
-from routers.estimators.online import Corrections
-from routers.estimators.roster import Roster
-from routers.types import Assessment, Candidate, Estimates, Offers, Quality
+from pointsman.experts.spec import Source
+from pointsman.routers.arrays import Column
+from pointsman.routers.estimators.live import Live
+from pointsman.routers.estimators.online import Corrections
+from pointsman.routers.estimators.roster import Roster
+from pointsman.routers.types import Assessment, Candidate, Estimates, Offers, Quality
 
 _NO_OFFERS = Offers()
 _NO_ANSWER = Quality(math.nan, math.nan, Source.STATED)
@@ -75,10 +75,17 @@ class CallFigures:
         self._assessment = assessment
         self._learned = learned
         self._offers = offers
+        self._quality: Column | None = None
 
-    @cached_property
+    @property
     def quality(self) -> Column:
         """Predicted quality; known for every expert, from its size if from nothing else. NaN without an answer."""
+        # Every decision asks, and before Python 3.12 a cached_property takes a lock.
+        if self._quality is None:
+            self._quality = self._predicted()
+        return self._quality
+
+    def _predicted(self) -> Column:
         quality = self.roster.quality(self._assessment.quality, self._assessment.classification, self._learned)
         for index in self.roster.null_positions:
             quality[index] = self._offered(index).mean

@@ -1,6 +1,6 @@
 """Quality of an expert of which there is nothing but a card, one sentence on what it is good at.
 
-The card claims categories (`routers.classifiers.cards`). What follows from them for a prompt (GLIDER's idea: compare
+The card claims categories (`classifiers/cards.py`). What follows from them for a prompt (GLIDER's idea: compare
 domains, and trust a confident match):
 
     m(x) = Σ_c p(c|x) claim_c
@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Column
-from routers.types import Classification
+from pointsman.routers.arrays import Column
+from pointsman.routers.types import Classification
 
 #: What is expected of an expert in its own domain beyond the best of the others.
 OPTIMISM = 0.02

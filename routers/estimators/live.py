@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from experts.spec import ExpertState
-from routers.arrays import Column, Mask
-from routers.estimators.roster import Roster
+from pointsman.experts.spec import ExpertState
+from pointsman.routers.arrays import Column, Mask
+from pointsman.routers.estimators.roster import Roster
 
 
 class Live:
@@ -24,10 +24,11 @@ class Live:
         self.states = states
         self._roster = roster
         #: Whether every expert is awake, healthy and has room: the common case, and then no filter asks for more.
-        self.all_ready = all(
-            state.healthy and state.awake and state.in_flight < most
-            for state, most in zip(states, roster.max_concurrency, strict=True)
-        )
+        self.all_ready = True
+        for state, most in zip(states, roster.max_concurrency, strict=True):
+            if not (state.healthy and state.awake and state.in_flight < most):
+                self.all_ready = False
+                break
 
     @cached_property
     def awake(self) -> Mask:

@@ -25,8 +25,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from routers.arrays import Column
-from routers.types import Classification, Quality
+from pointsman.routers.arrays import Column
+from pointsman.routers.types import Classification, Quality
 
 #: Greatest variance of a figure in [0, 1]: that of an even coin.
 JUDGEMENT_VARIANCE = 0.25

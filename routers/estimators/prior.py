@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 
-from experts.spec import ExpertSpec, Source
-from routers.types import Classification, Quality
+from pointsman.experts.spec import ExpertSpec, Source
+from pointsman.routers.types import Classification, Quality
 
 SIZE_INTERCEPT = -0.98
 SIZE_SLOPE = 0.355

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from experts.spec import Source
-from routers.types import Classification, FloatArray, Qualities
+from pointsman.experts.spec import Source
+from pointsman.routers.assessment import probabilities
+from pointsman.routers.types import Classification, FloatArray, Qualities
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,6 @@ class BlendedQuality:
         self._experts = tuple(experts)
         self._sources = (Source.MEASURED,) * len(self._experts)
         self._categories = tuple(categories)
-        # Of a single name itemgetter makes no tuple.
-        self._in_order = itemgetter(*self._categories) if len(self._categories) > 1 else self._only
         self._base = base
         self._weights = weights
         self._category = category
@@ -121,24 +120,22 @@ class BlendedQuality:
         """Names of the experts that have a head."""
         return self._experts
 
-    def _only(self, posterior: Mapping[str, float]) -> tuple[float, ...]:
-        return tuple(posterior[name] for name in self._categories)
-
     def predict(self, vectors: FloatArray, posteriors: FloatArray) -> FloatArray:
-        """Predicted quality of many prompts.
+        """Predicted quality of many prompts, or of one.
 
         Args:
-            vectors: Shape (n, dim).
-            posteriors: Shape (n, C).
+            vectors: Shape (n, dim), or (dim,).
+            posteriors: Shape (n, C), or (C,).
 
         Returns:
-            Shape (n, m), within [0, 1].
+            Shape (n, m), or (m,), within [0, 1].
         """
         out: FloatArray = posteriors @ self._per_category
         out += self._offset
         if self._per_column is not None:
-            out += vectors[:, : len(self._per_column)] @ self._per_column
-        return out.clip(0.0, 1.0, out=out)
+            out += vectors[..., : len(self._per_column)] @ self._per_column
+        np.maximum(out, 0.0, out=out)
+        return np.minimum(out, 1.0, out=out)
 
     def estimate(self, vector: FloatArray, classification: Classification) -> Qualities:
         """Predicted quality of every expert that has a head.
@@ -146,14 +143,15 @@ class BlendedQuality:
         The uncertainty is that of the category view, by the law of total variance: the standard errors of the
         category means plus the spread of the means over the posterior. NaN when the artefact has no category view.
         """
-        posterior = np.array(self._in_order(classification.posterior), dtype=np.float32)
-        mean = self.predict(vector[None, :], posterior[None, :])[0]
+        posterior = probabilities(classification.posterior, self._categories)
+        mean = self.predict(vector, posterior)
+        return Qualities(self._experts, mean, partial(self._std, posterior), self._sources)
+
+    def _std(self, posterior: FloatArray) -> FloatArray:
         if self._category is None or self._moments is None:
-            std = np.full_like(mean, np.nan)
-        else:
-            variance = self._moments @ posterior - (self._category.mean @ posterior) ** 2
-            std = np.sqrt(np.maximum(variance, 0.0))
-        return Qualities(self._experts, mean, std, self._sources)
+            return np.full(len(self._experts), np.nan, dtype=np.float32)
+        variance = self._moments @ posterior - (self._category.mean @ posterior) ** 2
+        return np.sqrt(np.maximum(variance, 0.0))
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of these heads."""

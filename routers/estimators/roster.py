@@ -9,13 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from experts.spec import Capability, ExpertSpec, Source
-from routers.arrays import Column, Mask
-from routers.estimators.cards import CARD_STD, CONFIDENT, Claims
-from routers.estimators.online import Corrections
-from routers.estimators.prior import ANY_CATEGORY, quality_prior
-from routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
-from routers.types import AnswerLengths, Assessment, Classification, Qualities, Quality
+from pointsman.experts.spec import Capability, ExpertSpec, Source
+from pointsman.routers.arrays import Column, Mask
+from pointsman.routers.estimators.cards import CARD_STD, CONFIDENT, Claims
+from pointsman.routers.estimators.online import Corrections
+from pointsman.routers.estimators.prior import ANY_CATEGORY, quality_prior
+from pointsman.routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
+from pointsman.routers.types import AnswerLengths, Assessment, Classification, Qualities, Quality
 
 #: p95 over typical where only observations exist, the same as `LatencyModel`'s default.
 OBSERVED_P95_FACTOR = 1.5
@@ -46,6 +46,7 @@ class Roster:
         self.local = np.array([spec.local for spec in specs], dtype=np.bool_)
         self.null = np.array([spec.null for spec in specs], dtype=np.bool_)
         self.null_positions: tuple[int, ...] = tuple(np.flatnonzero(self.null).tolist())
+        self.generalists = bool(self.generalist.any())
         self.max_concurrency = tuple(spec.max_concurrency for spec in specs)
         self.most = _column(self.max_concurrency)
         #: Prompt plus completion; infinite where unknown, as is the expert's own end of an answer.
@@ -78,7 +79,7 @@ class Roster:
         self._prior[unknown] = [quality_prior(specs[index], _NOWHERE).mean for index in unknown]
         self._claims = None if read_card is None else self._read(read_card, unknown)
         self._unknown_lengths = tuple(np.full(len(specs), tokens) for tokens in UNKNOWN_COMPLETION_TOKENS)
-        self._capable: dict[frozenset[Capability], Mask] = {}
+        self._capable: dict[frozenset[Capability], tuple[Mask, bool]] = {}
 
     def knows(self, assessment: Assessment) -> bool:
         """Whether it was made for the artefact that the assessment comes from."""
@@ -89,11 +90,18 @@ class Roster:
 
     def capable(self, required: frozenset[Capability]) -> Mask:
         """Who can do all that is required. There are few capabilities, so every set of them is answered once."""
-        mask = self._capable.get(required)
-        if mask is None:
+        return self._able(required)[0]
+
+    def all_capable(self, required: frozenset[Capability]) -> bool:
+        """Whether everybody can."""
+        return self._able(required)[1]
+
+    def _able(self, required: frozenset[Capability]) -> tuple[Mask, bool]:
+        able = self._capable.get(required)
+        if able is None:
             mask = np.array([required <= spec.capabilities for spec in self.specs], dtype=np.bool_)
-            self._capable[required] = mask
-        return mask
+            able = self._capable[required] = mask, bool(mask.all())
+        return able
 
     def quality(
         self, predicted: Qualities, classification: Classification, learned: Corrections | None = None

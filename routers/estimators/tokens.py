@@ -9,12 +9,14 @@ answers are longer. Cells without enough answers take the expert's own figures o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from routers.types import AnswerLengths, Classification, FloatArray
+from pointsman.routers.assessment import probabilities
+from pointsman.routers.types import AnswerLengths, Classification, Figures, FloatArray
 
 #: Mean and 95 % quantile where nothing at all is known of an expert's answers: a typical chat answer, and a long one.
 #: (Azure's conversation trace of 2023 has a mean of 211 generated tokens; papers' chat sets have 95 % below 1,024.)
@@ -40,12 +42,12 @@ class CompletionTokens:
 
     def estimate(self, classification: Classification) -> AnswerLengths:
         """Expected length and 95 % quantile of every expert's answer; the quantile is never below the expectation."""
-        posterior = np.fromiter(
-            (classification.posterior[name] for name in self._categories), np.float32, len(self._categories)
-        )
-        values = self._stacked @ posterior
+        return AnswerLengths.later(self._experts, partial(self._lengths, classification.posterior))
+
+    def _lengths(self, posterior: Mapping[str, float]) -> tuple[Figures, Figures]:
+        values = self._stacked @ probabilities(posterior, self._categories)
         count = len(self._experts)
-        return AnswerLengths(self._experts, values[:count], np.maximum(values[:count], values[count:]))
+        return values[:count], np.maximum(values[:count], values[count:])
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of these predictions."""

@@ -1,7 +1,7 @@
 """Ask on or accept: a sequential policy whose next step depends on what came back.
 
 A state is the set S of members asked and what they answered. Fitted by backward induction over all sets
-(`routers.training.evidence_policy`), the policy knows of every state, linear in its features,
+(`pointsman.routers.training.evidence_policy`), the policy knows of every state, linear in its features,
 
     a(S)        the probability that the leading answer is right,
     q_i(S, e)   that of the answer accepted in the end, when e is asked next and policy i is followed from there,
@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Figures, FloatArray, Floats, Ints
-from routers.evidence.state import State, read_state
-from routers.evidence.vote import VoteModel
+from pointsman.routers.arrays import Figures, FloatArray, Floats, Ints
+from pointsman.routers.evidence.state import State, read_state
+from pointsman.routers.evidence.vote import VoteModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

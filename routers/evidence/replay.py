@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Floats, Ints
-from routers.evidence.policy import SequentialPolicy, set_members
+from pointsman.routers.arrays import Floats, Ints
+from pointsman.routers.evidence.policy import SequentialPolicy, set_members
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class EvidencePolicyTrace:
     """What a policy did on n prompts with k members.
 
     Attributes:
@@ -26,7 +26,9 @@ class Asked:
     belief: Floats
 
 
-def ask(policy: SequentialPolicy, quality: Floats, codes: Ints, completion_tokens: Floats, prices: Floats) -> Asked:
+def ask(
+    policy: SequentialPolicy, quality: Floats, codes: Ints, completion_tokens: Floats, prices: Floats
+) -> EvidencePolicyTrace:
     """Let the policy ask its members one after the other.
 
     Args:
@@ -57,4 +59,4 @@ def ask(policy: SequentialPolicy, quality: Floats, codes: Ints, completion_token
             on = ~stop
             if on.any():
                 now[rows[on]] |= 1 << np.array(ahead.members)[value[on].argmax(axis=1)]
-    return Asked((now[:, None] >> np.arange(k) & 1).astype(np.bool_), accepted, belief)
+    return EvidencePolicyTrace((now[:, None] >> np.arange(k) & 1).astype(np.bool_), accepted, belief)

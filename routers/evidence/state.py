@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Figures, Floats, Ints
-from routers.evidence.vote import VoteModel, group_answers, logit
+from pointsman.routers.arrays import Figures, Floats, Ints
+from pointsman.routers.evidence.vote import VoteModel, group_answers, logit
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routers.arrays import Figures, Floats
-from routers.evidence.policy import SequentialPolicy
+from pointsman.routers.arrays import Figures, Floats
+from pointsman.routers.evidence.policy import SequentialPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class MemberAnswer:
     """What one member answered.
 
     Attributes:
@@ -53,7 +53,7 @@ class Accept:
 
 
 def next_step(
-    policy: SequentialPolicy, quality: Figures, given: Mapping[int, Given], prices: Floats, waiting: Floats
+    policy: SequentialPolicy, quality: Figures, given: Mapping[int, MemberAnswer], prices: Floats, waiting: Floats
 ) -> Ask | Accept | None:
     """Ask on or accept.
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Figures, Floats, Ints
+from pointsman.routers.arrays import Figures, Floats, Ints
 
 #: Codes below zero are not answers: the expert refused, or no answer was found in what it said.
 NO_ANSWER = -1

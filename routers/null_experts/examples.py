@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routers.protocols import Embedder
-from routers.types import FloatArray
+from pointsman.routers.protocols import Embedder
+from pointsman.routers.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

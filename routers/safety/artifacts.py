@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 from safetensors.numpy import load, save
 
-from routers.errors import ArtifactError
-from routers.protocols import Embedder
-from routers.safety.scorer import SafetyScorer
-from routers.safety.signs import SIGNS
+from pointsman.routers.errors import ArtifactError
+from pointsman.routers.protocols import Embedder
+from pointsman.routers.safety.scorer import SafetyScorer
+from pointsman.routers.safety.signs import SIGNS
 
 SHIPPED: Final = Path(__file__).parent / "model"
 _MANIFEST: Final = "manifest.json"

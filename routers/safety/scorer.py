@@ -16,11 +16,11 @@ from typing import Final
 
 import numpy as np
 
-from routers.errors import ArtifactError
-from routers.null_experts.examples import unit
-from routers.protocols import Embedder
-from routers.safety.signs import SIGNS, signs
-from routers.types import FloatArray
+from pointsman.routers.errors import ArtifactError
+from pointsman.routers.null_experts.examples import unit
+from pointsman.routers.protocols import Embedder
+from pointsman.routers.safety.signs import SIGNS, signs
+from pointsman.routers.types import FloatArray
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 #: Characters of a text that is scored as a whole; a longer one would drown a sentence within it.

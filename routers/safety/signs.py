@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from routers.types import FloatArray
+from pointsman.routers.types import FloatArray
 
 #: What harm is done with, done by, or done to; regular expressions.
 _HARM: Final = (

@@ -12,10 +12,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Column
-from routers.estimators.call import CallFigures, known
-from routers.protocols import Filter
-from routers.types import Candidate, Classification, Rejection, Rule, Score
+from pointsman.routers.arrays import Column
+from pointsman.routers.estimators.call import CallFigures, known
+from pointsman.routers.protocols import Filter
+from pointsman.routers.types import Candidate, Classification, Rejection, Rule, Score
 
 
 class ArrayExplanation:
@@ -26,9 +26,10 @@ class ArrayExplanation:
         classification: Stage 1.
         chain: The filters that were asked, in order.
         ranked: Positions in the pool of the admissible experts, best first, k of them.
-        utility: Of each, shape (k,).
-        terms: Of each, shape (k,) per term.
-        passed_over: Those of the ranked that lost to a generalist because the prompt is uncertain.
+        order: Where each of them stands in `utility` and `terms`, shape (k,).
+        utility: Of the admissible experts, shape (k,).
+        terms: Of the same, shape (k,) per term.
+        preferred: How many of the ranked go first because the prompt is uncertain; the others lost to a generalist.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class ArrayExplanation:
         classification: Classification,
         chain: Sequence[Filter],
         ranked: npt.NDArray[np.intp],
+        order: npt.NDArray[np.intp],
         utility: Column,
         terms: Mapping[str, Column],
-        passed_over: frozenset[int],
+        preferred: int,
     ) -> None:
         self._figures = figures
         self._classification = classification
@@ -47,15 +49,16 @@ class ArrayExplanation:
         self._ranked = ranked
         self._utility = utility
         self._terms = terms
-        self._passed_over = passed_over
+        self._order = order
+        self._preferred = preferred
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every expert of the view, in its order."""
         figures = self._figures
-        utility = dict(zip(self._ranked.tolist(), self._utility.tolist(), strict=True))
+        utility = dict(zip(self._ranked.tolist(), self._utility[self._order].tolist(), strict=True))
         names = tuple(self._terms)
-        values = zip(*(column.tolist() for column in self._terms.values()), strict=True)
+        values = zip(*(column[self._order].tolist() for column in self._terms.values()), strict=True)
         terms = {
             index: dict(zip(names, row, strict=True)) for index, row in zip(self._ranked.tolist(), values, strict=True)
         }
@@ -69,12 +72,13 @@ class ArrayExplanation:
         """Why each of the others lost, in the view's order."""
         found = {index: rule.rejection(self._figures, index) for index, rule in self._filtered.items()}
         ranked = self._ranked.tolist()
-        for index in ranked[1:]:
-            found[index] = self._unfamiliar(index) if index in self._passed_over else self._outscored(index, ranked[0])
+        for place, index in enumerate(ranked[1:], 1):
+            lost = place >= self._preferred
+            found[index] = self._unfamiliar(index) if lost else self._outscored(index, ranked[0])
         return tuple(found[index] for index in sorted(found))
 
     @cached_property
-    def barred(self) -> Mapping[str, Rule]:
+    def barred(self) -> Mapping[str, str]:
         """Experts that a filter dropped, and by which rule; cheap where none did."""
         return {
             self._figures.roster.names[index]: rule.rejection(self._figures, index).rule
@@ -85,21 +89,19 @@ class ArrayExplanation:
     def scores(self) -> tuple[Score, ...]:
         """Every expert of the view in short, without a sentence."""
         figures = self._figures
-        ranked = self._ranked.tolist()
-        utility = dict(zip(ranked, self._utility.tolist(), strict=True))
-        rules: dict[int, Rule | None] = dict.fromkeys(ranked, Rule.OUTSCORED)
-        rules.update((index, Rule.NOT_GENERALIST) for index in self._passed_over)
+        names, ranked = figures.roster.names, self._ranked.tolist()
+        utility: list[float | None] = [None] * len(names)
+        rules: list[str | None] = [None] * len(names)
+        for index, value in zip(ranked, self._utility[self._order].tolist(), strict=True):
+            utility[index], rules[index] = value, Rule.OUTSCORED
+        for index in ranked[self._preferred :]:
+            rules[index] = Rule.NOT_GENERALIST
         if ranked:
             rules[ranked[0]] = None
-        if len(ranked) < len(figures.roster.names):
+        if len(ranked) < len(names):
             barred = self.barred
-            rules.update((index, barred[name]) for index, name in enumerate(figures.roster.names) if name in barred)
-        return tuple(
-            Score(name, quality, learned, utility.get(index), rules[index])
-            for index, (name, quality, learned) in enumerate(
-                zip(figures.roster.names, figures.quality.tolist(), figures.learned.tolist(), strict=True)
-            )
-        )
+            rules = [barred.get(name, rule) for name, rule in zip(names, rules, strict=True)]
+        return tuple(map(Score, names, figures.quality.tolist(), figures.learned.tolist(), utility, rules))
 
     def spends(self, expert: str) -> tuple[float | None, float | None]:
         """Expected cost in US dollars and energy in joules of an expert of the view; None where unknown."""

@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from experts.spec import PoolView
-from routers.estimators.online import Corrections
-from routers.types import Candidate, Decision
+from pointsman.experts.spec import PoolView
+from pointsman.routers.estimators.online import Corrections
+from pointsman.routers.types import Candidate, Decision
 
 #: Judgements that one comparison is worth.
 SHADOW_WEIGHT = 0.1
@@ -50,7 +50,7 @@ class ExplorationBudget:
 
 
 @dataclass(slots=True)
-class Reservation:
+class ExplorationReservation:
     """What one shadow call takes: its worst case until it is settled. None where unknown and not limited."""
 
     at_s: float
@@ -68,7 +68,7 @@ class ExplorationAccount:
     def __init__(self, budget: ExplorationBudget) -> None:
         self._budget = budget
         self._credit = 0.0
-        self._hour: deque[Reservation] = deque()
+        self._hour: deque[ExplorationReservation] = deque()
 
     def request(self) -> bool:
         """Count a routed request. Whether the share allows a call now."""
@@ -90,15 +90,15 @@ class ExplorationAccount:
             self._budget.max_cost_usd, [one.cost_usd for one in spent], candidate.estimates.cost_usd_worst
         ) and _within(self._budget.max_energy_j, [one.energy_j for one in spent], candidate.estimates.energy_j_worst)
 
-    def reserve(self, candidate: Candidate, now_s: float) -> Reservation:
+    def reserve(self, candidate: Candidate, now_s: float) -> ExplorationReservation:
         """A call goes out: its worst case is spent."""
         self._credit -= 1.0
-        reserved = Reservation(now_s, candidate.estimates.cost_usd_worst, candidate.estimates.energy_j_worst)
+        reserved = ExplorationReservation(now_s, candidate.estimates.cost_usd_worst, candidate.estimates.energy_j_worst)
         self._hour.append(reserved)
         return reserved
 
     @staticmethod
-    def settle(reserved: Reservation, cost_usd: float | None, energy_j: float | None) -> None:
+    def settle(reserved: ExplorationReservation, cost_usd: float | None, energy_j: float | None) -> None:
         """The call is over: what it took, as far as that is known."""
         reserved.cost_usd = reserved.cost_usd if cost_usd is None else cost_usd
         reserved.energy_j = reserved.energy_j if energy_j is None else energy_j

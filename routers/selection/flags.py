@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from routers.types import Budget, Flag, Weights
+from pointsman.routers.types import Budget, Flag, Weights
 
 FLAG_PATTERN = re.compile(r"\[\s*flag\s*:\s*([^\]]+)\]", re.IGNORECASE)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Column
-from routers.estimators.call import CallFigures
+from pointsman.routers.arrays import Column
+from pointsman.routers.estimators.call import CallFigures
 
 
 def by_utility(figures: CallFigures, admissible: npt.NDArray[np.intp], utility: Column) -> npt.NDArray[np.intp]:
@@ -23,8 +23,8 @@ def by_utility(figures: CallFigures, admissible: npt.NDArray[np.intp], utility: 
         Indices into `admissible`, best first, shape (k,).
     """
     order = (-utility).argsort(kind="stable")
-    ranked = utility[order]
-    if (ranked[1:] != ranked[:-1]).all():
+    ranked = utility.take(order)
+    if not np.count_nonzero(ranked[1:] == ranked[:-1]):
         return order
     # The later keys are worth their while only where utilities tie.
     cost = figures.cost_usd.expected[admissible]

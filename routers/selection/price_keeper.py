@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from routers.selection.prices import (
+from pointsman.routers.selection.prices import (
     AverageBudget,
     Gains,
     Levels,
@@ -16,7 +16,7 @@ from routers.selection.prices import (
     prices,
     updated,
 )
-from routers.types import Prices
+from pointsman.routers.types import Prices
 
 #: How often prices move, as a share of the window. Spendings in between are put together: a price need not move with
 #: every request, but often enough that no step is a leap.
@@ -35,7 +35,7 @@ _NOTHING = Spending()
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SpendingReport:
     """What a replica tells the others: the latest replaces all before, so reports may get lost or come twice.
 
     Attributes:
@@ -51,7 +51,7 @@ class Report:
 class _Heard:
     """What was last heard of another replica, and when."""
 
-    report: Report
+    report: SpendingReport
     at_s: float
 
 
@@ -118,11 +118,11 @@ class PriceKeeper:
             self._prices = prices(self._state, self.budget, self._gains)
         return self._prices
 
-    def report(self) -> Report:
+    def report(self) -> SpendingReport:
         """What the others should know."""
-        return Report(self._total, self._state.levels)
+        return SpendingReport(self._total, self._state.levels)
 
-    def heard(self, peers: Mapping[str, Report], now_s: float) -> frozenset[str]:
+    def heard(self, peers: Mapping[str, SpendingReport], now_s: float) -> frozenset[str]:
         """Take in what the other replicas report.
 
         Args:

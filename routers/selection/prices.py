@@ -34,7 +34,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from routers.types import Prices
+from pointsman.routers.types import Prices
 
 #: Share of the answers that may come later than a bound on the 95th percentile.
 LATE_SHARE = 0.05

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routers.arrays import Floats
+from pointsman.routers.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,9 +21,9 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Floats
-from routers.selection.subset_bounds import Relaxation, relax
-from routers.selection.worst_case import Limits
+from pointsman.routers.arrays import Floats
+from pointsman.routers.selection.subset_bounds import Relaxation, relax
+from pointsman.routers.selection.worst_case import AwakeSetLimits
 
 Members = npt.NDArray[np.intp]
 
@@ -56,7 +56,7 @@ class Selection:
 def best_subset(
     quality: Floats,
     weights: Floats,
-    limits: Limits,
+    limits: AwakeSetLimits,
     *,
     tolerance: float = 1e-9,
     max_nodes: int = 100_000,
@@ -127,7 +127,7 @@ class _Branch:
 class _Search:
     """What all branches share, and the best set found so far."""
 
-    def __init__(self, weighted: Floats, limits: Limits) -> None:
+    def __init__(self, weighted: Floats, limits: AwakeSetLimits) -> None:
         self._weighted = weighted
         self._limits = limits
         self._amounts = np.array([r.amounts for r in limits.resources]).reshape(-1, weighted.shape[1])

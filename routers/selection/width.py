@@ -2,7 +2,7 @@
 
 Top-p routing of Dynamic-MoE (arXiv 2403.07652) one level up: experts are models, and the probability is a softmax of
 predicted quality, p_n = exp(q_n / T) / Σ_j exp(q_j / T). At a fixed p the size of the set hangs on T alone, so that T
-has to be calibrated first: fitted on outcomes, `routers.training.width`.
+has to be calibrated first: fitted on outcomes, `pointsman.routers.training.width`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Figures, Floats
+from pointsman.routers.arrays import Figures, Floats
 
 
 def probability_best(quality: Figures, temperature: float) -> Floats:

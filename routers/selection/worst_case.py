@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Bools, Floats
+from pointsman.routers.arrays import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Resource:
+class SharedResource:
     """What awake experts use up together: memory, resident parameters, a number of GPUs.
 
     Attributes:
@@ -33,7 +33,7 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EnergyCap:
+class WorstCaseEnergyCap:
     """A cap on the worst case of one request that asks k experts.
 
     Attributes:
@@ -57,11 +57,11 @@ class EnergyCap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Limits:
+class AwakeSetLimits:
     """What an awake set must keep to: every resource, and the energy cap if there is one."""
 
-    resources: Sequence[Resource] = ()
-    energy: EnergyCap | None = None
+    resources: Sequence[SharedResource] = ()
+    energy: WorstCaseEnergyCap | None = None
 
     def allows(self, members: npt.NDArray[np.intp]) -> bool:
         """Whether a set of experts keeps to all limits; an unknown amount never does."""

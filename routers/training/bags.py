@@ -1,4 +1,4 @@
-"""Bags of tokens: counts, document frequencies and TF-IDF rows as `routers.embed.lexical` computes them."""
+"""Bags of tokens: counts, document frequencies and TF-IDF rows as `pointsman.routers.embed.lexical` computes them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from routers.types import FloatArray
+from pointsman.routers.embed.words import TokenIds
+from pointsman.routers.types import FloatArray
 
 #: A token must stand in that many training prompts to count: one alone is noise.
 MIN_DOCUMENTS = 2
 
 
-def count_tokens(token_ids: Sequence[Sequence[int]], vocab: int) -> Any:
+def count_tokens(token_ids: Sequence[TokenIds], vocab: int) -> Any:
     """Token counts as a CSR matrix, float32, shape (n, vocab)."""
     from scipy.sparse import csr_matrix
 
     lengths = [len(ids) for ids in token_ids]
     indptr = np.concatenate([[0], np.cumsum(lengths)])
-    indices = np.fromiter((token for ids in token_ids for token in ids), np.int32, int(indptr[-1]))
+    indices = np.concatenate([np.zeros(0, np.intc), *token_ids])
     counts = csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=(len(lengths), vocab))
     counts.sum_duplicates()
     return counts

@@ -1,7 +1,7 @@
 """Fit stage 1: the joint logistic classifier, its temperature, and where certainty ends.
 
 Dense and lexical features are fitted together (`fit_softmax`); the lexical part is then folded into the embedder as
-one table row per token, so that at run time a prompt costs two lookups (`routers.embed.lexical`).
+one table row per token, so that at run time a prompt costs two lookups (`pointsman.routers.embed.lexical`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.embed import StorableEmbedder
-from routers.embed.lexical import LexicalEmbedder
-from routers.embed.static import Bag, StaticEmbedder, quantise_rows
-from routers.training.bags import count_tokens, inverse_document_frequency, tfidf
-from routers.training.softmax import fit_softmax
-from routers.types import FloatArray
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.embed import StorableEmbedder
+from pointsman.routers.embed.lexical import LexicalEmbedder
+from pointsman.routers.embed.static import Bag, StaticEmbedder, quantise_rows
+from pointsman.routers.training.bags import count_tokens, inverse_document_frequency, tfidf
+from pointsman.routers.training.softmax import fit_softmax
+from pointsman.routers.types import FloatArray
 
 #: Inverse penalty and iterations of the logistic fit; tuned on mmlu_pro, ulab9 and clinc150 by cross-validation.
 INVERSE_PENALTY = 10.0
@@ -86,7 +86,7 @@ class Features:
     def of(cls, embedder: StorableEmbedder, texts: Sequence[str]) -> Features:
         """Embed and count."""
         if isinstance(embedder, StaticEmbedder):
-            ids = embedder.token_ids(texts)
+            ids = [embedder.token_ids(text) for text in texts]
             vectors = np.zeros((len(texts), embedder.dim), dtype=np.float32)
             for row, tokens in zip(vectors, ids, strict=True):
                 row[:] = embedder.pool(Bag.of(tokens))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from routers.types import FloatArray
+from pointsman.routers.types import FloatArray
 
 #: About this many prompts a cluster, between 2 and 32 clusters.
 PROMPTS_PER_CLUSTER = 100

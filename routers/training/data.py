@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.errors import TrainingError
+from pointsman.routers.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)

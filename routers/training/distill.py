@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from routers.embed.sentence_transformers import packaged_model
-from routers.embed.static import StaticEmbedder, quantise_rows
+from pointsman.routers.embed.sentence_transformers import packaged_model
+from pointsman.routers.embed.static import StaticEmbedder, quantise_rows
 
-#: Name in `routers.embed.sentence_transformers.PACKAGED`.
+#: Name in `pointsman.routers.embed.sentence_transformers.PACKAGED`.
 MODEL = "all-MiniLM-L6-v2"
 
 #: Dimensions kept: 256 of 384 in int8 are 7.6 MB.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Floats
-from routers.evidence.policy import SequentialPolicy
-from routers.evidence.replay import ask
-from routers.evidence.vote import VoteModel
-from routers.training.evidence_policy import Evidence, fit_policy
-from routers.training.evidence_vote import fit_vote
+from pointsman.routers.arrays import Floats
+from pointsman.routers.evidence.policy import SequentialPolicy
+from pointsman.routers.evidence.replay import ask
+from pointsman.routers.evidence.vote import VoteModel
+from pointsman.routers.training.evidence_policy import EvidenceTrainingData, fit_policy
+from pointsman.routers.training.evidence_vote import fit_vote
 
 MAX_MEMBERS = 4
 
@@ -47,7 +47,8 @@ def fit_evidence(
         scores: Shape (n, m), NaN where unscored.
         answers: Codes of the answers, negative where an expert gave none, shape (n, m).
         completion_tokens: Shape (n, m), NaN where unknown; None when wholly unknown.
-        cost: Of each call in any one unit, shape (n, m), NaN where unknown; None counts calls.
+        cost: Of each call in any one unit, shape (n, m), NaN where unknown; None counts calls, and so does
+            a best expert that costs nothing.
         seed: Of what is random.
 
     Returns:
@@ -63,7 +64,9 @@ def fit_evidence(
     tokens = np.full((len(rows), len(pool)), np.nan) if completion_tokens is None else completion_tokens[here]
     best = int(scores[here].mean(axis=0).argmax())
     spent = np.ones(len(pool)) if cost is None else np.nanmean(cost[here], axis=0)
-    whole = Evidence(
+    if not spent[best]:
+        spent = np.ones(len(pool))
+    whole = EvidenceTrainingData(
         np.asarray(quality[here], dtype=np.float64),
         answers[here].astype(np.int64),
         scores[here],
@@ -89,7 +92,7 @@ def _usable(scores: Floats, answers: npt.NDArray[np.integer], cost: Floats | Non
     return np.asarray(told & seen.any(axis=0) & (np.isfinite(cost) | ~seen).all(axis=0))
 
 
-def _choose(whole: Evidence, best: int, rows: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
+def _choose(whole: EvidenceTrainingData, best: int, rows: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
     """Forward from the best single expert, then backward.
 
     Forward to the full number, though a member may seem to add nothing: two cheap experts are evidence together, one
@@ -120,7 +123,7 @@ def _choose(whole: Evidence, best: int, rows: npt.NDArray[np.integer], seed: int
 
 
 def _worth(
-    sample: Evidence,
+    sample: EvidenceTrainingData,
     members: list[int],
     vote: VoteModel,
     fit: npt.NDArray[np.integer],

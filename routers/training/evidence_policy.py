@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Figures, FloatArray, Floats, Ints
-from routers.evidence.policy import SequentialPolicy, set_members
-from routers.evidence.state import State, read_state
-from routers.evidence.vote import VoteModel
+from pointsman.routers.arrays import Figures, FloatArray, Floats, Ints
+from pointsman.routers.evidence.policy import SequentialPolicy, set_members
+from pointsman.routers.evidence.state import State, read_state
+from pointsman.routers.evidence.vote import VoteModel
 
 #: What a call to the best single expert may be worth in quality, from a spendthrift policy to a miser.
 RATES = (0.005, 0.02, 0.04, 0.08, 0.16, 0.4)
@@ -25,7 +25,7 @@ PENALTY = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
+class EvidenceTrainingData:
     """Outcomes of k members on n prompts, every cell scored.
 
     Attributes:
@@ -42,9 +42,9 @@ class Evidence:
     completion_tokens: Floats
     spending: Floats
 
-    def of(self, members: npt.NDArray[np.integer]) -> Evidence:
+    def of(self, members: npt.NDArray[np.integer]) -> EvidenceTrainingData:
         """The same for some of the members."""
-        return Evidence(
+        return EvidenceTrainingData(
             self.quality[:, members],
             self.codes[:, members],
             self.scores[:, members],
@@ -52,15 +52,15 @@ class Evidence:
             self.spending[members],
         )
 
-    def rows(self, rows: npt.NDArray[np.integer]) -> Evidence:
+    def rows(self, rows: npt.NDArray[np.integer]) -> EvidenceTrainingData:
         """The same for some of the prompts."""
-        return Evidence(
+        return EvidenceTrainingData(
             self.quality[rows], self.codes[rows], self.scores[rows], self.completion_tokens[rows], self.spending
         )
 
 
 def fit_policy(
-    evidence: Evidence,
+    evidence: EvidenceTrainingData,
     names: tuple[str, ...],
     vote: VoteModel,
     rates: tuple[float, ...] = RATES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Figures, Floats, Ints
-from routers.evidence.vote import VoteModel, group_answers, logit, surprise
+from pointsman.routers.arrays import Figures, Floats, Ints
+from pointsman.routers.evidence.vote import VoteModel, group_answers, logit, surprise
 
 #: Penalties: on the departure from the independent weighted vote, and on the pair terms.
 PENALTY = 1.0

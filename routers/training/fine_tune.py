@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.embed.fine_tuned import FineTunedEmbedder, encoder_tokenizer, padded, tokenize, unit_mean
-from routers.embed.sentence_transformers import packaged_model
-from routers.errors import EmbedderError, TrainingError
-from routers.training.data import TrainingData
-from routers.types import FloatArray
+from pointsman.routers.embed.fine_tuned import FineTunedEmbedder, encoder_tokenizer, padded, tokenize, unit_mean
+from pointsman.routers.embed.sentence_transformers import packaged_model
+from pointsman.routers.errors import EmbedderError, TrainingError
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.types import FloatArray
 
 #: The name under which an embedder is asked for that does not exist yet.
 FINE_TUNED = "fine-tuned"
@@ -38,7 +38,7 @@ SCALE = 16.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class FineTuningRecipe:
     """How to fine-tune.
 
     Attributes:
@@ -63,7 +63,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class FineTuned:
+class FineTunedEncoder:
     """A fine-tuned encoder with the heads it was trained under.
 
     Attributes:
@@ -86,12 +86,12 @@ class FineTuned:
 def fine_tune(
     texts: Sequence[str],
     scores: npt.NDArray[np.float64],
-    recipe: Recipe = Recipe(),
+    recipe: FineTuningRecipe = FineTuningRecipe(),
     *,
     name: str = "fine-tuned",
     device: str | None = None,
     on_step: Callable[[float], None] = lambda _: None,
-) -> FineTuned:
+) -> FineTunedEncoder:
     """Fine-tune.
 
     Args:
@@ -120,7 +120,7 @@ def fine_tune(
     head = _heads(scores[rows], int(config["hidden_size"])).to(encoder.device)
     losses = _train(encoder, head, encodings, scores[rows], recipe, on_step)
     weights = {key: value.detach().float().cpu().numpy() for key, value in encoder.state_dict().items()}
-    return FineTuned(
+    return FineTunedEncoder(
         FineTunedEmbedder(
             config,
             weights,
@@ -147,7 +147,7 @@ def tune_encoder(
         TrainingError: As `fine_tune`.
         EmbedderError: As `fine_tune`.
     """
-    recipe = Recipe(seed=seed)
+    recipe = FineTuningRecipe(seed=seed)
     tuned = fine_tune(data.texts, data.scores, recipe, name=name, on_step=on_step)
     note = {
         "recipe": asdict(recipe),
@@ -190,7 +190,7 @@ def _train(
     head: Any,
     encodings: Sequence[Sequence[int]],
     scores: npt.NDArray[np.float64],
-    recipe: Recipe,
+    recipe: FineTuningRecipe,
     on_step: Callable[[float], None],
 ) -> tuple[float, ...]:
     import torch

@@ -14,32 +14,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.artifacts import DEFAULT_NAME, RouterParts, default_embedder
-from routers.classifiers.uncertainty import Thresholds
-from routers.embed import StorableEmbedder
-from routers.embed.lexical import LexicalEmbedder
-from routers.embed.prompt_features import FormatEmbedder, prompt_features
-from routers.errors import TrainingError
-from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
-from routers.estimators.tokens import CompletionTokens
-from routers.evidence.policy import SequentialPolicy
-from routers.training import classify, heads
-from routers.training.clusters import cluster_labels
-from routers.training.data import TrainingData
-from routers.training.evidence import fit_evidence
-from routers.training.folds import fold_of
-from routers.training.lengths import fit_lengths
-from routers.training.metrics import (
+from pointsman.routers.artifacts import DEFAULT_NAME, RouterParts, default_embedder
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.embed import StorableEmbedder
+from pointsman.routers.embed.lexical import LexicalEmbedder
+from pointsman.routers.embed.prompt_features import FormatEmbedder, prompt_features
+from pointsman.routers.errors import TrainingError
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
+from pointsman.routers.estimators.tokens import CompletionTokens
+from pointsman.routers.evidence.policy import SequentialPolicy
+from pointsman.routers.training import classify, heads
+from pointsman.routers.training.clusters import cluster_labels
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.training.evidence import fit_evidence
+from pointsman.routers.training.folds import fold_of
+from pointsman.routers.training.lengths import fit_lengths
+from pointsman.routers.training.metrics import (
     auroc,
     best_single_quality,
     expected_calibration_error,
     routed_quality,
     selection_accuracy,
 )
-from routers.training.ridge import Prompts, Ridge, compress, fit_ridges, merge_ridges
-from routers.training.stage1 import HeadChoice, HeldOut, choose_head
-from routers.training.uncertain import choose_max_entropy
-from routers.types import FloatArray
+from pointsman.routers.training.ridge import PromptFeatures, Ridge, compress, fit_ridges, merge_ridges
+from pointsman.routers.training.stage1 import HeadChoice, HeldOutHead, choose_head
+from pointsman.routers.training.uncertain import choose_max_entropy
+from pointsman.routers.types import FloatArray
 
 FOLDS = 5
 
@@ -58,7 +58,7 @@ def make_embedder(name: str | None) -> StorableEmbedder:
     """
     if name is None or name in ("static", DEFAULT_NAME):
         return _plain(default_embedder())
-    from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+    from pointsman.routers.embed.sentence_transformers import SentenceTransformersEmbedder
 
     return SentenceTransformersEmbedder(name)
 
@@ -93,7 +93,7 @@ def fit_router(
 
     Returns:
         The parts of an artefact, with `metrics` measured out of fold. `parts.router()` is the router in memory,
-        `routers.artifacts.save_router` writes it.
+        `pointsman.routers.artifacts.save_router` writes it.
 
     Raises:
         TrainingError: The data cannot train a router.
@@ -115,7 +115,7 @@ def fit_router(
     stage1 = _calibrate(data, labels, found)
     figures = np.array([prompt_features(text) for text in data.texts])
     low, high = (np.quantile(figures, q, axis=0).astype(np.float32) for q in (BEYOND_BOUNDS, 1 - BEYOND_BOUNDS))
-    prompts = Prompts(features.vectors, figures.clip(low, high), stage1.posterior, fitted.bags(features))
+    prompts = PromptFeatures(features.vectors, figures.clip(low, high), stage1.posterior, fitted.bags(features))
     fit = _fit_quality(data, prompts, labels, fold)
     more, regressions = linear_heads(fit.ridge, prompts, fitted)
     thresholds = _price_uncertainty(stage1, fit)
@@ -153,7 +153,7 @@ def fit_router(
 @dataclass(frozen=True, slots=True)
 class _Linear:
     temperature: float
-    held: HeldOut
+    held: HeldOutHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +196,10 @@ def _linear_head(labels: classify.Labels, held: FloatArray) -> _Linear:
     labelled = np.flatnonzero(labels.fine >= 0)
     temperature = classify.fit_temperature(held[labelled], labels.fine[labelled])
     fine, scope = classify.fine_posterior(held, temperature)
-    return _Linear(temperature, HeldOut(HeadChoice.LINEAR, labels.sum_up(fine), scope))
+    return _Linear(temperature, HeldOutHead(HeadChoice.LINEAR, labels.sum_up(fine), scope))
 
 
-def _calibrate(data: TrainingData, labels: classify.Labels, head: HeldOut) -> _Stage1:
+def _calibrate(data: TrainingData, labels: classify.Labels, head: HeldOutHead) -> _Stage1:
     labelled = np.flatnonzero(labels.fine >= 0)
     posterior, scope = head.posterior, head.scope
     entropy = -(posterior * np.log(np.maximum(posterior, 1e-30))).sum(axis=1)
@@ -255,7 +255,7 @@ class _Quality:
 
 
 def _fit_quality(
-    data: TrainingData, prompts: Prompts, labels: classify.Labels, fold: npt.NDArray[np.int64]
+    data: TrainingData, prompts: PromptFeatures, labels: classify.Labels, fold: npt.NDArray[np.int64]
 ) -> _Quality:
     """Category means and regressions on all outcomes, blended by how the same did out of fold."""
     rows = np.flatnonzero(np.isfinite(data.scores).any(axis=1))
@@ -319,7 +319,7 @@ def _figures(blended: npt.NDArray[Any], scores: npt.NDArray[Any], weights: npt.N
 
 
 def linear_heads(
-    ridge: Ridge | None, prompts: Prompts, fitted: classify.FittedLogits
+    ridge: Ridge | None, prompts: PromptFeatures, fitted: classify.FittedLogits
 ) -> tuple[FloatArray | None, LinearHeads | None]:
     """A regression in its run-time form: token weights of further lexical scores, and heads on the vectors.
 

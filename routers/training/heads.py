@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.estimators.quality import CategoryMeans
-from routers.types import FloatArray
+from pointsman.routers.estimators.quality import CategoryMeans
+from pointsman.routers.types import FloatArray
 
 Floats = npt.NDArray[Any]
 

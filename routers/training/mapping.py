@@ -18,9 +18,9 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Bools, Floats
-from routers.errors import RouterError
-from routers.selection.worst_case import slow_pairs
+from pointsman.routers.arrays import Bools, Floats
+from pointsman.routers.errors import RouterError
+from pointsman.routers.selection.worst_case import slow_pairs
 
 
 class MappingLimit(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from routers.types import FloatArray
+from pointsman.routers.types import FloatArray
 
 #: Units of the hidden layer, passes over the data, and the penalty on the weights.
 HIDDEN = 128

@@ -16,7 +16,7 @@ Without a prompt w is uniform and all δ are 0: it counts as the pool's average.
 or in the newcomer's own results as far as they stray by more than chance: a specialist among generalists shows there.
 
 A card lifts the categories it claims to 0.02 above the best of the pool, as it does where there is no artefact
-(`routers.estimators.cards`), and its word is worth six prompts: s_c = claim_c (best_c + 0.02 - r_c)₊ 6 / (6 + n_c).
+(`estimators/cards.py`), and its word is worth six prompts: s_c = claim_c (best_c + 0.02 - r_c)₊ 6 / (6 + n_c).
 
 Every head stands alone: what an artefact holds of the others is copied byte for byte.
 """
@@ -30,13 +30,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.arrays import Floats
-from routers.artifacts import RouterParts
-from routers.classifiers.cards import CardReader
-from routers.errors import TrainingError
-from routers.estimators.cards import OPTIMISM
-from routers.estimators.quality import BlendedQuality
-from routers.estimators.tokens import CompletionTokens
+from pointsman.routers.arrays import Floats
+from pointsman.routers.artifacts import RouterParts
+from pointsman.routers.classifiers.cards import CardReader
+from pointsman.routers.errors import TrainingError
+from pointsman.routers.estimators.cards import OPTIMISM
+from pointsman.routers.estimators.quality import BlendedQuality
+from pointsman.routers.estimators.tokens import CompletionTokens
 
 #: Prompts that a card's word is worth: 0.25 / 0.2², the variance of a judgement over that of a card's claim.
 CARD_PROMPTS = 6.0

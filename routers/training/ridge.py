@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.types import FloatArray
+from pointsman.routers.types import FloatArray
 
 Floats = npt.NDArray[Any]
 
@@ -29,12 +29,12 @@ MAX_RANK = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Prompts:
+class PromptFeatures:
     """What a regression sees of n prompts.
 
     Attributes:
         vectors: Unit rows, shape (n, d).
-        figures: How they are written (`routers.embed.prompt_features`), shape (n, F).
+        figures: How they are written (`pointsman.routers.embed.prompt_features`), shape (n, F).
         posterior: Held-out category posterior, shape (n, C).
         bags: TF-IDF rows, CSR, shape (n, V); None where the embedder has no tokens.
     """
@@ -44,15 +44,15 @@ class Prompts:
     posterior: FloatArray
     bags: Any = None
 
-    def rows(self, index: npt.NDArray[np.int64]) -> Prompts:
+    def rows(self, index: npt.NDArray[np.int64]) -> PromptFeatures:
         """Some of the prompts, in order."""
         bags = None if self.bags is None else self.bags[index]
-        return Prompts(self.vectors[index], self.figures[index], self.posterior[index], bags)
+        return PromptFeatures(self.vectors[index], self.figures[index], self.posterior[index], bags)
 
 
 @dataclass(frozen=True, slots=True)
 class Ridge:
-    """Weights of every expert's regression, one row each, in the units of `Prompts`; `bias` of shape (m,)."""
+    """Weights of every expert's regression, one row each, in the units of `PromptFeatures`; `bias` of shape (m,)."""
 
     vectors: FloatArray
     figures: FloatArray
@@ -60,7 +60,7 @@ class Ridge:
     bags: FloatArray | None
     bias: FloatArray
 
-    def predict(self, prompts: Prompts) -> FloatArray:
+    def predict(self, prompts: PromptFeatures) -> FloatArray:
         """Predicted quality, shape (n, m), not held to [0, 1]."""
         out = prompts.vectors @ self.vectors.T + prompts.figures @ self.figures.T + prompts.posterior @ self.posterior.T
         if self.bags is not None:
@@ -68,7 +68,7 @@ class Ridge:
         return np.asarray(out + self.bias, dtype=np.float32)
 
 
-def fit_ridges(prompts: Prompts, scores: Floats, penalties: Sequence[float]) -> tuple[Ridge, ...]:
+def fit_ridges(prompts: PromptFeatures, scores: Floats, penalties: Sequence[float]) -> tuple[Ridge, ...]:
     """One regression per expert on its scored prompts for every penalty, `min Σ (y - w x - b)² + penalty |w|²`.
 
     Args:

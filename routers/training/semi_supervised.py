@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from routers.classifiers.knn import KnnClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.embed import StorableEmbedder
-from routers.errors import TrainingError
-from routers.training.data import TrainingData
-from routers.types import FloatArray
+from pointsman.routers.classifiers.knn import KnnClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.embed import StorableEmbedder
+from pointsman.routers.errors import TrainingError
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.types import FloatArray
 
 #: Neighbours asked, and the temperature of their votes (see `KnnClassifier`).
 NEIGHBOURS = 10
@@ -38,7 +38,7 @@ _BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Propagated:
+class PropagatedLabels:
     """Labels after propagation.
 
     Attributes:
@@ -68,7 +68,7 @@ def propagate(
     max_entropy: float | None = None,
     precision: float = PRECISION,
     seed: int = 0,
-) -> Propagated:
+) -> PropagatedLabels:
     """Label the prompts without a label by their nearest seeds.
 
     Args:
@@ -100,7 +100,7 @@ def propagate(
             labels[row] = names[best]
     sure = held_entropy <= limit
     added = int((entropy[rest] <= limit).sum())
-    return Propagated(
+    return PropagatedLabels(
         labels=tuple(labels),
         entropy=entropy,
         max_entropy=limit,
@@ -132,7 +132,7 @@ def label_the_rest(data: TrainingData, seed: int = 0, encoder: StorableEmbedder 
     if all(known) or not any(known):
         return data
     if encoder is None:
-        from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+        from pointsman.routers.embed.sentence_transformers import SentenceTransformersEmbedder
 
         encoder = SentenceTransformersEmbedder(ENCODER)
     found = propagate(encoder.embed([data.texts[row] for row in inside]), known, seed=seed)

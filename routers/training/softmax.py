@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.types import FloatArray
+from pointsman.routers.types import FloatArray
 
 
 def fit_softmax(

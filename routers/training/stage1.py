@@ -13,13 +13,13 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from routers.classifiers.knn import KnnClassifier
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.mlp import MlpClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.training import classify
-from routers.training.mlp import fit_mlp
-from routers.types import FloatArray
+from pointsman.routers.classifiers.knn import KnnClassifier
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.mlp import MlpClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.training import classify
+from pointsman.routers.training.mlp import fit_mlp
+from pointsman.routers.types import FloatArray
 
 
 class HeadChoice(StrEnum):
@@ -38,7 +38,7 @@ _OPEN = Thresholds(classify.NO_BOUND_ABOVE, classify.NO_BOUND_BELOW)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
+class HeldOutHead:
     """A head on prompts it was not fitted on.
 
     Attributes:
@@ -61,12 +61,12 @@ class HeldOut:
 
 def choose_head(
     asked: HeadChoice,
-    linear: HeldOut,
+    linear: HeldOutHead,
     vectors: FloatArray,
     labels: classify.Labels,
     fold: npt.NDArray[np.int64],
     seed: int,
-) -> HeldOut:
+) -> HeldOutHead:
     """The head asked for, or with `auto` the one of least log-loss.
 
     Args:
@@ -89,7 +89,7 @@ def choose_head(
     return min((linear, *others), key=lambda head: head.log_loss(labels.category))
 
 
-def _knn(vectors: FloatArray, labels: classify.Labels, fold: npt.NDArray[np.int64]) -> HeldOut:
+def _knn(vectors: FloatArray, labels: classify.Labels, fold: npt.NDArray[np.int64]) -> HeldOutHead:
     category = labels.category
     known = category >= 0
 
@@ -98,18 +98,20 @@ def _knn(vectors: FloatArray, labels: classify.Labels, fold: npt.NDArray[np.int6
             labels.categories, vectors[rows], category[rows], k=k, temperature=temperature, thresholds=thresholds
         )
 
-    def held(k: int, temperature: float) -> HeldOut:
+    def held(k: int, temperature: float) -> HeldOutHead:
         posterior = np.zeros((len(vectors), len(labels.categories)), dtype=np.float32)
         scope = np.zeros(len(vectors), dtype=np.float32)
         for index in range(int(fold.max()) + 1):
             here = fold == index
             posterior[here], scope[here] = voters(known & ~here, k, temperature, _OPEN).posteriors(vectors[here])
-        return HeldOut(HeadChoice.KNN, posterior, scope, lambda thresholds: voters(known, k, temperature, thresholds))
+        return HeldOutHead(
+            HeadChoice.KNN, posterior, scope, lambda thresholds: voters(known, k, temperature, thresholds)
+        )
 
     return min((held(*candidate) for candidate in KNN_CANDIDATES), key=lambda head: head.log_loss(category))
 
 
-def _mlp(vectors: FloatArray, labels: classify.Labels, fold: npt.NDArray[np.int64], seed: int) -> HeldOut:
+def _mlp(vectors: FloatArray, labels: classify.Labels, fold: npt.NDArray[np.int64], seed: int) -> HeldOutHead:
     known = labels.fine >= 0
     classes = len(labels.category_of)
     logits = np.zeros((len(vectors), classes), dtype=np.float32)
@@ -132,4 +134,4 @@ def _mlp(vectors: FloatArray, labels: classify.Labels, fold: npt.NDArray[np.int6
         )
         return MlpClassifier(fitted.hidden, fitted.hidden_bias, output)
 
-    return HeldOut(HeadChoice.MLP, labels.sum_up(fine), scope, build)
+    return HeldOutHead(HeadChoice.MLP, labels.sum_up(fine), scope, build)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routers.errors import TrainingError
+from pointsman.routers.errors import TrainingError
 
 PROMPTS = "prompts.parquet"
 OUTCOMES = "outcomes.parquet"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from routers.arrays import Floats
+from pointsman.routers.arrays import Floats
 
 #: Shares of the prompts that may be called uncertain. Few candidates: each one more is a chance to fit noise.
 SHARES = tuple(share / 20 for share in range(1, 20))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from routers.arrays import Figures
-from routers.selection.width import probability_best
+from pointsman.routers.arrays import Figures
+from pointsman.routers.selection.width import probability_best
 
 #: ln T is sought between these: from certain to indifferent, for qualities in [0, 1].
 _COLDEST, _HOTTEST = -6.0, 3.0

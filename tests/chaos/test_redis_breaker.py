@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from evals.chaos.servers import FaultProxy, Mode, RedisServer
-from gateway.shared_store import SharedStore
+from pointsman.evals.chaos.servers import FaultProxy, Mode, RedisServer
+from pointsman.gateway.shared.store import SharedStore
 
 READ_TIMEOUT_S = 0.05
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,16 +14,16 @@ from typing import Any
 import orjson
 import pytest
 
-from experts.backends.embedded import EmbeddedExpert
-from experts.backends.fake import FakeExpert, Script
-from experts.backends.fake.server import FakeServer
-from experts.backends.litellm import LiteLLMExpert
-from experts.backends.openai_http import OpenAIHttpExpert
-from experts.backends.planned import Stats
-from experts.backends.replay import Record, ReplayExpert, prompt_key
-from experts.nano import MODELS_DIR
-from experts.protocols import Endpoint, Expert, ExpertCall
-from experts.spec import ExpertSpec, Usage
+from pointsman.experts.backends.embedded import EmbeddedExpert
+from pointsman.experts.backends.fake import FakeExpert, Script
+from pointsman.experts.backends.fake.server import FakeServer
+from pointsman.experts.backends.litellm import LiteLLMExpert
+from pointsman.experts.backends.openai_http import OpenAIHttpExpert
+from pointsman.experts.backends.planned import Stats
+from pointsman.experts.backends.replay import RecordedAnswer, ReplayExpert, prompt_key
+from pointsman.experts.nano import MODELS_DIR
+from pointsman.experts.protocols import Endpoint, Expert, ExpertCall
+from pointsman.experts.spec import ExpertSpec, Usage
 
 PROMPT = "Say something, please"
 #: Slow enough to leave in the middle, fast enough to wait for.
@@ -43,6 +43,33 @@ class Rig:
     expert: Expert
     stats: Callable[[], Stats]
     steer: Callable[[Script], None]
+
+
+Made = Callable[[], AbstractAsyncContextManager[Rig]]
+#: One for each backend, by its name.
+RIGS: dict[str, Made] = {}
+#: Those whose far end counts what became of its calls.
+COUNTED: list[str] = []
+#: Those whose far end can be told to fail.
+STEERED: list[str] = []
+
+
+def rig_of(backend: str, *, counted: bool, steered: bool) -> Callable[[Callable[[], AsyncIterator[Rig]]], Made]:
+    """Put a backend under the contract.
+
+    Args:
+        backend: The name under which it is registered.
+        counted: Whether its far end counts what became of its calls.
+        steered: Whether its far end can be told to fail.
+    """
+
+    def register(make: Callable[[], AsyncIterator[Rig]]) -> Made:
+        RIGS[backend] = asynccontextmanager(make)
+        COUNTED.extend([backend] if counted else [])
+        STEERED.extend([backend] if steered else [])
+        return RIGS[backend]
+
+    return register
 
 
 def call(endpoint: Endpoint = Endpoint.CHAT, *, model: str = "m", **fields: Any) -> ExpertCall:
@@ -66,7 +93,7 @@ def _spec(backend: str, model: str = "m") -> ExpertSpec:
     return ExpertSpec("under-test", backend, model)
 
 
-@asynccontextmanager
+@rig_of("fake", counted=True, steered=True)
 async def fake() -> AsyncIterator[Rig]:
     """In process."""
     expert = FakeExpert(_spec("fake"), SLOW)
@@ -94,7 +121,7 @@ def _steer(server: FakeServer) -> Callable[[Script], None]:
     return steer
 
 
-@asynccontextmanager
+@rig_of("openai_http", counted=True, steered=True)
 async def openai_http() -> AsyncIterator[Rig]:
     """Over real HTTP to the fake as a server."""
     async with _served() as server:
@@ -102,7 +129,7 @@ async def openai_http() -> AsyncIterator[Rig]:
         yield Rig(expert, lambda: server.stats, _steer(server))
 
 
-@asynccontextmanager
+@rig_of("litellm", counted=True, steered=True)
 async def litellm() -> AsyncIterator[Rig]:
     """Through the real litellm to the fake as a server."""
     if importlib.util.find_spec("litellm") is None:
@@ -112,11 +139,11 @@ async def litellm() -> AsyncIterator[Rig]:
         yield Rig(expert, lambda: server.stats, _steer(server))
 
 
-@asynccontextmanager
+@rig_of("replay", counted=True, steered=False)
 async def replay() -> AsyncIterator[Rig]:
     """From records, at the pace they were recorded."""
     text = "a recorded answer\nof two lines, with a space at its end "
-    record = Record(text, usage=Usage(5, 12), ttft_ms=30, latency_ms=400)
+    record = RecordedAnswer(text, usage=Usage(5, 12), ttft_ms=30, latency_ms=400)
     expert = ReplayExpert(_spec("replay"), {prompt_key(PROMPT): record}, time_scale=1)
 
     def steer(script: Script) -> None:
@@ -125,7 +152,7 @@ async def replay() -> AsyncIterator[Rig]:
     yield Rig(expert, lambda: expert.stats, steer)
 
 
-@asynccontextmanager
+@rig_of("embedded", counted=False, steered=False)
 async def embedded() -> AsyncIterator[Rig]:
     """A real model, in an engine process of its own."""
     checkpoints = sorted(config.parent.name for config in MODELS_DIR.glob("*/config.json"))
@@ -140,13 +167,6 @@ async def embedded() -> AsyncIterator[Rig]:
 
     with TemporaryDirectory() as folder:
         yield Rig(EmbeddedExpert(_spec("embedded", checkpoints[0]), socket=Path(folder) / "engine"), stats, steer)
-
-
-RIGS = {rig.__name__: rig for rig in (fake, openai_http, litellm, replay, embedded)}
-#: Those whose far end counts what became of its calls.
-COUNTED = tuple(name for name in RIGS if name != "embedded")
-#: Those whose far end can be told to fail.
-STEERED = tuple(name for name in COUNTED if name != "replay")
 
 
 @asynccontextmanager

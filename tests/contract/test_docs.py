@@ -13,11 +13,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gateway.settings import Settings
+from pointsman.experts.backends.__main__ import with_table
+from pointsman.gateway.settings import Settings
+from pointsman.routers.budget import CAPS, WEIGHTS
 from tests.unit.deploy.exposition import families
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("experts/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("experts/**/*.md"), *ROOT.glob("examples/**/*.md")]
+)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -134,9 +138,28 @@ def test_dotted_settings_exist(page: Path) -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    spans = {word for code in code_of(ROOT / "docs" / "configuration.md") for word in re.findall(r"[a-z_0-9]+", code)}
+    page = ROOT / "docs/reference/settings.md"
+    spans = {word for code in code_of(page) for word in re.findall(r"[a-z_0-9]+", code)}
     undocumented = {path for path in settings_paths() if path.rsplit(".", 1)[-1] not in spans}
     assert undocumented == set()
+
+
+def test_the_table_of_backends_is_that_of_their_declarations() -> None:
+    page = ROOT / "docs" / "backends.md"
+    assert text_of(page) == with_table(text_of(page)), (
+        "run: python -m pointsman.experts.backends --write docs/backends.md"
+    )
+
+
+def test_a_backend_is_written_as_the_page_says() -> None:
+    example = ROOT / "examples" / "backend"
+    files = "\n".join(file.read_text(encoding="utf-8") for file in sorted(example.iterdir()) if file.is_file())
+    blocks = re.findall(
+        r"^```(?:python|toml|yaml)\n(.*?)^```", text_of(ROOT / "docs" / "add-a-backend.md"), re.M | re.S
+    )
+    assert len(blocks) >= 4
+    for block in blocks:
+        assert block in files, block
 
 
 def test_every_metric_is_documented_as_it_is() -> None:
@@ -155,8 +178,9 @@ def test_every_label_is_documented() -> None:
 
 @each_page
 def test_headers_exist(page: Path) -> None:
+    stated = {row.header for row in (*CAPS, *WEIGHTS)}
     for header in re.findall(r"\bx-pointsman-[a-z-]*[a-z]", text_of(page)):
-        assert header in source_text(), header
+        assert header in stated or header in source_text(), header
 
 
 @each_page
@@ -185,10 +209,16 @@ def anchors(page: Path) -> set[str]:
 
 @each_page
 def test_files_that_are_named_exist(page: Path) -> None:
-    tops = "gateway|routers|experts|evals|deploy|helm|docs|tests"
+    tops = "examples|gateway|routers|experts|evals|deploy|helm|docs|tests"
     for code in code_of(page):
         if re.fullmatch(rf"(?:{tops})/[\w./-]+", code):
             assert (ROOT / code).exists(), code
+
+
+@each_page
+def test_no_line_of_prose_is_a_paragraph(page: Path) -> None:
+    """A change of one word is then a change of one line; rows of tables are what they are."""
+    assert [line[:80] for line in text_of(page).splitlines() if len(line) > 400 and not line.startswith("|")] == []
 
 
 def test_glossary_terms_stand_there_once() -> None:

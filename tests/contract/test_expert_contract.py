@@ -1,17 +1,19 @@
-"""What every backend promises, whatever is behind it: `experts.protocols`, checked on each that can run here."""
+"""What every backend promises, whatever is behind it: `experts/protocols.py`, checked on each that can run here."""
 
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from experts.backends.fake import Fault, Script
-from experts.errors import ExpertError, ExpertStreamBroken, ExpertTimeout
-from experts.protocols import TEXT_ENDPOINTS, Endpoint, Expert, ExpertCall, ExpertReply
+from pointsman.experts.backends.fake import Fault, Script
+from pointsman.experts.errors import ExpertError, ExpertStreamBroken, ExpertTimeout
+from pointsman.experts.protocols import TEXT_ENDPOINTS, Endpoint, Expert, ExpertCall, ExpertReply
 from tests.contract.expert_rigs import COUNTED, RIGS, STEERED, Rig, call, rigged, settled
 
 Json = dict[str, Any]
@@ -80,6 +82,11 @@ def streamed_text(chunks: list[Json], endpoint: Endpoint) -> str:
     if endpoint is Endpoint.CHAT:
         return "".join(choice["delta"].get("content") or "" for choice in choices)
     return "".join(choice["text"] for choice in choices)
+
+
+def test_every_backend_of_ours_is_under_it() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(RIGS) == set(project["entry-points"]["pointsman.backends"])
 
 
 def test_it_is_an_expert(rig: Rig) -> None:

@@ -10,8 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "peers.md"
-ROWS = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if re.match(r"\| (A\d+|S\d+|R\d+) \|", line)]
-NAMED = sorted({name for row in ROWS for name in re.findall(r"`(tests/[\w/]+\.py::\w+)`", row)})
+TEXT = PAGE.read_text(encoding="utf-8")
+ROWS = [line for line in TEXT.splitlines() if re.match(r"\| (A\d+|S\d+|R\d+) \|", line)]
+#: Number of a row -> the tests that show it.
+TESTS = {
+    number: re.findall(r"`(tests/[\w/]+\.py::\w+)`", listed)
+    for number, listed in re.findall(r"^- ([ASR]\d+)\n((?: {4}- .+\n)*)", TEXT, re.MULTILINE)
+}
+NAMED = sorted({name for names in TESTS.values() for name in names})
 
 
 def cells(row: str) -> list[str]:
@@ -25,13 +31,17 @@ def test_all_asks_and_incidents_have_a_row() -> None:
     assert [key for key in keys if key[0] == "R"] == [f"R{number}" for number in range(1, 7)]
 
 
+def test_every_row_has_its_place_among_the_tests() -> None:
+    assert list(TESTS) == [cells(row)[0] for row in ROWS]
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: cells(row)[0])
 def test_a_row_says_how_far_it_is(row: str) -> None:
-    _, _, does, tests, status = cells(row)
+    number, _, does, status = cells(row)
     assert does
     assert status in {"done", "partly", "not"}
     if status == "done":
-        assert re.search(r"`tests/[\w/]+\.py::\w+`", tests), "what is done has a test"
+        assert TESTS[number], "what is done has a test"
 
 
 @pytest.mark.parametrize("named", NAMED)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from experts.spec import ExpertSpec, ExpertState, PoolView
-from routers.artifacts import DEFAULT_DIR, load_artifact, load_router
-from routers.protocols import Router
-from routers.training.fit import fit_router
-from routers.types import Decision, Reason, RouteRequest
+from pointsman.experts.spec import ExpertSpec, ExpertState, PoolView
+from pointsman.routers.artifacts import DEFAULT_DIR, load_artifact, load_router
+from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.training.fit import fit_router
+from pointsman.routers.types import Decision, Reason, RouteRequest
 from tests.unit.routers.tiny import tiny_data, tiny_embedder
 
 VIEW = PoolView(
@@ -23,7 +23,7 @@ TEXTS = ("def add(a, b):", "what is 2 + 2", "", " ", "\x00\ud7ff𝔘𝔫𝔦𝔠
 
 
 @pytest.fixture(scope="module", params=["default", "fitted"])
-def router(request: pytest.FixtureRequest) -> Router:
+def router(request: pytest.FixtureRequest) -> RouterProtocol:
     if request.param == "default":
         return load_router("default")
     return fit_router(tiny_data(), embedder=tiny_embedder(), max_iter=10).router()
@@ -34,7 +34,7 @@ def ask(text: str) -> RouteRequest:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_any_text_gets_a_decision(router: Router, text: str):
+def test_any_text_gets_a_decision(router: RouterProtocol, text: str):
     decision = router.decide(ask(text), VIEW)
     assert isinstance(decision, Decision)
     assert decision.expert in {"nano-code", "coder", "unknown-to-all"}
@@ -45,29 +45,29 @@ def test_any_text_gets_a_decision(router: Router, text: str):
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_the_same_question_gets_the_same_decision(router: Router, text: str):
+def test_the_same_question_gets_the_same_decision(router: RouterProtocol, text: str):
     assert repr(router.decide(ask(text), VIEW)) == repr(router.decide(ask(text), VIEW))
 
 
-def test_decide_is_select_after_assess(router: Router):
+def test_decide_is_select_after_assess(router: RouterProtocol):
     asked = ask("def add(a, b):")
     assert repr(router.decide(asked, VIEW)) == repr(router.select(router.assess(asked), asked, VIEW))
 
 
-def test_an_assessment_does_not_look_at_budget_or_pool(router: Router):
+def test_an_assessment_does_not_look_at_budget_or_pool(router: RouterProtocol):
     asked = ask("def add(a, b):")
     other = RouteRequest("r2", "def add(a, b):", 900, max_completion_tokens=3, allowed=frozenset())
     assert repr(router.assess(asked)) == repr(router.assess(other))
 
 
-def test_decisions_name_their_router(router: Router):
+def test_decisions_name_their_router(router: RouterProtocol):
     decision = router.decide(ask("hello"), VIEW)
     assert decision.router == router.id
     assert decision.artifact_hash == router.artifact_hash
     assert len(router.artifact_hash) == 64
 
 
-def test_nobody_admissible_is_a_refusal_with_all_reasons(router: Router):
+def test_nobody_admissible_is_a_refusal_with_all_reasons(router: RouterProtocol):
     nobody = RouteRequest("r1", "hello", 12, allowed=frozenset())
     decision = router.decide(nobody, VIEW)
     assert (decision.expert, decision.reason) == (None, Reason.INFEASIBLE)

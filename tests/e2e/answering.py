@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from routers.artifacts import RouterParts, save_router
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.estimators.quality import BlendedQuality, BlendWeights
-from routers.training.evidence import fit_evidence
+from pointsman.routers.artifacts import RouterParts, save_router
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights
+from pointsman.routers.training.evidence import fit_evidence
 from tests.e2e.running import fake
 from tests.unit.routers.tiny import tiny_embedder
 

@@ -7,15 +7,22 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
+import pytest
 import uvicorn
 
-from experts.backends.fake import FakeExpert
-from gateway.app import App, create_app
-from gateway.server import uvicorn_config
-from gateway.serving import Serving
-from gateway.settings import Settings
+from pointsman.experts.backends.fake import FakeExpert
+from pointsman.gateway.app import App, create_app
+from pointsman.gateway.process.server import uvicorn_config
+from pointsman.gateway.process.serving import Serving
+from pointsman.gateway.settings import Settings
+
+#: Between the client and the gateway: our protocol of uvicorn's server, or the ASGI callable on any other server.
+Transport = Literal["protocol", "asgi"]
+TRANSPORTS: Final[tuple[Transport, ...]] = ("protocol", "asgi")
+#: What is seen from outside is the same on both.
+both = pytest.mark.parametrize("transport", TRANSPORTS)
 
 #: Fakes that are good at what the default artefact's categories are called.
 SPECIALISTS = ("code", "math", "clinical", "prose")
@@ -69,14 +76,14 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    tree: dict[str, Any], env: dict[str, str] | None = None, *, fast: bool = True
+    tree: dict[str, Any], env: dict[str, str] | None = None, *, transport: Transport = "protocol"
 ) -> AsyncIterator[Running]:
-    """Serve these settings on a free port until the block ends; without `fast`, by the ASGI data plane alone."""
+    """Serve these settings on a free port until the block ends."""
     tree = {**tree, "server": {"graceful_shutdown_s": 2, **tree.get("server", {})}}
     serving = Serving(create_app(Settings.model_validate(tree), env or {}))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn_config(serving)
-    if not fast:
+    if transport == "asgi":
         config.http = "httptools"
     server = uvicorn.Server(config)
     done = asyncio.create_task(server.serve(sockets=[listener]))

@@ -19,7 +19,7 @@ def served(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
     log = folder / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli", "serve", "--port", "0", *options],
+            [sys.executable, "-m", "pointsman.gateway.cli", "serve", "--port", "0", *options],
             stdout=output,
             stderr=output,
             cwd=ROOT,

@@ -111,7 +111,7 @@ async def test_nothing_listens_unless_a_port_is_set() -> None:
 
 
 def test_it_needs_an_operators_key() -> None:
-    from gateway.settings import Settings
+    from pointsman.gateway.settings import Settings
 
     with pytest.raises(ValueError, match="needs a key with the role 'operator'"):
         Settings.model_validate(tree(auth={"keys": KEYS[:1]}))

@@ -13,7 +13,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.redis_server import EmbeddedRedis
+from pointsman.gateway.process.redis_server import EmbeddedRedis
 from tests.e2e.running import Running, eventually, fake, running
 
 #: Good at 10 J, thrifty at 1 J; a third of the answers may be good.

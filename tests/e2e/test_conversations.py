@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 import redis
 
-from gateway.redis_server import EmbeddedRedis
-from tests.e2e.running import Running, eventually, fake, running
+from pointsman.gateway.process.redis_server import EmbeddedRedis
+from tests.e2e.running import Running, Transport, both, eventually, fake, running
 
 ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}
 
@@ -52,6 +52,7 @@ async def test_a_session_stays_with_its_expert_and_no_other_session_or_tenant_do
         assert await ask(one, "KEY_A", "chat") == "first"
         assert await ask(one, "KEY_A", "chat", experts=["second"]) == "second"
         assert await ask(one, "KEY_A", "chat") == "second", "the previous turn's expert has the bonus"
+        # Other replicas hear of it through Redis, which is told beside the answer, not before it.
         shared = lambda: [client.get(key) for key in client.keys("pointsman:session:*")]  # noqa: E731
         await eventually(lambda: any(value.endswith(b"second") for value in shared()))
         assert await ask(other, "KEY_A", "chat") == "second", "the other replica knows"
@@ -63,8 +64,8 @@ async def test_a_session_stays_with_its_expert_and_no_other_session_or_tenant_do
     client.close()
 
 
-@pytest.mark.parametrize("fast", [True, False], ids=["lane", "asgi"])
-async def test_a_conversation_without_a_name_is_known_by_how_it_began(fast: bool) -> None:
+@both
+async def test_a_conversation_without_a_name_is_known_by_how_it_began(transport: Transport) -> None:
     tree = {"pool": {"experts": [fake("first"), fake("second")]}, "conversations": {"derive_sessions": True}}
 
     async def turn(http: aiohttp.ClientSession, *texts: str, **more: Any) -> str:
@@ -76,7 +77,7 @@ async def test_a_conversation_without_a_name_is_known_by_how_it_began(fast: bool
             assert reply.status == 200, await reply.text()
             return reply.headers["x-pointsman-expert"]
 
-    async with running(tree, fast=fast) as gateway, aiohttp.ClientSession(gateway.url) as http:
+    async with running(tree, transport=transport) as gateway, aiohttp.ClientSession(gateway.url) as http:
         assert await turn(http, "one", routing={"experts": ["second"]}) == "second"
         assert await turn(http, "one", "two") == "second"
         assert await turn(http, "one", "two", "three") == "second"

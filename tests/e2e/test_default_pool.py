@@ -110,7 +110,8 @@ def test_the_gateway_stays_small_and_loads_nothing_heavy(gateway: Gateway) -> No
 
 def test_composing_the_gateway_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from gateway.app import create_app; from gateway.settings import load_settings; "
+        "import sys; from pointsman.gateway.app import create_app; "
+        "from pointsman.gateway.settings import load_settings; "
         "create_app(load_settings(None, {}), {}); "
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )

@@ -10,7 +10,7 @@ import openai
 import orjson
 import pytest
 
-from tests.e2e.running import fake, pool_of_fakes, running
+from tests.e2e.running import Transport, both, fake, pool_of_fakes, running
 from tests.e2e.test_endpoints_messages import ask
 from tests.e2e.upstream import EVENTS, Says, upstream
 
@@ -48,14 +48,16 @@ STREAM = (
 )
 
 
-@pytest.mark.parametrize("fast", [True, False], ids=["lane", "asgi"])
+@both
 @pytest.mark.parametrize("name", ASKED)
-async def test_a_chat_reaches_the_expert_and_its_answer_the_client_byte_for_byte(name: str, fast: bool) -> None:
+async def test_a_chat_reaches_the_expert_and_its_answer_the_client_byte_for_byte(
+    name: str, transport: Transport
+) -> None:
     streamed = name == "stream options"
     says = Says(STREAM, EVENTS) if streamed else Says(WHOLE)
     async with (
         upstream(chat__completions=says) as server,
-        running({"pool": {"experts": [server.expert("outer", *ABLE)]}}, fast=fast) as gateway,
+        running({"pool": {"experts": [server.expert("outer", *ABLE)]}}, transport=transport) as gateway,
     ):
         for content in (TEXT, IMAGE):
             for model in (b"auto", b"outer"):

@@ -9,7 +9,7 @@ import openai
 import orjson
 import pytest
 
-from tests.e2e.running import fake, pool_of_fakes, running
+from tests.e2e.running import Transport, both, fake, pool_of_fakes, running
 from tests.e2e.test_endpoints_messages import ask, outcome
 from tests.e2e.upstream import Says, upstream
 
@@ -42,12 +42,12 @@ async def test_the_sdk_embeds_with_auto_and_by_name() -> None:
                 assert answer.usage.prompt_tokens == 5
 
 
-@pytest.mark.parametrize("fast", [True, False])
-async def test_a_null_encoding_format_reaches_the_expert(fast: bool) -> None:
+@both
+async def test_a_null_encoding_format_reaches_the_expert(transport: Transport) -> None:
     body = b'{ "model":"auto", "input":["a"], "encoding_format":null, "routing_of_others":1.50 }'
     async with (
         upstream(embeddings=Says(VECTORS)) as server,
-        running({"pool": {"experts": [server.expert("vectors", "embeddings")]}}, fast=fast) as gateway,
+        running({"pool": {"experts": [server.expert("vectors", "embeddings")]}}, transport=transport) as gateway,
     ):
         for _ in range(2):
             status, got, headers = await ask(gateway.url, "/v1/embeddings", body)
@@ -98,8 +98,8 @@ async def test_auto_takes_the_cheapest_of_those_that_can_and_fails_over() -> Non
     async with running({"pool": {"experts": experts}}) as gateway:
         _, _, headers = await ask(gateway.url, "/v1/embeddings", body)
         assert headers["x-pointsman-expert"] == "cheap"
-        from experts.backends.fake import Script
-        from experts.backends.fake.script import Fault
+        from pointsman.experts.backends.fake import Script
+        from pointsman.experts.backends.fake.script import Fault
 
         gateway.fake("cheap").script = Script(fault=Fault.ERROR, error_status=503)
         status, _, headers = await ask(gateway.url, "/v1/embeddings", body)

@@ -11,7 +11,7 @@ import anthropic
 import orjson
 import pytest
 
-from tests.e2e.running import Running, eventually, pool_of_fakes, running
+from tests.e2e.running import TRANSPORTS, Running, Transport, both, eventually, pool_of_fakes, running
 from tests.e2e.upstream import EVENTS, Says, upstream
 
 CODE = "Write a Python function that reverses a linked list."
@@ -30,10 +30,10 @@ ORDER: Any = {
 NATIVE = ("chat", "streaming", "messages", "tools", "vision")
 
 
-@pytest.fixture(params=[True, False], ids=["lane", "asgi"])
+@pytest.fixture(params=TRANSPORTS)
 async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     experts = [{**expert, "capabilities": ABLE} for expert in pool_of_fakes()]
-    async with running({"pool": {"experts": experts}}, fast=request.param) as gateway:
+    async with running({"pool": {"experts": experts}}, transport=request.param) as gateway:
         yield gateway
 
 
@@ -121,8 +121,8 @@ async def test_errors_have_anthropics_shape(client: anthropic.AsyncAnthropic, ga
 
 
 async def test_an_experts_error_has_anthropics_shape(client: anthropic.AsyncAnthropic, gateway: Running) -> None:
-    from experts.backends.fake import Script
-    from experts.backends.fake.script import Fault
+    from pointsman.experts.backends.fake import Script
+    from pointsman.experts.backends.fake.script import Fault
 
     gateway.fake("fake-code").script = Script(fault=Fault.ERROR, error_status=422)
     with pytest.raises(anthropic.UnprocessableEntityError) as refused:
@@ -188,17 +188,17 @@ async def outcome(gateway: Running, headers: dict[str, str]) -> Any:
         return (await response.json())["outcome"]
 
 
-@pytest.mark.parametrize("fast", [True, False])
-async def test_an_expert_that_speaks_messages_gets_and_gives_bytes(fast: bool) -> None:
+@both
+async def test_an_expert_that_speaks_messages_gets_and_gives_bytes(transport: Transport) -> None:
     body = (
         b'{ "model":"auto","max_tokens":9,"thinking":{"type":"enabled","budget_tokens":1024},"new_field":[1.0,null],'
         b'"messages":[{"role":"user","content":[{"type":"document","source":{"type":"base64","data":"JVBE"}}]}]}'
     )
     async with (
         upstream(messages=Says(WHOLE, headers=((b"request-id", b"req_1"),))) as server,
-        running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}, fast=fast) as gateway,
+        running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}, transport=transport) as gateway,
     ):
-        for _ in range(2):  # the first opens a connection, the second goes by the lane
+        for _ in range(2):  # the first opens a connection, the second finds it
             status, got, headers = await ask(
                 gateway.url, "/v1/messages", body, **{"anthropic-version": "2023-06-01", "x-api-key": "client's"}
             )
@@ -212,12 +212,12 @@ async def test_an_expert_that_speaks_messages_gets_and_gives_bytes(fast: bool) -
         assert (counted["prompt_tokens"], counted["completion_tokens"]) == (12, 2)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-async def test_a_stream_of_an_expert_that_speaks_messages_passes_byte_for_byte(fast: bool) -> None:
+@both
+async def test_a_stream_of_an_expert_that_speaks_messages_passes_byte_for_byte(transport: Transport) -> None:
     body = orjson.dumps({"model": "auto", "max_tokens": 9, "stream": True, "messages": ASKED})
     async with (
         upstream(messages=Says(STREAM, EVENTS)) as server,
-        running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}, fast=fast) as gateway,
+        running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}, transport=transport) as gateway,
     ):
         for _ in range(2):
             _, got, headers = await ask(gateway.url, "/v1/messages", body)
@@ -230,15 +230,15 @@ async def test_a_stream_of_an_expert_that_speaks_messages_passes_byte_for_byte(f
 CHUNK = b'data: {"id":"1","model":"inner","created":1,"choices":[{"index":0,"delta":{"content":"so far"}}]}\n\n'
 
 
-@pytest.mark.parametrize("fast", [True, False])
+@both
 @pytest.mark.parametrize("native", [True, False])
-async def test_a_dead_stream_ends_with_anthropics_error_event(fast: bool, native: bool) -> None:
+async def test_a_dead_stream_ends_with_anthropics_error_event(transport: Transport, native: bool) -> None:
     body = orjson.dumps({"model": "auto", "max_tokens": 9, "stream": True, "messages": ASKED})
     says = Says(STREAM[:200] if native else CHUNK, EVENTS, breaks=True)
     capabilities = NATIVE if native else NATIVE[:2]
     async with (
         upstream(messages=says, chat__completions=says) as server,
-        running({"pool": {"experts": [server.expert("dying", *capabilities)]}}, fast=fast) as gateway,
+        running({"pool": {"experts": [server.expert("dying", *capabilities)]}}, transport=transport) as gateway,
     ):
         for _ in range(2):
             _, got, _ = await ask(gateway.url, "/v1/messages", body)
@@ -347,7 +347,7 @@ async def test_images_and_our_own_fields() -> None:
 
 
 async def test_a_client_that_leaves_a_translated_stream_cancels_the_expert(gateway: Running) -> None:
-    from experts.backends.fake import Script
+    from pointsman.experts.backends.fake import Script
 
     gateway.fake("fake-code").script = Script(reply="slow " * 50, tokens_per_s=20)
     async with (

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
-from tests.e2e.running import Running, pool_of_fakes, running
+from tests.e2e.running import TRANSPORTS, Running, Transport, both, pool_of_fakes, running
 from tests.e2e.test_endpoints_messages import ABLE, CHUNK, CODE, SAID, ask
 from tests.e2e.upstream import EVENTS, Says, upstream
 
@@ -35,10 +35,10 @@ class Order(BaseModel):
     what: str
 
 
-@pytest.fixture(params=[True, False], ids=["lane", "asgi"])
+@pytest.fixture(params=TRANSPORTS)
 async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     experts = [{**expert, "capabilities": ABLE} for expert in pool_of_fakes()]
-    async with running({"pool": {"experts": experts}}, fast=request.param) as gateway:
+    async with running({"pool": {"experts": experts}}, transport=request.param) as gateway:
         yield gateway
 
 
@@ -146,12 +146,12 @@ EVENT = b'event: response.%b\ndata: {"type":"response.%b","response":%b}\n\n'
 STREAM = EVENT % (b"created", b"created", WHOLE.replace(b"7", b"6")) + EVENT % (b"completed", b"completed", WHOLE)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-async def test_an_expert_that_speaks_responses_gets_and_gives_bytes(fast: bool) -> None:
+@both
+async def test_an_expert_that_speaks_responses_gets_and_gives_bytes(transport: Transport) -> None:
     body = b'{"model": "auto","input":"hi", "include":["reasoning.encrypted_content"],"unheard_of":{"kept":[1.0]}}'
     async with (
         upstream(responses=Says(WHOLE)) as server,
-        running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}, fast=fast) as gateway,
+        running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}, transport=transport) as gateway,
     ):
         for _ in range(2):
             status, got, _ = await ask(gateway.url, "/v1/responses", body)
@@ -214,14 +214,16 @@ async def test_encrypted_reasoning_and_earlier_responses_stay_with_their_maker(t
             assert len(other.asked) == before
 
 
-@pytest.mark.parametrize("fast", [True, False])
+@both
 @pytest.mark.parametrize("native", [True, False])
-async def test_a_dead_stream_ends_with_an_error_event(fast: bool, native: bool) -> None:
+async def test_a_dead_stream_ends_with_an_error_event(transport: Transport, native: bool) -> None:
     body = orjson.dumps({"model": "auto", "stream": True, "input": CODE})
     says = Says(STREAM[:-40] if native else CHUNK, EVENTS, breaks=True)
     async with (
         upstream(responses=says, chat__completions=says) as server,
-        running({"pool": {"experts": [server.expert("dying", *NATIVE[: 3 if native else 2])]}}, fast=fast) as gateway,
+        running(
+            {"pool": {"experts": [server.expert("dying", *NATIVE[: 3 if native else 2])]}}, transport=transport
+        ) as gateway,
     ):
         for _ in range(2):
             _, got, _ = await ask(gateway.url, "/v1/responses", body)

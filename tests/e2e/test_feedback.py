@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.redis_server import EmbeddedRedis
+from pointsman.gateway.process.redis_server import EmbeddedRedis
 from tests.e2e.running import Running, fake, running
 
 ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}

@@ -11,17 +11,15 @@ import pytest
 from click.testing import CliRunner
 from yarl import URL
 
-from gateway.cli.keys import keys
-from gateway.keys import Pepper, new_key
-from gateway.settings import Settings
-from tests.e2e.running import Running, fake, running
+from pointsman.gateway.access.keys import Pepper, new_key
+from pointsman.gateway.cli.keys import keys
+from pointsman.gateway.settings import Settings
+from tests.e2e.running import TRANSPORTS, Running, fake, running
 
 PEPPER = "a pepper that nobody guesses"
 ENV = {"PEPPER": PEPPER, "METRICS": "sk-metrics", "OPERATOR": "sk-operator", "OTHER": "sk-other", "OLD": "sk-old"}
 OLD_KEY, NEW_KEY = new_key(), new_key()
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hello there"}]}
-
-both = pytest.mark.parametrize("fast", [True, False], ids=["lane", "asgi"])
 
 
 def hashed(key: str) -> str:
@@ -58,11 +56,11 @@ def bearer(key: str) -> dict[str, str]:
 
 @pytest.fixture
 async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(Settings.model_validate(tree()).model_dump(), ENV, fast=request.param) as gateway:
+    async with running(Settings.model_validate(tree()).model_dump(), ENV, transport=request.param) as gateway:
         yield gateway
 
 
-ways = pytest.mark.parametrize("gateway", [True, False], ids=["lane", "asgi"], indirect=True)
+ways = pytest.mark.parametrize("gateway", TRANSPORTS, indirect=True)
 
 
 @ways

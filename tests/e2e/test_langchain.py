@@ -12,23 +12,26 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage, trim_messages
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 from pydantic import BaseModel
 
-from gateway.clients.http import Events, GatewayError
-from gateway.clients.langchain import ChatPointsman
+from pointsman.gateway.clients.http import Events, GatewayError
+from pointsman.gateway.clients.langchain import ChatPointsman
 from tests.e2e.running import fake, pool_of_fakes
 from tests.e2e.served import ROOT, served
 
@@ -135,6 +138,12 @@ class TestChatOpenAIOnAGateway(_Standard):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {**super().chat_model_params, "stream_usage": True}
+
+    @property
+    def standard_chat_model_params(self) -> dict[str, Any]:
+        # LangChain keeps one connection pool for all clients of an address and a timeout, and a pool serves one event
+        # loop alone; every test has a loop of its own. A Timeout has no hash, so with it no pool is kept.
+        return {**super().standard_chat_model_params, "timeout": openai.Timeout(60)}
 
 
 # The suites' base class is no suite.
@@ -266,60 +275,253 @@ def test_cut_arguments_are_an_invalid_call(model: ChatPointsman) -> None:
 
 async def test_one_model_serves_several_event_loops_and_ends_streams_early(model: ChatPointsman) -> None:
     async def first_word() -> str:
+        word = ""
         async with aclosing(model.astream(CODE)) as stream:  # type: ignore[type-var]
             async for chunk in stream:
-                if chunk.content:
-                    return str(chunk.content)
-        raise AssertionError("nothing was said")
+                if word := str(chunk.content):
+                    break
+        # The connection of a whole answer is kept.
+        assert (await model.ainvoke(CODE)).text.startswith(word)
+        return word
 
     assert await first_word() == "fake-code"
-    assert await asyncio.to_thread(lambda: asyncio.run(first_word())) == "fake-code"
+    for _ in range(2):
+        assert await asyncio.to_thread(lambda: asyncio.run(first_word())) == "fake-code"
     assert await first_word() == "fake-code"
     await model.aclose()
 
 
-def test_a_wrong_address_and_a_wrong_answer_are_errors() -> None:
+@dataclass
+class Served:
+    """An answer that is given to everybody, and what was asked."""
+
+    body: bytes = b"{}"
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    paths: list[str] = field(default_factory=list)
+    heads: list[dict[str, str]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def serving(answer: Served) -> Iterator[Served]:
+    """A server that is no gateway of ours, on loopback."""
+
     class Page(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            streamed = self.path.endswith("stream/chat/completions")
-            body = b'data: {"choices": []}\n\n' if streamed else b"<html>"
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
+            answer.paths.append(self.path)
+            answer.heads.append({name.lower(): value for name, value in self.headers.items()})
+            answer.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(answer.body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(answer.body)
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
     server = HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
+    answer.url = f"http://127.0.0.1:{server.server_port}/v1"
     try:
-        address = f"http://127.0.0.1:{server.server_port}"
-        with pytest.raises(GatewayError, match="not a JSON object"):
-            ChatPointsman(base_url=address).invoke("hi")
-        with pytest.raises(GatewayError, match="broke off"):
-            ChatPointsman(base_url=f"{address}/stream").invoke([HumanMessage("hi")], stream=True)
+        yield answer
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
+def whole(content: str = "well", **message: Any) -> bytes:
+    """The JSON of an answer."""
+    said = {"role": "assistant", "content": content, **message}
+    return json.dumps({"model": "m", "choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}).encode()
+
+
+def streamed(*events: dict[str, Any]) -> bytes:
+    """The events of a stream that has not said that it is done."""
+    return "".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events).encode()
+
+
+def delta(**said: Any) -> dict[str, Any]:
+    return {"model": "m", "choices": [{"index": 0, "delta": said}]}
+
+
+def test_a_wrong_answer_is_an_error() -> None:
+    with serving(Served(b"<html>")) as page, pytest.raises(GatewayError, match="not a JSON object"):
+        ChatPointsman(base_url=page.url).invoke("hi")
+
+
+def test_a_stream_that_breaks_off_is_an_error_of_its_decision() -> None:
+    head = {"x-pointsman-decision": "dec_1", "content-type": "text/event-stream"}
+    half = streamed(delta(role="assistant", content="half an"))
+    for body, why in ((half, "broke off"), (half + streamed({"error": {"message": "expert gone"}}), "expert gone")):
+        with serving(Served(body, headers=head)) as cut, pytest.raises(GatewayError, match=why) as broken:
+            ChatPointsman(base_url=cut.url).invoke("hi", stream=True)
+        assert (broken.value.status, broken.value.decision_id) == (200, "dec_1")
+
+
+async def test_a_request_is_sent_once_and_nowhere_else() -> None:
+    with serving(Served(status=503, body=b'{"error": {"message": "busy"}}', headers={"retry-after": "3"})) as busy:
+        model = ChatPointsman(base_url=busy.url)
+        with pytest.raises(GatewayError, match="busy") as refused:
+            model.invoke("hi")
+        with pytest.raises(GatewayError, match="busy"):
+            await model.ainvoke("hi")
+        await model.aclose()
+    assert len(busy.paths) == 2
+    assert refused.value.retry_after_s == 3
+    with serving(Served(whole())) as other, serving(Served(status=307, headers={"location": other.url})) as away:
+        with pytest.raises(GatewayError) as refused:
+            ChatPointsman(base_url=away.url).invoke("hi")
+        assert (refused.value.status, other.paths) == (307, [])
+
+
+def test_openais_environment_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "LANGSMITH_GATEWAY_API_KEY"]
+    with serving(Served(whole())) as gateway, serving(Served(whole())) as other:
+        for name in names:
+            monkeypatch.setenv(name, "of-the-environment")
+        for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_PROXY", "HTTP_PROXY", "LANGSMITH_GATEWAY"):
+            monkeypatch.setenv(name, other.url)
+        monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-of: the-environment")
+        monkeypatch.setenv("POINTSMAN_BASE_URL", gateway.url)
+        assert ChatPointsman().invoke("hi").text == "well"
+        assert ChatPointsman(api_key="ours").invoke("hi").text == "well"
+    assert (gateway.paths, other.paths) == (["/v1/chat/completions"] * 2, [])
+    assert [head.get("authorization") for head in gateway.heads] == [None, "Bearer ours"]
+    assert "environment" not in str(gateway.heads)
+    assert not [name for head in gateway.heads for name in head if name.startswith(("openai", "x-"))]
+
+
+@pytest.mark.parametrize("name", ["gpt-5", "gpt-5-pro", "gpt-5-codex", "o1", "gpt-4"])
+def test_an_expert_may_be_called_like_a_model_of_openais(name: str) -> None:
+    with serving(Served(whole('{"pieces": 1, "what": "egg"}'))) as gateway:
+        model = ChatPointsman(base_url=gateway.url, model=name, temperature=0.3)
+        assert model.with_structured_output(Order).invoke("An egg.") == Order(pieces=1, what="egg")
+        ChatPointsman(base_url=gateway.url, model=name).invoke("hi")
+    assert gateway.paths == ["/v1/chat/completions"] * 2
+    shaped, plain = gateway.asked
+    assert (shaped["model"], shaped["temperature"]) == (name, 0.3)
+    assert shaped["response_format"]["json_schema"]["schema"]["properties"].keys() == {"pieces", "what"}
+    assert plain == {"model": name, "messages": [{"role": "user", "content": "hi"}], "stream": False}
+    assert not model.profile
+
+
+def test_what_a_call_states_goes_before_the_constructors() -> None:
+    with serving(Served(whole())) as gateway:
+        model = ChatPointsman(
+            base_url=gateway.url, session="s", max_cost_usd=0.1, seed=1, stop=["\n"], model_kwargs={"top_k": 1}
+        )
+        model.invoke("hi")
+        model.invoke("hi", max_cost_usd=None, weights={"energy": 0.5}, seed=None, stop=["."], top_k=2, model="m")
+        model.invoke("hi", extra_body={"routing": {"local_only": True}, "min_p": 0.1})
+    first, second, third = ({**asked, "messages": None} for asked in gateway.asked)
+    body = {"messages": None, "stream": False, "seed": 1, "stop": ["\n"], "top_k": 1, "model": "auto"}
+    assert first == {**body, "routing": {"session": "s", "max_cost_usd": 0.1}}
+    del body["seed"]
+    routing = {"session": "s", "weights": {"energy": 0.5}}
+    assert second == {**body, "stop": ["."], "top_k": 2, "model": "m", "routing": routing}
+    assert (third["min_p"], third["routing"]) == (0.1, {"session": "s", "max_cost_usd": 0.1, "local_only": True})
+
+
+def test_what_other_vendors_models_said_goes_on_as_text_and_calls() -> None:
+    call = {"name": "look", "args": {"at": 1}, "id": "c", "type": "tool_call"}
+    blocks: list[dict[str, Any]] = [
+        {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+        {"type": "reasoning", "summary": []},
+        {"type": "text", "text": "I look.", "annotations": []},
+        {"type": "tool_use", "id": "c", "name": "look", "input": {"at": 1}},
+    ]
+    history = [HumanMessage("hi"), AIMessage(blocks, tool_calls=[call]), ToolMessage("seen", tool_call_id="c")]  # type: ignore[arg-type]
+    with serving(Served(whole())) as gateway:
+        ChatPointsman(base_url=gateway.url).invoke(history)
+        ChatPointsman(base_url=gateway.url).invoke(
+            [*history[:1], AIMessage(blocks[3:], tool_calls=[call]), *history[2:]]
+        )  # type: ignore[arg-type]
+    function = {"name": "look", "arguments": '{"at": 1}'}
+    asked = {
+        "role": "assistant",
+        "content": "I look.",
+        "tool_calls": [{"id": "c", "type": "function", "function": function}],
+    }
+    assert gateway.asked[0]["messages"] == [
+        {"role": "user", "content": "hi"},
+        asked,
+        {"role": "tool", "content": "seen", "tool_call_id": "c"},
+    ]
+    # Content that nobody stated is null or left out.
+    assert gateway.asked[1]["messages"][1].get("content") is None
+    assert history[1].content == blocks
+
+
+def test_settings_of_openais_client_are_refused_and_its_names_for_ours_taken() -> None:
+    with pytest.raises(ValueError, match="http_client: of OpenAI's client"):
+        ChatPointsman(http_client=httpx.Client())
+    model = ChatPointsman(openai_api_base="http://gateway.example/v1", openai_api_key="ours", request_timeout=5)
+    assert (model.base_url, model.timeout_s) == ("http://gateway.example/v1", 5)
+    assert model.api_key is not None
+    assert model.api_key.get_secret_value() == "ours"
+    assert model._get_ls_params()["ls_provider"] == "pointsman"
+    assert ChatPointsman(timeout_s=7).timeout_s == ChatPointsman(timeout=7).timeout_s == 7
+
+
+def test_answers_to_other_budgets_are_not_taken_from_langchains_cache(url: str) -> None:
+    cache = InMemoryCache()
+    answer = ChatPointsman(base_url=url, cache=cache).invoke(CODE)
+    assert ChatPointsman(base_url=url, cache=cache).invoke(CODE).response_metadata == answer.response_metadata
+    with pytest.raises(GatewayError, match="fake-code"):
+        ChatPointsman(base_url=url, cache=cache, max_energy_j=0.05).invoke(CODE)
+    with pytest.raises(httpx.ConnectError):
+        ChatPointsman(base_url="http://127.0.0.1:1/v1", cache=cache, max_retries=0).invoke(CODE)
+
+
+def test_tokens_are_estimated_without_fetching_anything(model: ChatPointsman) -> None:
+    assert model.get_num_tokens("word " * 100) == pytest.approx(125, rel=0.1)
+    said = [HumanMessage("word " * 100), HumanMessage("word " * 10)]
+    assert model.get_num_tokens_from_messages(said) > model.get_num_tokens(said[0].text)
+    assert trim_messages(said, max_tokens=50, token_counter=model, strategy="last") == said[1:]
+    with pytest.raises(NotImplementedError, match="custom_get_token_ids"):
+        model.get_token_ids("word")
+    counting = ChatPointsman(custom_get_token_ids=lambda text: [len(word) for word in text.split()])
+    assert counting.get_token_ids("a word") == [1, 4]
+    assert counting.get_num_tokens_from_messages(said) == 110
+
+
+def test_a_streamed_shape_tells_of_the_decision_too(model: ChatPointsman) -> None:
+    chunks = list(model.stream("I want 12 eggs.", response_format=Order))
+    assert chunks[0].response_metadata["decision_id"].startswith("dec_")
+    assert Order.model_validate_json("".join(chunk.text for chunk in chunks)).pieces == 12
+
+
+def test_servers_that_leave_parts_of_a_delta_out_lose_no_call() -> None:
+    calls = [{"id": f"call_{name}", "function": {"name": name, "arguments": "{}"}} for name in ("first", "second")]
+    last = {"model": "m", "choices": [{"index": 0, "delta": None, "finish_reason": "tool_calls"}]}
+    body = streamed(*(delta(role="assistant", tool_calls=[call]) for call in calls), last) + b"data: [DONE]\n\n"
+    with serving(Served(body)) as gateway:
+        answer = ChatPointsman(base_url=gateway.url).invoke("hi", stream=True)
+    assert isinstance(answer, AIMessage)
+    assert [call["name"] for call in answer.tool_calls] == ["first", "second"]
+    assert answer.response_metadata["finish_reason"] == "tool_calls"
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_events_end_at_line_feeds_alone(size: int) -> None:
     text = "line\u2028separator \x85 and\x0bmore"
     sent = f"data: {json.dumps({'text': text}, ensure_ascii=False)}\r\n\r\n: comment\n\ndata: [DONE]\n\n".encode()
-    events = Events()
-    found = [event for at in range(0, len(sent), size) for event in events.feed(sent[at : at + size])]
+    events = Events(httpx.Response(200))
+    found = [event for at in range(0, len(sent), size) for event, _ in events.feed(sent[at : at + size])]
     assert found == [{"text": text}]
-    assert events.done
+    events.end()
 
 
 def test_the_gateway_needs_neither_langchain_nor_httpx() -> None:
-    code = "import sys, gateway.app, gateway.server, gateway.cli.serve; print(*sys.modules)"
+    modules = "pointsman.gateway.app, pointsman.gateway.process.server, pointsman.gateway.cli.serve"
+    code = f"import sys, {modules}; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in ran.stdout.split()}
-    assert not loaded & {"langchain_core", "langchain_openai", "httpx"}
+    assert not loaded & {"langchain_core", "langchain_openai", "openai", "tiktoken", "httpx", "httpx2"}
     assert Path(ROOT / "gateway/clients/langchain.py").is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import pytest
 import redis
 import yaml
 
-from gateway.redis_server import EmbeddedRedis
-from gateway.settings import Settings
-from tests.e2e.running import Running, eventually, running
+from pointsman.gateway.access.limit_leases import Leases
+from pointsman.gateway.access.limits import Meter
+from pointsman.gateway.process.redis_server import EmbeddedRedis
+from pointsman.gateway.settings import Settings
+from tests.e2e.running import Running, Transport, both, eventually, running
 from tests.e2e.served import served
 
 ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb", "KEY_C": "sk-cccccccccccccccc"}
@@ -27,8 +29,6 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
 #: What it costs by `PRICE`.
 CALL_USD = (100 * 100 + 50 * 1000) / 1e6
 PRICE = {"input_usd_per_mtok": 100, "output_usd_per_mtok": 1000}
-
-both = pytest.mark.parametrize("fast", [True, False], ids=["lane", "asgi"])
 
 
 class Upstream:
@@ -120,11 +120,11 @@ def session(gateway: Running) -> aiohttp.ClientSession:
 
 
 @both
-async def test_a_rate_of_requests_is_held_and_told(fast: bool) -> None:
+async def test_a_rate_of_requests_is_held_and_told(transport: Transport) -> None:
     await _room_in(60, 8)
     async with upstream() as up:
         settings = tree(up, key("a", limits={"requests_per_minute": 3}), key("b"))
-        async with running(settings, ENV, fast=fast) as gateway, session(gateway) as http:
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             for left in ("2", "1", "0"):
                 status, headers, _ = await ask(http)
                 assert status == 200
@@ -140,12 +140,12 @@ async def test_a_rate_of_requests_is_held_and_told(fast: bool) -> None:
 
 
 @both
-async def test_a_tenants_limit_is_for_all_its_keys_and_for_nobody_else(fast: bool) -> None:
+async def test_a_tenants_limit_is_for_all_its_keys_and_for_nobody_else(transport: Transport) -> None:
     await _room_in(60, 8)
     async with upstream() as up:
         auth = {"tenants": {"t": {"limits": {"requests_per_minute": 4}}}}
         settings = tree(up, key("a", tenant="t"), key("b", tenant="t"), key("c"), auth=auth)
-        async with running(settings, ENV, fast=fast) as gateway, session(gateway) as http:
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             found = Counter([(await ask(http, letter))[0] for letter in "ababab"])
             assert found == {200: 4, 429: 2}
             assert (await ask(http, "c"))[0] == 200
@@ -153,13 +153,13 @@ async def test_a_tenants_limit_is_for_all_its_keys_and_for_nobody_else(fast: boo
 
 @both
 @pytest.mark.parametrize("model", ["auto", "only"])
-async def test_calls_at_once_cannot_overrun_a_budget_in_dollars(fast: bool, model: str) -> None:
+async def test_calls_at_once_cannot_overrun_a_budget_in_dollars(transport: Transport, model: str) -> None:
     """A6: all of them are under way before the first is over."""
     await _room_in(3600, 20)
     async with upstream() as up:
         budget = 20 * CALL_USD
         settings = tree(up, key("a", limits={"usd_per_hour": budget}))
-        async with running(settings, ENV, fast=fast) as gateway, session(gateway) as http:
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             up.gate.clear()
             calls = [asyncio.create_task(ask(http, model=model)) for _ in range(200)]
             await eventually(lambda: sum(call.done() for call in calls) + up.calls == 200, seconds=20)
@@ -178,11 +178,11 @@ async def test_calls_at_once_cannot_overrun_a_budget_in_dollars(fast: bool, mode
 
 
 @both
-async def test_a_stream_without_usage_is_not_free(fast: bool) -> None:
+async def test_a_stream_without_usage_is_not_free(transport: Transport) -> None:
     await _room_in(60, 8)
     async with upstream() as up:
         settings = tree(up, key("a", limits={"tokens_per_minute": 1000}))
-        async with running(settings, ENV, fast=fast) as gateway, session(gateway) as http:
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             left = []
             for _ in range(2):
                 assert (await ask(http, stream=True))[0] == 200
@@ -193,11 +193,11 @@ async def test_a_stream_without_usage_is_not_free(fast: bool) -> None:
 
 
 @both
-async def test_a_client_that_leaves_pays_for_what_it_had_asked(fast: bool) -> None:
+async def test_a_client_that_leaves_pays_for_what_it_had_asked(transport: Transport) -> None:
     await _room_in(3600, 20)
     async with upstream() as up:
         settings = tree(up, key("a", limits={"usd_per_hour": 3 * 0.11}))
-        async with running(settings, ENV, fast=fast) as gateway, session(gateway) as http:
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             await ask(http)
             up.gate.clear()
             for number in range(2, 4):
@@ -211,23 +211,23 @@ async def test_a_client_that_leaves_pays_for_what_it_had_asked(fast: bool) -> No
 
 
 @both
-async def test_what_fails_is_not_paid_for(fast: bool) -> None:
+async def test_what_fails_is_not_paid_for(transport: Transport) -> None:
     async with upstream() as up:
         settings = tree(up, key("a", limits={"usd_per_hour": 1, "requests_per_minute": 100}))
         settings["pool"]["experts"].append(expert(up, "dead", base_url="http://127.0.0.1:9"))
-        async with running(settings, ENV, fast=fast) as gateway, session(gateway) as http:
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             assert (await ask(http, model="dead"))[0] == 502
             requests, dollars = gateway.app.runtime.access.meters
             assert (requests.spent, dollars.spent, dollars.held) == (1, 0, 0)
 
 
 @both
-async def test_a_key_asks_its_experts_only(fast: bool) -> None:
+async def test_a_key_asks_its_experts_only(transport: Transport) -> None:
     async with upstream() as up:
         settings = tree(up, key("a", experts=["only"]), key("b"), key("c", limits={"usd_per_day": 9}))
         better = {"quality_prior": {"*": 0.9}, "price": None}
         settings["pool"]["experts"].append(expert(up, "better", **better))
-        async with running(settings, ENV, fast=fast) as gateway, session(gateway) as http:
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             assert (await ask(http, "b"))[1]["x-pointsman-expert"] == "better"
             for letter in "ac":
                 status, headers, _ = await ask(http, letter)
@@ -329,23 +329,25 @@ async def test_a_redis_that_forgot_hears_of_every_lease_again(server: EmbeddedRe
     client.close()
 
 
-async def test_a_lease_is_spent_in_the_lane(server: EmbeddedRedis) -> None:
-    """Only who finds no lease, or no connection, goes the long way; the rest are decided where they come in."""
+@both
+async def test_a_lease_is_spent_without_asking_redis(
+    server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch, transport: Transport
+) -> None:
     await _room_in(3600, 20)
+    asked: list[object] = []
+    more = Leases.more
+
+    async def counted(leases: Leases, needs: Sequence[tuple[Meter, float]]) -> None:
+        asked.append(needs)
+        await more(leases, needs)
+
+    monkeypatch.setattr(Leases, "more", counted)
     async with upstream() as up:
         settings = tree(up, key("a", limits={"usd_per_hour": 100}), redis={"url": server.url})
-        async with running(settings, ENV) as gateway, session(gateway) as http:
-            assert (await ask(http))[0] == 200
-            plane, long_way = gateway.app.plane, []
-
-            async def counted(scope: Any, receive: Any, send: Any) -> None:
-                long_way.append(scope["path"])
-                await plane(scope, receive, send)
-
-            gateway.app.plane = counted  # type: ignore[assignment]
+        async with running(settings, ENV, transport=transport) as gateway, session(gateway) as http:
             for _ in range(20):
                 assert (await ask(http))[0] == 200
-            assert long_way == []
+            assert len(asked) == 1, "the first request finds no lease yet"
 
 
 async def test_what_was_spent_outlives_a_change_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.app import create_app
-from gateway.settings import Settings
+from pointsman.gateway.app import create_app
+from pointsman.gateway.settings import Settings
 from tests.e2e.answering import answering_router, answering_tree
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -13,8 +13,8 @@ import openai
 import pytest
 import redis
 
-from gateway.redis_server import EmbeddedRedis
-from routers.null_experts.guards import FALSE_HITS
+from pointsman.gateway.process.redis_server import EmbeddedRedis
+from pointsman.routers.null_experts.guards import FALSE_HITS
 from tests.e2e.running import Running, eventually, fake, running
 
 ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.e2e.running import Running, eventually, fake, running
-from tests.e2e.test_fast_lane import ANSWER, CHUNK, DONE, both, chat, chunk, expert, gateway_of, stream_head, whole
+from tests.e2e.running import Running, Transport, both, eventually, fake, running
+from tests.e2e.test_transports import ANSWER, CHUNK, DONE, chat, chunk, expert, gateway_of, stream_head, whole
 from tests.unit.experts.raw_server import Peer, talking
 
 
@@ -29,7 +29,9 @@ def waiting(gateway: Running) -> float:
 
 
 @asynccontextmanager
-async def slow_expert(*, fast: bool, places: int = 1, answer_s: float = 0.1, **settings: Any) -> AsyncIterator[Running]:
+async def slow_expert(
+    *, transport: Transport, places: int = 1, answer_s: float = 0.1, **settings: Any
+) -> AsyncIterator[Running]:
     """A gateway over one HTTP expert that takes its time and only so many calls."""
 
     async def serve(peer: Peer) -> None:
@@ -41,22 +43,22 @@ async def slow_expert(*, fast: bool, places: int = 1, answer_s: float = 0.1, **s
     async with talking(serve) as server:
         only = {**expert("only", server, 0.9), "max_concurrency": places}
         tree = {"pool": {"experts": [only], "probe_interval_s": 0}, **settings}
-        async with running(tree, fast=fast) as gateway:
+        async with running(tree, transport=transport) as gateway:
             yield gateway
 
 
 @both
 @pytest.mark.parametrize("model", ["auto", "only"])
-async def test_a_request_waits_until_its_expert_has_room(fast: bool, model: str) -> None:
-    async with slow_expert(fast=fast) as gateway:
+async def test_a_request_waits_until_its_expert_has_room(transport: Transport, model: str) -> None:
+    async with slow_expert(transport=transport) as gateway:
         answers = await asyncio.gather(*(post(gateway, chat(model)) for _ in range(5)))
         assert [status for status, _, _ in answers] == [200] * 5
         assert waiting(gateway) == 0
 
 
 @both
-async def test_more_than_may_wait_are_told_when_to_come_back(fast: bool) -> None:
-    async with slow_expert(fast=fast, answer_s=0.3, admission={"queue": 2}) as gateway:
+async def test_more_than_may_wait_are_told_when_to_come_back(transport: Transport) -> None:
+    async with slow_expert(transport=transport, answer_s=0.3, admission={"queue": 2}) as gateway:
         answers = await asyncio.gather(*(post(gateway, chat()) for _ in range(6)))
         assert sorted(status for status, _, _ in answers) == [200] * 3 + [503] * 3
         for status, headers, body in answers:
@@ -68,8 +70,8 @@ async def test_more_than_may_wait_are_told_when_to_come_back(fast: bool) -> None
 
 
 @both
-async def test_nobody_waits_longer_than_is_allowed(fast: bool) -> None:
-    async with slow_expert(fast=fast, answer_s=1.0, admission={"max_wait_ms": 100}) as gateway:
+async def test_nobody_waits_longer_than_is_allowed(transport: Transport) -> None:
+    async with slow_expert(transport=transport, answer_s=1.0, admission={"max_wait_ms": 100}) as gateway:
         first = asyncio.create_task(post(gateway, chat()))
         await asyncio.sleep(0.1)
         began = asyncio.get_running_loop().time()
@@ -80,8 +82,8 @@ async def test_nobody_waits_longer_than_is_allowed(fast: bool) -> None:
 
 
 @both
-async def test_a_client_that_leaves_while_it_waits_is_forgotten_at_once(fast: bool) -> None:
-    async with slow_expert(fast=fast, answer_s=1.0) as gateway:
+async def test_a_client_that_leaves_while_it_waits_is_forgotten_at_once(transport: Transport) -> None:
+    async with slow_expert(transport=transport, answer_s=1.0) as gateway:
         first = asyncio.create_task(post(gateway, chat()))
         await asyncio.sleep(0.1)
         second = asyncio.create_task(post(gateway, chat()))
@@ -92,8 +94,8 @@ async def test_a_client_that_leaves_while_it_waits_is_forgotten_at_once(fast: bo
 
 
 @both
-async def test_a_dry_run_does_not_wait(fast: bool) -> None:
-    async with slow_expert(fast=fast, answer_s=1.0) as gateway, aiohttp.ClientSession() as http:
+async def test_a_dry_run_does_not_wait(transport: Transport) -> None:
+    async with slow_expert(transport=transport, answer_s=1.0) as gateway, aiohttp.ClientSession() as http:
         first = asyncio.create_task(post(gateway, chat()))
         await asyncio.sleep(0.1)
         async with http.post(f"{gateway.url}/v1/route", json=chat()) as reply:
@@ -106,7 +108,7 @@ async def test_a_dry_run_does_not_wait(fast: bool) -> None:
 @both
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("head_first", [False, True])
-async def test_a_deadline_cancels_the_expert(fast: bool, stream: bool, head_first: bool) -> None:
+async def test_a_deadline_cancels_the_expert(transport: Transport, stream: bool, head_first: bool) -> None:
     left = asyncio.Event()
     told: list[float] = []
 
@@ -117,7 +119,7 @@ async def test_a_deadline_cancels_the_expert(fast: bool, stream: bool, head_firs
         await peer.until_left()
         left.set()
 
-    async with gateway_of(answering, fast=fast) as gateway:
+    async with gateway_of(answering, transport=transport) as gateway:
         began = asyncio.get_running_loop().time()
         status, headers, body = await gateway.post(chat("first", stream=stream, routing={"deadline_ms": 150}))
         assert (status, json.loads(body)["error"]["code"]) == (504, "deadline_exceeded")
@@ -128,14 +130,14 @@ async def test_a_deadline_cancels_the_expert(fast: bool, stream: bool, head_firs
 
 
 @both
-async def test_a_deadline_that_is_kept_changes_nothing(fast: bool) -> None:
+async def test_a_deadline_that_is_kept_changes_nothing(transport: Transport) -> None:
     async def answering(peer: Peer, request: bytes) -> None:
         assert "routing" not in json.loads(request.partition(b"\r\n\r\n")[2])
         await peer.say(stream_head(), chunk(CHUNK % b"a"))
         await asyncio.sleep(0.4)
         await peer.say(chunk(DONE), b"0\r\n\r\n")
 
-    async with gateway_of(answering, fast=fast) as gateway:
+    async with gateway_of(answering, transport=transport) as gateway:
         status, _, body = await gateway.post(chat("first", stream=True), headers={"x-pointsman-deadline-ms": "300"})
         assert status == 200
         assert body == (CHUNK % b"a").replace(b'"inner"', b'"first"') + DONE, "after the first byte time is no matter"
@@ -166,7 +168,7 @@ HEDGING = {"enabled": True, "least_ms": 50, "max_share": 1.0}
 @both
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("head_first", [False, True])
-async def test_a_late_expert_is_overtaken(fast: bool, stream: bool, head_first: bool) -> None:
+async def test_a_late_expert_is_overtaken(transport: Transport, stream: bool, head_first: bool) -> None:
     left = asyncio.Event()
 
     async def answering(peer: Peer, request: bytes) -> None:
@@ -175,7 +177,7 @@ async def test_a_late_expert_is_overtaken(fast: bool, stream: bool, head_first: 
         await peer.until_left()
         left.set()
 
-    async with gateway_of(answering, fast=fast, hedging=HEDGING) as gateway:
+    async with gateway_of(answering, transport=transport, hedging=HEDGING) as gateway:
         began = asyncio.get_running_loop().time()
         status, headers, body = await gateway.post(chat(stream=stream))
         assert (status, headers["x-pointsman-expert"]) == (200, "second")
@@ -191,11 +193,11 @@ async def test_a_late_expert_is_overtaken(fast: bool, stream: bool, head_first: 
 
 
 @both
-async def test_an_expert_in_time_runs_alone(fast: bool) -> None:
+async def test_an_expert_in_time_runs_alone(transport: Transport) -> None:
     async def answering(peer: Peer, request: bytes) -> None:
         await peer.say(whole(ANSWER))
 
-    async with gateway_of(answering, fast=fast, hedging=HEDGING) as gateway:
+    async with gateway_of(answering, transport=transport, hedging=HEDGING) as gateway:
         status, headers, _ = await gateway.post(chat())
         assert (status, headers["x-pointsman-expert"]) == (200, "first")
         assert "x-pointsman-hedged" not in headers
@@ -203,13 +205,13 @@ async def test_an_expert_in_time_runs_alone(fast: bool) -> None:
 
 
 @both
-async def test_a_client_that_leaves_a_race_cancels_both(fast: bool) -> None:
+async def test_a_client_that_leaves_a_race_cancels_both(transport: Transport) -> None:
     slow = {"ttft_ms": 5_000}
     tree = {
         "pool": {"experts": [fake("one", prior={"*": 0.9}, options=slow), fake("two", options=slow)]},
         "hedging": HEDGING,
     }
-    async with running(tree, fast=fast) as gateway:
+    async with running(tree, transport=transport) as gateway:
         request = asyncio.create_task(post(gateway, chat(stream=True)))
         await eventually(lambda: gateway.fake("one").stats.started == gateway.fake("two").stats.started == 1, 5)
         request.cancel()
@@ -219,7 +221,7 @@ async def test_a_client_that_leaves_a_race_cancels_both(fast: bool) -> None:
 
 
 @both
-async def test_when_both_of_a_race_fail_the_client_hears_it_once(fast: bool) -> None:
+async def test_when_both_of_a_race_fail_the_client_hears_it_once(transport: Transport) -> None:
     tree = {
         "pool": {
             "experts": [
@@ -229,7 +231,7 @@ async def test_when_both_of_a_race_fail_the_client_hears_it_once(fast: bool) -> 
         },
         "hedging": HEDGING,
     }
-    async with running(tree, fast=fast) as gateway:
+    async with running(tree, transport=transport) as gateway:
         status, headers, _ = await post(gateway, chat())
         assert status in {500, 503}
         telemetry = gateway.app.runtime.telemetry
@@ -240,20 +242,20 @@ async def test_when_both_of_a_race_fail_the_client_hears_it_once(fast: bool) -> 
 
 
 @both
-async def test_second_experts_are_asked_for_a_share_of_the_requests_only(fast: bool) -> None:
+async def test_second_experts_are_asked_for_a_share_of_the_requests_only(transport: Transport) -> None:
     slow = {"ttft_ms": 120}
     tree = {
         "pool": {"experts": [fake("one", prior={"*": 0.9}, options=slow), fake("two", options=slow)]},
         "hedging": {**HEDGING, "max_share": 0.0},
     }
-    async with running(tree, fast=fast) as gateway:
+    async with running(tree, transport=transport) as gateway:
         for _ in range(6):
             assert (await post(gateway, chat()))[0] == 200
         assert gateway.fake("two").stats.started <= 2
 
 
 @both
-async def test_a_storm_of_failures_does_not_feed_itself(fast: bool) -> None:
+async def test_a_storm_of_failures_does_not_feed_itself(transport: Transport) -> None:
     async with running(
         {
             "pool": {
@@ -264,7 +266,7 @@ async def test_a_storm_of_failures_does_not_feed_itself(fast: bool) -> None:
             },
             "retries": {"share": 0.1, "least_per_s": 1},
         },
-        fast=fast,
+        transport=transport,
     ) as gateway:
         for _ in range(100):
             status, _, _ = await post(gateway, chat())

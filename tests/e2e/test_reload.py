@@ -83,7 +83,11 @@ class Gateway:
     def workers(self) -> set[int]:
         """Processes that serve."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("utf-8").split()
-        return {int(child) for child in children if b"gateway.worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
+        return {
+            int(child)
+            for child in children
+            if b"pointsman.gateway.process.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+        }
 
 
 def write(folder: Path, tree: dict[str, Any] | str) -> None:

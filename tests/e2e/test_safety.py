@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from pydantic import ValidationError
 
-from gateway.settings import Settings
+from pointsman.gateway.settings import Settings
 from tests.e2e.running import Running, fake, running
 
 #: Well above, between, and well below the shipped thresholds.

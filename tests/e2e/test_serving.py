@@ -13,12 +13,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.app import create_app
-from gateway.reload import Reloader, ReloadOutcome, ReloadRefused, Report
-from gateway.serving import Serving
-from gateway.settings import Settings, SettingsError
-from tests.e2e.running import Running, eventually, fake, running
-from tests.e2e.test_fast_lane import ANSWER, CHUNK, DONE, both, chat, chunk, expert, stream_head, whole
+from pointsman.gateway.app import create_app
+from pointsman.gateway.process.reload import Reloader
+from pointsman.gateway.process.serving import Serving
+from pointsman.gateway.settings import Settings, SettingsError
+from pointsman.gateway.settings.version import ReloadOutcome, ReloadRefused, ReloadReport
+from tests.e2e.running import Running, Transport, both, eventually, fake, running
+from tests.e2e.test_transports import ANSWER, CHUNK, DONE, chat, chunk, expert, stream_head, whole
 from tests.unit.experts.raw_server import Peer, Server, talking
 
 
@@ -63,7 +64,7 @@ async def patient() -> AsyncIterator[tuple[Server, asyncio.Event, asyncio.Event]
 async def asking(
     gateway: Running, asked: asyncio.Event, go: asyncio.Event, *, stream: bool
 ) -> asyncio.Task[tuple[int, str, str]]:
-    """A request that has reached a patient expert, on a connection that was there before, as the fast lane needs it."""
+    """A request that has reached a patient expert, on a connection that was there before."""
     go.set()
     assert (await post(gateway, chat()))[0] == 200
     go.clear()
@@ -75,11 +76,14 @@ async def asking(
 
 @both
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_began_before_ends_where_it_began(fast: bool, stream: bool) -> None:
-    async with patient() as (server, asked, go), running(tree(expert("old", server, 0.9)), fast=fast) as gateway:
+async def test_what_began_before_ends_where_it_began(transport: Transport, stream: bool) -> None:
+    async with (
+        patient() as (server, asked, go),
+        running(tree(expert("old", server, 0.9)), transport=transport) as gateway,
+    ):
         old = gateway.app
         call = await asking(gateway, asked, go, stream=stream)
-        assert old.lane.idle is not fast
+        assert not old.idle
         await switch(gateway, tree(fake("new")))
         assert (await post(gateway, chat()))[1] == "new"
         # Its expert is here no more, and yet keeps its connection until the answer is complete.
@@ -95,10 +99,13 @@ async def test_what_began_before_ends_where_it_began(fast: bool, stream: bool) -
 
 @both
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_takes_longer_than_it_may_ends_with_an_error(fast: bool, stream: bool) -> None:
-    async with patient() as (server, asked, go), running(tree(expert("old", server, 0.9)), fast=fast) as gateway:
+async def test_what_takes_longer_than_it_may_ends_with_an_error(transport: Transport, stream: bool) -> None:
+    async with (
+        patient() as (server, asked, go),
+        running(tree(expert("old", server, 0.9)), transport=transport) as gateway,
+    ):
         call = await asking(gateway, asked, go, stream=stream)
-        assert gateway.app.lane.idle is not fast
+        assert not gateway.app.idle
         await switch(gateway, tree(fake("new"), server={"drain_s": 0.3}))
         status, _, answer = await asyncio.wait_for(call, 5)
         assert "[DONE]" not in answer
@@ -118,7 +125,7 @@ async def test_a_fallback_is_one_of_the_settings_the_request_began_with() -> Non
     async def failing(peer: Peer) -> None:
         await peer.request()
         await peer.say(whole(ANSWER))
-        # Now the gateway has an idle connection, which the fast lane needs.
+        # Now the gateway has an idle connection.
         await peer.request()
         asked.set()
         await go.wait()
@@ -259,7 +266,7 @@ async def test_what_is_dropped_leaves_nothing_behind() -> None:
 async def test_an_app_that_has_gone_takes_its_memory_with_it() -> None:
     def known(gateway: Running) -> list[weakref.ref[Any]]:
         runtime = gateway.app.runtime
-        return [weakref.ref(part) for part in (runtime, runtime.pool, runtime.decider, runtime.pipeline)]
+        return [weakref.ref(part) for part in (runtime, runtime.pool, runtime.decider, gateway.app.plane)]
 
     gc.collect()
     gc.disable()  # nor need anybody look for garbage
@@ -288,7 +295,7 @@ async def test_where_one_place_cannot_none_switches() -> None:
     now = Settings.model_validate(tree(fake("now")))
     then = Settings.model_validate(tree(fake("then")))
     willing, unwilling = Serving(create_app(now, {})), Unwilling(create_app(now, {}))
-    told: list[Report] = []
+    told: list[ReloadReport] = []
 
     async def places(_: Settings) -> list[Serving]:
         return [willing, unwilling]
@@ -311,7 +318,7 @@ async def test_a_file_that_cannot_be_read_changes_nothing() -> None:
     def read() -> Settings:
         raise SettingsError(["no such file"], "gone.yaml")
 
-    reloader = Reloader(now, read, places, serving.told, asyncio.Lock())
+    reloader = Reloader(now, read, places, serving.apply_report, asyncio.Lock())
     assert (await reloader.reload()).outcome is ReloadOutcome.INVALID
     assert serving.settings is now
     assert serving.configuration.to_dict()["last_change"]["outcome"] == "invalid"

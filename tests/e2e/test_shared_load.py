@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from experts.backends.fake import FakeExpert, Script
-from experts.pool import ExpertPool
-from experts.spec import ExpertSpec
-from gateway.redis_server import EmbeddedRedis
-from gateway.shared_load import SharedLoad
-from gateway.shared_store import SharedStore
+from pointsman.experts.backends.fake import FakeExpert, Script
+from pointsman.experts.pool import ExpertPool
+from pointsman.experts.spec import ExpertSpec
+from pointsman.gateway.process.redis_server import EmbeddedRedis
+from pointsman.gateway.shared.load import SharedLoad
+from pointsman.gateway.shared.store import SharedStore
 from tests.e2e.running import Running, eventually, fake, running
 
 
@@ -80,7 +80,7 @@ async def test_a_replica_that_says_nothing_new_is_gone(replicas: tuple[Replica, 
     await other.load.exchange()
     assert other.pool.has_room("only")
     await other.load.exchange()
-    assert await other.store.get_from("load", "one") is None, "and is forgotten"
+    assert await other.store.get_from("load", b"one") == [None], "and is forgotten"
 
 
 async def test_without_redis_each_goes_by_its_own(server: EmbeddedRedis, replicas: tuple[Replica, Replica]) -> None:
@@ -104,7 +104,7 @@ async def test_what_waits_here_goes_when_a_call_elsewhere_ends(
     }
     names = iter(["one", "other"])
     # Both replicas run in this process, and would go by one name.
-    monkeypatch.setattr("gateway.shared_load.socket.gethostname", lambda: next(names))
+    monkeypatch.setattr("pointsman.gateway.shared.load.socket.gethostname", lambda: next(names))
 
     async def ask(gateway: Running) -> int:
         body = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import redis
 
-from gateway.redis_server import EmbeddedRedis
+from pointsman.gateway.process.redis_server import EmbeddedRedis
 from tests.e2e.running import Running, eventually, fake, running
 
 ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}
@@ -91,7 +91,7 @@ async def test_a_short_prompt_is_assessed_sooner_than_redis_answers(server: Embe
     client = redis.Redis.from_url(server.url)
     async with running(tree(server), ENV) as first, running(tree(server), ENV) as second:
         assert (await ask(first, "KEY_A", "a question"))[0] == "miss"
-        await eventually(lambda: client.keys("pointsman:decisions:*"))
+        await eventually(lambda: client.keys("pointsman:ledger:*"))
         assert not client.keys("pointsman:assessment:*")
         assert (await ask(second, "KEY_A", "a question"))[0] == "miss"
         assert (await ask(second, "KEY_A", "a question"))[0] == "hit-local"

@@ -7,13 +7,14 @@ import json
 
 import pytest
 
-from tests.e2e.test_fast_lane import CHUNK, both, chat, chunk, gateway_of, stream_head
+from tests.e2e.running import Transport, both
+from tests.e2e.test_transports import CHUNK, chat, chunk, gateway_of, stream_head
 from tests.unit.experts.raw_server import Peer
 
 
 @both
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_that_outlasts_the_grace_ends_with_an_error(fast: bool, stream: bool) -> None:
+async def test_an_answer_that_outlasts_the_grace_ends_with_an_error(transport: Transport, stream: bool) -> None:
     asked = asyncio.Event()
 
     async def answering(peer: Peer, request: bytes) -> None:
@@ -22,11 +23,10 @@ async def test_an_answer_that_outlasts_the_grace_ends_with_an_error(fast: bool, 
         asked.set()
         await peer.until_left()
 
-    async with gateway_of(answering, fast=fast) as gateway:
+    async with gateway_of(answering, transport=transport) as gateway:
         call = asyncio.create_task(gateway.post(chat(stream=stream)))
         await asked.wait()
         await asyncio.sleep(0.1)
-        gateway.took()
     status, headers, body = await call
     assert b"[DONE]" not in body
     if stream:

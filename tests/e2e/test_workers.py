@@ -40,18 +40,18 @@ async def ask(url: str) -> int:
 
 async def test_workers_share_one_engine_that_outlives_them(gateway: tuple[str, int]) -> None:
     url, pid = gateway
-    engines = children(pid, "experts.embedded")
+    engines = children(pid, "pointsman.experts.embedded")
     assert len(engines) == 1
     assert await asyncio.gather(*(ask(url) for _ in range(8))) == [200] * 8
-    workers = children(pid, "gateway.worker")
+    workers = children(pid, "pointsman.gateway.process.worker")
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
     # The other worker serves on; the killed one's own connections are gone with it, so each ask opens a new one.
     assert [await ask(url) for _ in range(5)] == [200] * 5
     async with asyncio.timeout(30):
-        while len(set(children(pid, "gateway.worker")) - {workers[0]}) < 2:
+        while len(set(children(pid, "pointsman.gateway.process.worker")) - {workers[0]}) < 2:
             await asyncio.sleep(0.1)
-    assert children(pid, "experts.embedded") == engines
+    assert children(pid, "pointsman.experts.embedded") == engines
     assert await ask(url) == 200
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.e2e.test_fast_lane import ANSWER, CHUNK, DONE, chunk, stream_head, whole
+from tests.e2e.test_transports import ANSWER, CHUNK, DONE, chunk, stream_head, whole
 from tests.unit.experts.raw_server import Peer, Server, talking
 
 _PIECES = 5

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from experts.http1.server import Exchange, serve
+from pointsman.experts.http1.server import ServerExchange, serve
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -61,7 +61,7 @@ class Upstream:
             **fields,
         }
 
-    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+    def handle(self, exchange: ServerExchange) -> Coroutine[Any, Any, None] | None:
         """Answer one request."""
         if exchange.method == "GET":
             exchange.respond(200, (), b"{}")
@@ -75,7 +75,7 @@ class Upstream:
             return None
         return self._stream(exchange, says, head)
 
-    async def _stream(self, exchange: Exchange, says: Says, head: tuple[tuple[bytes, bytes], ...]) -> None:
+    async def _stream(self, exchange: ServerExchange, says: Says, head: tuple[tuple[bytes, bytes], ...]) -> None:
         exchange.begin(says.status, head)
         # Pieces that end anywhere but at an event's end.
         for at in range(0, len(says.body), 37):

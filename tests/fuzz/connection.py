@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from uvicorn.server import ServerState
 
-from gateway.app import create_app
-from gateway.http_protocol import FastLaneProtocol
-from gateway.server import uvicorn_config
-from gateway.serving import Serving
-from gateway.settings import Settings
+from pointsman.gateway.app import create_app
+from pointsman.gateway.http.protocol import GatewayProtocol
+from pointsman.gateway.process.server import uvicorn_config
+from pointsman.gateway.process.serving import Serving
+from pointsman.gateway.settings import Settings
 from tests.e2e.running import fake
 
 #: An input that is not over by then hangs.
@@ -82,7 +82,7 @@ class Gateway:
     async def _connection(self, cuts: bytes, said: bytes) -> None:
         state = ServerState()
         make: Any = self._config.http_protocol_class
-        protocol: FastLaneProtocol = make(config=self._config, server_state=state, app_state={})
+        protocol: GatewayProtocol = make(config=self._config, server_state=state, app_state={})
         transport = _Transport()
         protocol.connection_made(transport)
         for start, end in pairwise([0, *sorted(cut * len(said) // 255 for cut in cuts), len(said)]):

@@ -8,13 +8,13 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
-        "gateway.wire",
-        "gateway.http_protocol",
-        "gateway.fast_lane",
-        "gateway.dataplane",
-        "experts.http1",
-        "routers.null_experts",
-        "routers.selection.flags",
+        "pointsman.gateway.wire",
+        "pointsman.gateway.http.protocol",
+        "pointsman.gateway.http.exchange",
+        "pointsman.gateway.http.asgi",
+        "pointsman.experts.http1",
+        "pointsman.routers.null_experts",
+        "pointsman.routers.selection.flags",
     ]
 ):
     from tests.fuzz.targets import TARGETS

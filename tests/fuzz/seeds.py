@@ -91,6 +91,7 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
         _CUTS[:4] + b"GET http://other.example/metrics?a=%2e%2e#b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
         _CUTS[:4] + b"POST /v1/chat/completions HTTP/1.1\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
         b"2;a=b\r\n{}\r\n0\r\nx-late: 1\r\n\r\n",
+        _CUTS[:4] + b"POST /v1/route HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n{}",
         _CUTS[:4] + b"POST /v1/chat/completions HTTP/1.1\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
     ),
 }  # fmt: skip
@@ -104,5 +105,5 @@ WORDS: Final[tuple[bytes, ...]] = (
     b"\r", b"\n\n", b"\r\n", b"\r\n\r\n", b": ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
     b"HTTP/1.1 304 \r\n", b"HTTP/1.1 999 X\r\n", b"content-length: ", b"content-length: 0\r\n",
     b"transfer-encoding: chunked\r\n", b"connection: close\r\n", b"0\r\n\r\n", b"ffffffffffffffff\r\n",
-    b"5\r\nhello\r\n", b"upgrade: h2c\r\n", b"\x00",
+    b"5\r\nhello\r\n", b"connection: upgrade\r\n", b"upgrade: h2c\r\n", b"\x00",
 )  # fmt: skip

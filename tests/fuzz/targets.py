@@ -15,23 +15,23 @@ from typing import Any, Final
 
 import orjson
 
-from experts.http1.connection import MAX_HEAD_BYTES, Connection
-from experts.http1.failures import HttpFailure
-from experts.http1.response import Headers
-from experts.protocols import Endpoint
-from gateway.errors import RequestRefused
-from gateway.wire.budget import parse_budget, parse_session
-from gateway.wire.caching import parse_caching
-from gateway.wire.evidence import parse_evidence
-from gateway.wire.flags import take_flags
-from gateway.wire.foreign import Foreign
-from gateway.wire.reply import EventStream
-from gateway.wire.request import expert_body, parse_inbound, strip_routing
-from gateway.wire.transcript import Transcript, text_of_whole
-from gateway.wire.urgency import parse_urgency
-from routers.null_experts.calculator import calculate
-from routers.null_experts.guards import signature
-from routers.types import Budget
+from pointsman.experts.http1.connection import MAX_HEAD_BYTES, Connection, UpstreamRequest
+from pointsman.experts.http1.failures import HttpFailure
+from pointsman.experts.http1.response import Carrier, Headers
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.wire.budget import parse_budget, parse_session
+from pointsman.gateway.wire.caching import parse_caching
+from pointsman.gateway.wire.evidence import parse_evidence
+from pointsman.gateway.wire.flags import take_flags
+from pointsman.gateway.wire.reply import EventStream
+from pointsman.gateway.wire.request import expert_body, parse_inbound, strip_routing
+from pointsman.gateway.wire.transcript import Transcript, text_of_whole
+from pointsman.gateway.wire.translation import TranslatedRequest
+from pointsman.gateway.wire.urgency import parse_urgency
+from pointsman.routers.null_experts.calculator import calculate
+from pointsman.routers.null_experts.guards import signature
+from pointsman.routers.types import Budget
 from tests.fuzz.connection import connection
 
 _LAST: Final = ("message_stop", "response.completed", "response.incomplete", "error")
@@ -77,8 +77,8 @@ def request(data: bytes) -> None:
     signature(inbound.text)
     for model in ("an/expert-7b", inbound.model):
         _one_reading(expert_body(inbound, model), model)
-        if inbound.foreign is not None:
-            _one_reading(inbound.foreign.body_for(model), model)
+        if inbound.translated is not None:
+            _one_reading(inbound.translated.body_for(model), model)
 
 
 def _one_reading(body: bytes, model: str) -> None:
@@ -124,9 +124,9 @@ def translated(data: bytes) -> None:
     """
     asked = {"tools": [], "metadata": {"a": "b"}, "thinking": {"type": "enabled"}} if data[:1] < b"\x80" else {}
     for endpoint in (Endpoint.MESSAGES, Endpoint.RESPONSES):
-        foreign = Foreign(endpoint, b"", asked)
-        foreign.translation("1", "m", 1).whole(data[1:])
-        translation, stream = foreign.translation("1", "m", 1), EventStream("m")
+        translated = TranslatedRequest(endpoint, b"", asked)
+        translated.translation("1", "m", 1).whole(data[1:])
+        translation, stream = translated.translation("1", "m", 1), EventStream("m")
         events = translation.feed(stream.feed(data[1:])) + translation.feed(stream.finish()) + translation.end()
         kinds = []
         for event in events.split(b"\n\n")[:-1]:
@@ -165,6 +165,13 @@ class _Transport(asyncio.Transport):
 
 
 class _Owner:
+    @staticmethod
+    def translate(failure: HttpFailure) -> Exception:
+        return failure
+
+    def send_again(self, request: UpstreamRequest) -> None:
+        raise AssertionError("the connection was new")
+
     def released(self, connection: Connection) -> None:
         """Nobody asks again."""
 
@@ -176,6 +183,7 @@ class _Sink:
     """Keeps a response."""
 
     def __init__(self) -> None:
+        self.carrier: Carrier | None = None
         self.status = 0
         self.headers: Headers = ()
         self.body = b""
@@ -189,7 +197,7 @@ class _Sink:
     def wake(self) -> None:
         assert not self.ends, "nothing comes after the end"
 
-    def finish(self, failure: HttpFailure | None) -> None:
+    def finish(self, failure: Exception | None) -> None:
         self.ends.append(None if failure is None else type(failure).__name__)
 
 
@@ -215,7 +223,7 @@ _LOOP: Final = _Loop()
 def _received(said: bytes, edges: list[int]) -> _Sink:
     connection, sink, transport = Connection(_Owner(), _LOOP), _Sink(), _Transport()
     connection.connection_made(transport)
-    connection.send(b"", sink, 30.0, 30.0)
+    connection.send(UpstreamRequest(b"", sink, 30.0, 30.0))
     for start, end in pairwise(edges):
         if transport.closing:
             break

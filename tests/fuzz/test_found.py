@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from experts.protocols import Endpoint
-from experts.spec import Usage
-from gateway.wire.reply import EventStream, usage_in
-from gateway.wire.request import expert_body, parse_inbound
+from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.reply import EventStream, usage_in
+from pointsman.gateway.wire.request import expert_body, parse_inbound
 from tests.e2e.running import fake, running
 from tests.fuzz.targets import response
 

@@ -83,6 +83,7 @@ def operation(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_nothing_that_the_document_allows_or_forbids_makes_a_server_error(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     pool = [fake("only", generalist=True, options={"tokens_per_s": 100_000}), fake("other")]

@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 import pytest
 
-from experts.backends.embedded import EmbeddedExpert
-from experts.errors import ExpertError, ExpertMisconfigured, ExpertStreamBroken
-from experts.nano import GENERALIST, MODELS_DIR
-from experts.protocols import TEXT_ENDPOINTS, Endpoint, ExpertCall, ExpertReply
-from experts.spec import ExpertSpec
+from pointsman.experts.backends.embedded import EmbeddedExpert
+from pointsman.experts.errors import ExpertError, ExpertMisconfigured, ExpertStreamBroken
+from pointsman.experts.nano import GENERALIST, MODELS_DIR
+from pointsman.experts.protocols import TEXT_ENDPOINTS, Endpoint, ExpertCall, ExpertReply
+from pointsman.experts.spec import ExpertSpec
 
 Json = dict[str, Any]
 CODE = "def read_lines(path):"
@@ -264,7 +264,7 @@ def alive(pid: int) -> bool:
 def owner_source(socket: Path) -> str:
     return (
         "import asyncio\nfrom pathlib import Path\n"
-        "from experts.backends.embedded_engine import EngineProcess\n"
+        "from pointsman.experts.backends.embedded_engine import EngineProcess\n"
         f"async def main():\n    engine = EngineProcess(Path({str(socket)!r}))\n    await engine.ensure()\n"
         "    print(engine.pid, flush=True)\n    await asyncio.sleep(60)\nasyncio.run(main())\n"
     )

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 MANDATORY = {"random", "cheapest", "best_single", "category_oracle", "oracle"}
-FIELDS = ("quality", "quality_ci95", "cost_usd", "regret", "selection_accuracy", "gap_closed", "aiq")
+FIELDS = ("quality", "cost_usd", "regret", "selection_accuracy", "gap_closed", "aiq")
 SUBJECTS = {
     "code": "python function loop list string compile error variable class method return stack",
     "math": "equation number percent total fraction sum product remainder angle integer solve ratio",
@@ -25,7 +25,7 @@ SUBJECTS = {
 
 
 def _pointsman(root: Path, *arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from gateway.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from pointsman.gateway.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=timeout, check=False)
 
 
@@ -84,7 +84,7 @@ def report(root: Path, table: Path, artefact: Path, tmp_path_factory: pytest.Tem
 
 
 def test_train_writes_an_artefact_that_loads(artefact: Path) -> None:
-    from routers.artifacts import load_router
+    from pointsman.routers.artifacts import load_router
 
     router = load_router(artefact)
     assert router.artifact_hash
@@ -97,21 +97,21 @@ def test_the_report_holds_routers_and_mandatory_baselines(report: dict[str, Any]
     assert {name for name, row in rows.items() if row["kind"] == "baseline"} >= MANDATORY
     for name in MANDATORY | {"subjects-router"}:
         for field in FIELDS:
-            assert rows[name][field] is not None, (name, field)
-        low, high = rows[name]["quality_ci95"]
-        assert low <= rows[name]["quality"] <= high
+            assert rows[name]["metrics"][field] is not None, (name, field)
+        low, high = rows[name]["intervals"]["quality"]
+        assert low <= rows[name]["metrics"]["quality"] <= high
 
 
 def test_routing_pays_where_it_must(report: dict[str, Any]) -> None:
     rows = {row["name"]: row for row in report["json"]["routers"]}
     router = rows["subjects-router"]
-    assert router["quality_minus_best_single_ci95"][0] > 0.2
-    assert router["quality"] == pytest.approx(rows["category_oracle"]["quality"], abs=0.05)
-    assert router["aiq_minus_zero_router_ci95"][0] > 0
-    assert rows["category_predicted[subjects-router]"]["quality"] > rows["best_single"]["quality"]
-    assert rows["random_matched[subjects-router]"]["quality"] < router["quality"]
-    assert rows["oracle"]["gap_closed"] == 1
-    assert rows["best_single"]["gap_closed"] == 0
+    assert router["intervals"]["quality_minus_best_single"][0] > 0.2
+    assert router["metrics"]["quality"] == pytest.approx(rows["category_oracle"]["metrics"]["quality"], abs=0.05)
+    assert router["intervals"]["aiq_minus_zero_router"][0] > 0
+    assert rows["category_predicted[subjects-router]"]["metrics"]["quality"] > rows["best_single"]["metrics"]["quality"]
+    assert rows["random_matched[subjects-router]"]["metrics"]["quality"] < router["metrics"]["quality"]
+    assert rows["oracle"]["metrics"]["gap_closed"] == 1
+    assert rows["best_single"]["metrics"]["gap_closed"] == 0
 
 
 def test_provenance_can_be_checked(report: dict[str, Any], table: Path, artefact: Path) -> None:
@@ -128,9 +128,9 @@ def test_provenance_can_be_checked(report: dict[str, Any], table: Path, artefact
 
 
 def test_the_report_fits_its_schema(report: dict[str, Any]) -> None:
-    from evals.report import Report
+    from pointsman.evals.report import EvaluationReport
 
-    Report.model_validate(report["json"])
+    EvaluationReport.model_validate(report["json"])
     text = json.dumps(report["json"])
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -172,8 +172,8 @@ def test_without_a_train_split_everything_is_cross_fitted(root: Path, table: Pat
     rows = {row["name"]: row for row in found["routers"]}
     assert found["provenance"]["prompts"] == 600
     assert any("cross-fitted in 3 folds" in note for note in found["provenance"]["notes"])
-    assert rows["fitted"]["quality_minus_best_single_ci95"][0] > 0.2
-    assert rows["fitted"]["coverage"] == 1
+    assert rows["fitted"]["intervals"]["quality_minus_best_single"][0] > 0.2
+    assert rows["fitted"]["metrics"]["coverage"] == 1
 
 
 def test_a_category_can_be_left_out(root: Path, table: Path, artefact: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_category_can_be_left_out(root: Path, table: Path, artefact: Path, tmp
     told = json.loads(out.read_text())
     assert any("leave one category out" in note for note in told["provenance"]["notes"])
     rows = {row["name"]: row for row in told["routers"]}
-    assert rows["category_oracle"]["quality"] == rows["best_single"]["quality"]
+    assert rows["category_oracle"]["metrics"]["quality"] == rows["best_single"]["metrics"]["quality"]
 
 
 def test_an_expert_joins(root: Path, table: Path, tmp_path: Path) -> None:
@@ -208,8 +208,8 @@ def test_the_same_command_gives_the_same_figures(root: Path, table: Path, artefa
         done = _pointsman(root, "eval", "--table", table, "--router", artefact, "--json", "-", "--bootstrap", 50)
         found = json.loads(done.stdout)
         for row in found["routers"]:
-            row.pop("latency_p50_ms")
-            row.pop("latency_p99_ms")
+            row["metrics"].pop("latency_p50_ms")
+            row["metrics"].pop("latency_p99_ms")
         return found["routers"]
 
     assert run() == run()
@@ -239,8 +239,8 @@ def test_the_committed_schema_is_current(root: Path) -> None:
 def test_no_bootstrap_means_no_intervals(root: Path, table: Path, artefact: Path) -> None:
     done = _pointsman(root, "eval", "--table", table, "--router", artefact, "--json", "-", "--bootstrap", 0)
     rows = json.loads(done.stdout)["routers"]
-    assert all(row["quality_ci95"] is None and row["aiq_ci95"] is None for row in rows)
-    assert all(row["quality"] is not None for row in rows)
+    assert all(row["intervals"] == {} for row in rows)
+    assert all(row["metrics"]["quality"] is not None for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_mistakes_get_a_sentence_and_no_traceback(
 
 def test_help_is_quick_and_imports_nothing_heavy(root: Path) -> None:
     code = (
-        "import sys; from evals.cli import evaluate\n"
+        "import sys; from pointsman.evals.cli import evaluate\n"
         "try: evaluate(['--help'])\n"
         "except SystemExit: pass\n"
         "print([m for m in ('numpy', 'pyarrow', 'sklearn', 'matplotlib', 'torch', 'pydantic') if m in sys.modules])"
@@ -277,6 +277,7 @@ def test_help_is_quick_and_imports_nothing_heavy(root: Path) -> None:
     assert "--bootstrap" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.timeout(700)
 def test_mmlu_pro_prints_its_table_within_two_minutes(root: Path, shared_data: Path) -> None:
@@ -287,10 +288,28 @@ def test_mmlu_pro_prints_its_table_within_two_minutes(root: Path, shared_data: P
     found = json.loads(done.stdout)
     rows = {row["name"]: row for row in found["routers"]}
     assert found["provenance"]["prompts"] == 3568
-    assert rows["best_single"]["quality"] == pytest.approx(0.6998, abs=5e-5)
-    assert rows["zero_router"]["aiq"] == pytest.approx(0.6633, abs=5e-5)
+    assert rows["best_single"]["metrics"]["quality"] == pytest.approx(0.6998, abs=5e-5)
+    assert rows["zero_router"]["metrics"]["aiq"] == pytest.approx(0.6633, abs=5e-5)
     # No worse than not routing, beyond noise.
-    assert rows["fitted"]["quality_minus_best_single_ci95"][1] > 0
-    assert rows["fitted"]["aiq"] > rows["zero_router"]["aiq"]
+    assert rows["fitted"]["intervals"]["quality_minus_best_single"][1] > 0
+    assert rows["fitted"]["metrics"]["aiq"] > rows["zero_router"]["metrics"]["aiq"]
     # Seconds of CPU: what the clock shows on a machine that has nothing else to do, at most.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 120
+
+
+def test_a_pool_that_costs_nothing_is_evaluated(root: Path, tmp_path: Path) -> None:
+    """Its experts have no shares of a cost; the table is the one that comes along."""
+    out = tmp_path / "r.json"
+    done = _pointsman(root, "eval", "--table", root / "examples/data/nano", "--json", out, "--bootstrap", 100)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(out.read_text())["routers"]}
+    assert rows["fitted"]["metrics"]["cost_usd"] == 0
+    assert rows["fitted"]["metrics"]["cost_share_at_95"] is None
+    assert rows["fitted"]["metrics"]["quality"] > rows["best_single"]["metrics"]["quality"] + 0.05
+
+
+def test_answers_of_a_pool_that_costs_nothing_are_learned_from(root: Path, tmp_path: Path) -> None:
+    done = _pointsman(root, "train", "--table", root / "examples/data/nano", "--out", tmp_path / "router")
+    assert done.returncode == 0, done.stderr
+    assert "Learned from answers whom to ask next" in done.stdout
+    assert "RuntimeWarning" not in done.stderr

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from evals.cli import train
-from evals.plan_cli import plan
+from pointsman.evals.cli import train
+from pointsman.evals.plan_cli import plan
 
 #: Accuracy of each expert on code and on prose prompts.
 SKILL = {"coder": (0.9, 0.2), "writer": (0.2, 0.9), "allround": (0.7, 0.7), "giant": (1.0, 1.0)}

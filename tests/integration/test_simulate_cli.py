@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from evals.simulate.cli import simulate
+from pointsman.evals.simulate.cli import simulate
 
 EXPERTS = ("small", "large")
 

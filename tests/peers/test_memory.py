@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evals.bench.processes import Process, free_port, serving
-from experts.http1.client import Client, Limits
-from experts.http1.origin import Origin
+from pointsman.evals.bench.processes import Process, free_port, serving
+from pointsman.experts.http1.client import ConnectionLimits, HttpClient
+from pointsman.experts.http1.origin import Origin
 
 _ROUND = 4_000
 _AT_ONCE = 32
@@ -24,7 +24,7 @@ _AT_ONCE = 32
 _SLACK_MB = 3.0
 
 
-async def _pass_through(client: Client, first: int) -> None:
+async def _pass_through(client: HttpClient, first: int) -> None:
     """A round of requests: a third with new prompts, a third repeated, a third streamed, some of them left."""
     prepared = client.prepare("POST", "/v1/chat/completions", ((b"content-type", b"application/json"),))
     numbers = iter(range(first, first + _ROUND))
@@ -47,6 +47,7 @@ async def _resident_mb(gateway: Process) -> float:
     return gateway.resident_mb()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redis", [False, True], ids=["alone", "with redis"])
 async def test_memory_does_not_grow_with_requests(tmp_path: Path, redis: bool) -> None:
     ports = [free_port(), free_port()]
@@ -59,15 +60,17 @@ async def test_memory_does_not_grow_with_requests(tmp_path: Path, redis: bool) -
         "redis": {"embedded": redis},
     }
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(tree), "utf-8")
-    fake = [sys.executable, "-m", "experts.backends.fake", "--port", str(ports[0])]
-    ours = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(tmp_path / "settings.yaml")]
+    fake = [sys.executable, "-m", "pointsman.experts.backends.fake", "--port", str(ports[0])]
+    ours = [sys.executable, "-m", "pointsman.gateway.cli", "serve", "--config", str(tmp_path / "settings.yaml")]
     async with (
         serving(fake, ports[0], ready_path="/health", cores=_cores(), log=tmp_path / "fake.log"),
         serving(
             [*ours, "--port", str(ports[1])], ports[1], ready_path="/ready", cores=_cores(), log=tmp_path / "log"
         ) as gateway,
     ):
-        client = Client(Origin.parse(gateway.url), limits=Limits(max_connections=_AT_ONCE, max_queued=_AT_ONCE))
+        client = HttpClient(
+            Origin.parse(gateway.url), limits=ConnectionLimits(max_connections=_AT_ONCE, max_queued=_AT_ONCE)
+        )
         try:
             await _pass_through(client, 0)
             await _pass_through(client, _ROUND)

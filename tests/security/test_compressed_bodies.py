@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.asgi import read_body
-from gateway.errors import Code, RequestRefused
+from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.http.asgi import read_body
 
 LIMIT = 1_000_000
 PIECE = 64 * 1024

@@ -10,8 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.http_protocol import MAX_HEAD_BYTES
-from tests.e2e.running import Running, running
+from pointsman.gateway.dispatch.answer import RelayedAnswer
+from pointsman.gateway.http.protocol import MAX_HEAD_BYTES
+from tests.e2e.running import TRANSPORTS, Running, Transport, eventually, running
 from tests.security.upstream import ENV, OK, Heard, expert, saying
 
 EVENTS = b'data: {"id":"1","model":"inner","choices":[],"usage":%b}\n\ndata: [DONE]\n\n'
@@ -132,3 +133,47 @@ async def test_a_compressed_answer_is_passed_on_and_never_inflated() -> None:
         answer = await exchanged(gateway)
         assert b"accept-encoding: identity" in heard.requests[0].lower()
         assert len(answer) < 2 * len(bomb)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_an_event_that_is_nested_deeply_keeps_no_place(transport: Transport) -> None:
+    """For callers with limits the text of events is counted, however it is nested."""
+    deep = b'data: {"choices":' + b"[" * 900 + b'"a"' + b"]" * 900 + b"}\n\n"
+    said = deep + EVENTS % b"null"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(said)
+    async with saying(head + said) as heard:
+        settings = tree(heard)
+        settings["pool"]["experts"][0]["max_concurrency"] = 1
+        settings["admission"] = {"queue": 0}
+        settings["auth"] = {"keys": [{"name": "a", "key_env": "KEY_A", "limits": {"tokens_per_minute": 1_000_000}}]}
+        env = {**ENV, "KEY_A": "sk-aaaaaaaaaaaaaaaa"}
+        async with running(settings, env, transport=transport) as gateway, aiohttp.ClientSession() as http:
+            for _ in range(3):
+                body = {"model": "outer", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+                url, bearer = f"{gateway.url}/v1/chat/completions", {"authorization": "Bearer sk-aaaaaaaaaaaaaaaa"}
+                async with http.post(url, json=body, headers=bearer) as reply:
+                    assert reply.status == 200, await reply.text()
+                    assert (await reply.read()).endswith(b"data: [DONE]\n\n")
+                await eventually(lambda: gateway.app.runtime.pool.in_flight()["outer"] == 0)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failure_of_the_gateway_itself_ends_the_answer_and_keeps_no_place(
+    monkeypatch: pytest.MonkeyPatch, transport: Transport, stream: bool
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RecursionError("a bug in here")
+
+    said = EVENTS % b"null" if stream else OK
+    kind = b"text/event-stream" if stream else b"application/json"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (kind, len(said))
+    async with saying(head + said) as heard, running(tree(heard), ENV, transport=transport) as gateway:
+        monkeypatch.setattr(RelayedAnswer, "feed" if stream else "_account_for", fail)
+        body = {"model": "outer", "stream": stream, "messages": [{"role": "user", "content": "hello"}]}
+        async with aiohttp.ClientSession() as http, http.post(f"{gateway.url}/v1/chat/completions", json=body) as reply:
+            answer = await reply.text()
+            assert reply.status == (200 if stream else 500)
+            assert "internal_error" in answer
+            assert "[DONE]" not in answer
+        await eventually(lambda: gateway.app.idle and gateway.app.runtime.pool.in_flight()["outer"] == 0)

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from gateway.http_protocol import MAX_HEAD_BYTES
+from pointsman.gateway.http.protocol import MAX_HEAD_BYTES
 from tests.e2e.running import Running, fake, running
 
 BODY = json.dumps({"model": "only", "messages": [{"role": "user", "content": "hello"}]}).encode()
@@ -54,7 +54,7 @@ async def endless(gateway: Running, begin: bytes, more: bytes) -> tuple[bytes, i
         (CHUNKED + b"1\r\n{\r\n0\r\n", b"x-a: b\r\n" * 512),
         (CHUNKED + b"1;", b"a=b;" * 1024),
     ],
-    ids=["path", "query", "one header", "many headers", "headers of the lane", "trailers", "chunk extension"],
+    ids=["path", "query", "one header", "many headers", "headers of an exchange", "trailers", "chunk extension"],
 )
 async def test_a_head_without_end_is_cut_off(begin: bytes, more: bytes) -> None:
     async with running({"pool": {"experts": [fake("only", generalist=True)]}}) as gateway:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 
 import pytest
 
-from tests.e2e.running import fake, running
+from tests.e2e.running import TRANSPORTS, Running, Transport, eventually, fake, running
+from tests.security.upstream import ENV, expert, saying
 
 BODY = json.dumps({"model": "only", "messages": [{"role": "user", "content": "hello"}]}).encode()
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n" % len(BODY)
@@ -56,3 +59,34 @@ async def test_a_slow_answer_and_a_quiet_connection_are_let_be() -> None:
             await reader.readexactly(length)
             await asyncio.sleep(1.0)
         writer.close()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("drip", [0, 512], ids=["nothing", "next to nothing"])
+async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(transport: Transport, drip: int) -> None:
+    """Its expert's place, which it would hold for ever, is free again."""
+    said = b'data: {"choices":[]}\n\n' * 400_000
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(said)
+    body = BODY.replace(b"only", b"outer")[:-1] + b', "stream": true}'
+    async with saying(head + said) as heard:
+        pool = {"experts": [expert(heard, max_concurrency=1)], "probe_interval_s": 0}
+        tree = {"pool": pool, "server": {"idle_timeout_s": 0.5}, "admission": {"queue": 0}}
+        async with running(tree, ENV, transport=transport) as gateway:
+            await _take_nothing(gateway, body, drip)
+
+
+async def _take_nothing(gateway: Running, body: bytes, drip: int) -> None:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.to_thread(client.connect, (host, int(port)))
+    client.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+    client.setblocking(False)
+    await eventually(lambda: gateway.app.runtime.pool.in_flight()["outer"] == 1)
+    async with asyncio.timeout(8):
+        while gateway.app.runtime.pool.in_flight()["outer"]:
+            await asyncio.sleep(0.1)
+            with contextlib.suppress(OSError):
+                client.recv(drip)
+    assert gateway.app.plane.idle
+    client.close()

@@ -60,8 +60,8 @@ def heard(event, args):
         reached.append((event, args))
 
 sys.addaudithook(heard)
-from experts.backends.litellm import LiteLLMExpert
-from experts.spec import ExpertSpec
+from pointsman.experts.backends.litellm import LiteLLMExpert
+from pointsman.experts.spec import ExpertSpec
 litellm = asyncio.run(LiteLLMExpert(ExpertSpec("a", "litellm", "openai/gpt-4o"))._load())
 assert litellm.model_cost["gpt-4o"]["input_cost_per_token"] > 0
 assert not reached, reached

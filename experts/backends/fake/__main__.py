@@ -1,4 +1,4 @@
-"""`python -m experts.backends.fake`: a scripted OpenAI-compatible server on loopback."""
+"""`python -m pointsman.experts.backends.fake`: a scripted OpenAI-compatible server on loopback."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import sys
 
 import uvloop
 
-from experts.backends.fake.script import Fault, Script
-from experts.backends.fake.server import FakeServer
+from pointsman.experts.backends.fake.script import Fault, Script
+from pointsman.experts.backends.fake.server import FakeServer
 
 
 def _parser() -> argparse.ArgumentParser:
     default = Script()
     parser = argparse.ArgumentParser(
-        prog="python -m experts.backends.fake",
+        prog="python -m pointsman.experts.backends.fake",
         description="A scripted OpenAI-compatible server: chosen delays, chosen failures, counts at GET /stats.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     host, port, uds = options.pop("host"), options.pop("port"), options.pop("uds")
     model, api_key = options.pop("model"), options.pop("api_key")
     try:
-        script = Script.from_options(options)
+        script = Script.model_validate(options)
     except ValueError as error:
         parser.error(str(error))
     with contextlib.suppress(KeyboardInterrupt):

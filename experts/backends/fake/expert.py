@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from experts.backends.fake.script import Script, plan_call
-from experts.backends.planned import PlannedReply, Stats, play
-from experts.protocols import ExpertCall
-from experts.spec import ExpertSpec
+from pointsman.experts.backend_spec import BackendSetup, BackendSpec
+from pointsman.experts.backends.fake.script import Script, plan_call
+from pointsman.experts.backends.planned import PlannedReply, Stats, play
+from pointsman.experts.protocols import ExpertCall
+from pointsman.experts.spec import UNWRITTEN_CAPABILITIES, ExpertSpec
 
 
 class FakeExpert:
@@ -52,3 +53,16 @@ class FakeExpert:
 
     async def aclose(self) -> None:
         """Nothing to let go of."""
+
+
+def _build(setup: BackendSetup[Script]) -> FakeExpert:
+    return FakeExpert(setup.spec, setup.options)
+
+
+BACKEND = BackendSpec(
+    reaches="a script",
+    options=Script,
+    build=_build,
+    endpoints=UNWRITTEN_CAPABILITIES,
+    answers="as scripted",
+)

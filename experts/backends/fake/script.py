@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import cycle, islice
-from typing import Any
+from typing import Annotated, Any
 
-from experts.backends.fake.shaped import fill, response_schema, tool_to_call
-from experts.backends.fake.vectors import answer_without_writing
-from experts.backends.openai_wire import (
+from pydantic import Field
+
+from pointsman.experts.backend_spec import BackendOptions
+from pointsman.experts.backends.fake.shaped import fill, response_schema, tool_to_call
+from pointsman.experts.backends.fake.vectors import answer_without_writing
+from pointsman.experts.backends.openai_wire import (
     DONE,
     JSON_HEADERS,
     SSE_HEADERS,
-    Answer,
+    AnswerWriter,
     content_text,
     error_body,
     last_user_text,
     token_limit,
     wants_usage_chunk,
 )
-from experts.backends.planned import Ending, Plan
-from experts.protocols import Endpoint, Headers
-from experts.spec import Usage
+from pointsman.experts.backends.planned import Ending, ReplyPlan
+from pointsman.experts.protocols import Endpoint, Headers
+from pointsman.experts.spec import Usage
 
 #: A fake token: a word with the white space before it.
 _TOKEN = re.compile(r"\s*\S+")
 
 #: Tokens of a chat template around every message, so that prompt counts behave like a real server's.
 _TOKENS_PER_MESSAGE = 3
+
+
+_Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Fault(StrEnum):
@@ -47,75 +52,37 @@ class Fault(StrEnum):
     BREAK = "break"  # the answer ends in its middle, after `fault_after_tokens`
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What the fake does; the fate of the n-th call depends on the script and n alone.
-
-    Attributes:
-        reply: The text of the answer; `{prompt}` and `{model}` are filled in. Where the call asks for a function
-            call or for JSON, the answer is that instead (`shaped.py`).
-        completion_tokens: Length of the answer in words: the reply is cut or repeated to it. None: as the reply is.
-        ttft_ms: Time to first token.
-        prefill_ms_per_token: Added to `ttft_ms` for every token of the prompt.
-        tokens_per_s: Speed after the first token; None for all at once.
-        jitter: Every call's delays are scaled by a factor drawn evenly from [1 - jitter, 1 + jitter].
-        fault: What goes wrong.
-        fault_calls: On which calls (the first is 0). With neither this nor `fault_rate`, on every call.
-        fault_rate: With which probability on any other call.
-        fault_after_tokens: How much of the answer comes before `hang_body` or `break`.
-        error_status: Status of `error`.
-        retry_after_s: Sent with `error` as `retry-after`.
-        seed: Of jitter and fault_rate.
-    """
+class Script(BackendOptions):
+    """What the fake does; the fate of the n-th call depends on the script and n alone."""
 
     reply: str = "You said: {prompt}"
-    completion_tokens: int | None = None
-    ttft_ms: float = 0.0
-    prefill_ms_per_token: float = 0.0
-    tokens_per_s: float | None = None
-    jitter: float = 0.0
+    """The text of the answer; `{prompt}` and `{model}` are filled in. Where the call asks for a function call or for
+    JSON, the answer is that instead."""
+    completion_tokens: int | None = Field(default=None, ge=1)
+    """Length of the answer in words: the reply is cut or repeated to it; as the reply is when left out."""
+    ttft_ms: _Delay = 0.0
+    """Time to first token."""
+    prefill_ms_per_token: _Delay = 0.0
+    """Added to `ttft_ms` for every token of the prompt."""
+    tokens_per_s: float | None = Field(default=None, gt=0)
+    """Pace after the first token; all at once when left out."""
+    jitter: _Share = 0.0
+    """Share by which delays vary: each call's are scaled by a factor drawn evenly from [1 - jitter, 1 + jitter]."""
     fault: Fault = Fault.NONE
-    fault_calls: tuple[int, ...] = ()
-    fault_rate: float = 0.0
-    fault_after_tokens: int = 1
-    error_status: int = 500
+    """What goes wrong: `error` (a status), `refuse` (no connection), `hang_head` (nothing is answered), `hang_body`
+    (the answer stalls), `break` (it ends in its middle)."""
+    fault_calls: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """On which calls, counted from 0. With neither this nor `fault_rate`, on every call."""
+    fault_rate: _Share = 0.0
+    """With which probability on any other call."""
+    fault_after_tokens: int = Field(default=1, ge=0)
+    """How much of the answer comes before `hang_body` or `break`."""
+    error_status: int = Field(default=500, ge=400, le=599)
+    """Status of `error`."""
     retry_after_s: int | None = None
+    """Sent with `error` as `retry-after`."""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("ttft_ms", "prefill_ms_per_token", "fault_after_tokens"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0")
-        for name in ("jitter", "fault_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1")
-        if self.completion_tokens is not None and self.completion_tokens < 1:
-            raise ValueError("completion_tokens must be at least 1")
-        if self.tokens_per_s is not None and not self.tokens_per_s > 0:
-            raise ValueError("tokens_per_s must be more than 0")
-        if not 400 <= self.error_status <= 599:
-            raise ValueError("error_status must be between 400 and 599")
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Script:
-        """Read a script from plain values, as a settings file has them.
-
-        Raises:
-            ValueError: An option is unknown or has an unusable value; the message names it.
-        """
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(options) - known)
-        if unknown:
-            raise ValueError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        values = dict(options)
-        if "fault" in values:
-            values["fault"] = Fault(values["fault"])
-        if "fault_calls" in values:
-            values["fault_calls"] = tuple(values["fault_calls"])
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+    """Of `jitter` and `fault_rate`."""
 
 
 def plan_call(
@@ -125,7 +92,7 @@ def plan_call(
     endpoint: Endpoint,
     payload: Mapping[str, Any],
     created_s: int,
-) -> Plan:
+) -> ReplyPlan:
     """What becomes of the n-th call.
 
     Args:
@@ -140,9 +107,9 @@ def plan_call(
     stretch = 1 + script.jitter * (2 * chance.random() - 1)
     fault = _fault(script, number, chance.random())
     if fault is Fault.HANG_HEAD:
-        return Plan(0, ending=Ending.HANG)
+        return ReplyPlan(0, ending=Ending.HANG)
     if fault is Fault.REFUSE:
-        return Plan(0, ending=Ending.BREAK)
+        return ReplyPlan(0, ending=Ending.BREAK)
     if payload.get("n") not in (None, 1):
         return _error(400, "the fake expert gives one choice", "invalid_request_error", param="n")
     prompt_tokens = count_prompt_tokens(endpoint, payload)
@@ -165,14 +132,16 @@ def plan_call(
     step_s = 0.0 if script.tokens_per_s is None else stretch / script.tokens_per_s
     last_s = first_s + max(0, len(tokens) - 1) * step_s
     stream, usage_chunk = payload.get("stream") is True, wants_usage_chunk(payload)
-    answer = Answer(endpoint, f"fake-{script.seed}-{number}", created_s, model, with_usage_field=stream and usage_chunk)
+    answer = AnswerWriter(
+        endpoint, f"fake-{script.seed}-{number}", created_s, model, with_usage_field=stream and usage_chunk
+    )
     ending = {Fault.BREAK: Ending.BREAK, Fault.HANG_BODY: Ending.HANG}.get(fault, Ending.COMPLETE)
     if not stream:
         body = answer.whole("".join(tokens), finish_reason, usage, calls=function)
         headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
         if ending is not Ending.COMPLETE:
             body = body[: len(body) // 2]
-        return Plan(200, headers, last_s, ((last_s, body),), ending)
+        return ReplyPlan(200, headers, last_s, ((last_s, body),), ending)
 
     pieces = [(first_s, answer.opening(calls=function))] if endpoint is Endpoint.CHAT else []
     shown = tokens if ending is Ending.COMPLETE else tokens[: script.fault_after_tokens]
@@ -183,18 +152,18 @@ def plan_call(
         if usage_chunk:
             pieces.append((last_s, answer.usage(usage)))
         pieces.append((last_s, DONE))
-    return Plan(200, SSE_HEADERS, first_s, tuple(pieces), ending)
+    return ReplyPlan(200, SSE_HEADERS, first_s, tuple(pieces), ending)
 
 
 def _unwritten(
     endpoint: Endpoint, payload: Mapping[str, Any], model: str, answer_id: str, created_s: int, after_s: float
-) -> Plan:
+) -> ReplyPlan:
     answer = answer_without_writing(endpoint, payload, model, answer_id, created_s)
     if isinstance(answer, str):
         return _error(400, answer, "invalid_request_error")
     body = json.dumps(answer).encode()
     headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
-    return Plan(200, headers, after_s, ((after_s, body),))
+    return ReplyPlan(200, headers, after_s, ((after_s, body),))
 
 
 def count_prompt_tokens(endpoint: Endpoint, payload: Mapping[str, Any]) -> int:
@@ -262,9 +231,9 @@ def _error(
     param: str | None = None,
     after_s: float = 0.0,
     retry_after_s: int | None = None,
-) -> Plan:
+) -> ReplyPlan:
     body = error_body(message, kind, param=param)
     headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
     if retry_after_s is not None:
         headers = (*headers, (b"retry-after", str(retry_after_s).encode()))
-    return Plan(status, headers, after_s, ((after_s, body),))
+    return ReplyPlan(status, headers, after_s, ((after_s, body),))

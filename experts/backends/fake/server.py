@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from experts.backends.fake.script import Script, plan_call
-from experts.backends.openai_wire import JSON_HEADERS, error_body
-from experts.backends.planned import Interrupted, Plan, Stats, play_body, wait_for_head
-from experts.http1.server import Exchange, Handler, head_bytes, serve
-from experts.protocols import TEXT_ENDPOINTS, Endpoint
+from pointsman.experts.backends.fake.script import Script, plan_call
+from pointsman.experts.backends.openai_wire import JSON_HEADERS, error_body
+from pointsman.experts.backends.planned import Interrupted, ReplyPlan, Stats, play_body, wait_for_head
+from pointsman.experts.http1.server import Handler, ServerExchange, head_bytes, serve
+from pointsman.experts.protocols import TEXT_ENDPOINTS, Endpoint
 
 _ENDPOINTS = {
     f"/v1/{endpoint}": endpoint for endpoint in (*TEXT_ENDPOINTS, Endpoint.EMBEDDINGS, Endpoint.RERANK, Endpoint.SCORE)
@@ -66,7 +66,7 @@ class FakeServer:
             self._server.close()
             self._server = None
 
-    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+    def handle(self, exchange: ServerExchange) -> Coroutine[Any, Any, None] | None:
         """Answer one request."""
         path = exchange.target.partition("?")[0]
         endpoint = _ENDPOINTS.get(path)
@@ -84,7 +84,7 @@ class FakeServer:
             exchange.respond(200, JSON_HEADERS, orjson.dumps(page()))
         return None
 
-    def _call(self, exchange: Exchange, endpoint: Endpoint) -> Coroutine[Any, Any, None] | None:
+    def _call(self, exchange: ServerExchange, endpoint: Endpoint) -> Coroutine[Any, Any, None] | None:
         if self._authorization is not None and (b"authorization", self._authorization) not in exchange.headers:
             exchange.respond(401, JSON_HEADERS, error_body("wrong API key", "invalid_request_error", "invalid_api_key"))
             return None
@@ -105,7 +105,7 @@ class FakeServer:
             return None
         return self._in_time(exchange, plan)
 
-    def _at_once(self, exchange: Exchange, plan: Plan) -> None:
+    def _at_once(self, exchange: ServerExchange, plan: ReplyPlan) -> None:
         """Without a task: as an upstream of measurements it must cost less than what is measured."""
         if any(name == b"content-length" for name, _ in plan.headers):
             exchange.write(head_bytes(plan.status, plan.headers) + b"".join([piece for _, piece in plan.pieces]))
@@ -115,7 +115,7 @@ class FakeServer:
             exchange.write(head + chunks + b"0\r\n\r\n")
         self.stats.finished += 1
 
-    async def _in_time(self, exchange: Exchange, plan: Plan) -> None:
+    async def _in_time(self, exchange: ServerExchange, plan: ReplyPlan) -> None:
         arrived_s = asyncio.get_running_loop().time()
         try:
             await wait_for_head(plan, arrived_s)

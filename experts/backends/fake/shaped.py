@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from experts.backends.openai_wire import last_user_text
-from experts.protocols import Endpoint
+from pointsman.experts.backends.openai_wire import last_user_text
+from pointsman.experts.protocols import Endpoint
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(r"['\"`]([A-Za-z_]\w*)['\"`]")

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experts.protocols import Endpoint
+from pointsman.experts.protocols import Endpoint
 
 DIMENSIONS = 16
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.errors import RequestRefused
-from gateway.wire.chat_answer import (
+from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.wire.chat_answer import (
     Tokens,
     calls_in,
     error_message,
@@ -20,8 +20,8 @@ from gateway.wire.chat_answer import (
     thought_in,
     tokens_of,
 )
-from gateway.wire.chat_stream import ChatStream
-from gateway.wire.messages.errors import error_document, error_event
+from pointsman.gateway.wire.chat_stream import ChatStream
+from pointsman.gateway.wire.messages.errors import error_document, error_event
 
 _STOP_REASONS: Final = {
     "stop": "end_turn",

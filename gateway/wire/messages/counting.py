@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from gateway.wire.request import Inbound
+from pointsman.gateway.wire.request import Inbound
 
 #: Says that nobody counted: a tokenizer of the expert's own would.
 ESTIMATE_HEADERS: Final = (

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.errors import RequestRefused
+from pointsman.gateway.errors import RequestRefused
 
 #: As Anthropic's API reference lists them by status.
 _TYPES: Final = {
@@ -33,8 +33,8 @@ def error_document(status: int, message: str) -> dict[str, Any]:
 def error_body(refusal: RequestRefused) -> bytes:
     """A refusal as a body; what OpenAI's shape says beside the message is kept."""
     document = error_document(refusal.status, refusal.message)
-    beside = {"param": refusal.param, "code": refusal.code.value, "reason": refusal.reason}
-    document["error"] |= {name: value for name, value in beside.items() if value is not None}
+    hedged_with = {"param": refusal.param, "code": refusal.code.value, "reason": refusal.reason}
+    document["error"] |= {name: value for name, value in hedged_with.items() if value is not None}
     return orjson.dumps(document)
 
 

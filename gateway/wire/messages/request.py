@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
+from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
 
 #: Translated below, or without a counterpart and of no consequence for the answer.
 _TAKEN: Final = frozenset(

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.errors import RequestRefused
-from gateway.wire.chat_answer import (
+from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.wire.chat_answer import (
     Tokens,
     calls_in,
     first_choice,
@@ -22,8 +22,8 @@ from gateway.wire.chat_answer import (
     thought_in,
     tokens_of,
 )
-from gateway.wire.chat_stream import ChatStream
-from gateway.wire.responses.items import CallItem, Item, TextItem, ThoughtItem
+from pointsman.gateway.wire.chat_stream import ChatStream
+from pointsman.gateway.wire.responses.items import CallItem, Item, TextItem, ThoughtItem
 
 #: Of the request, what the response repeats, and what stands there where the request does not say.
 _REPEATED: Final[Mapping[str, Any]] = {

@@ -76,8 +76,8 @@ class TextItem(Item):
         return {"refusal" if self._refusal else "text": self.text}
 
     def _part(self) -> dict[str, Any]:
-        beside: dict[str, Any] = {} if self._refusal else {"annotations": []}
-        return {"type": self._kind, **self._said(), **beside, **self._unscored()}
+        hedged_with: dict[str, Any] = {} if self._refusal else {"annotations": []}
+        return {"type": self._kind, **self._said(), **hedged_with, **self._unscored()}
 
 
 class ThoughtItem(Item):

@@ -37,7 +37,7 @@ def url(
     # The same arguments, on a port that is free here.
     ours = {"--config=/etc/pointsman/config.yaml": f"--config={settings}", "--port=8080": "--port=0"}
     assert ours.keys() <= set(args)
-    command = [sys.executable, "-m", "gateway.cli", *(ours.get(arg, arg) for arg in args)]
+    command = [sys.executable, "-m", "pointsman.gateway.cli", *(ours.get(arg, arg) for arg in args)]
     log = folder / "log"
     with (
         log.open("w", encoding="utf-8") as output,

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from helm_python import Chart
 
+from tests.docs.blocks import all_blocks
 from tests.integration.helm.engine import CHART_DIR, render, the, value_sets
 
 
@@ -22,7 +23,7 @@ def config_of(values: dict[str, Any]) -> str:
 
 
 def check(file: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway.cli", "check-config", str(file)]
+    command = [sys.executable, "-m", "pointsman.gateway.cli", "check-config", str(file)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -75,3 +76,12 @@ def test_the_package_carries_the_pool_itself(tmp_path: Path) -> None:
         files = chart.render({}, name="demo", namespace="prod")
     config = yaml.safe_load(files["pointsman/templates/gateway-configmap.yaml"])["data"]["config.yaml"]
     assert yaml.safe_load(config) == yaml.safe_load(config_of({}))
+
+
+def test_the_values_of_the_page_on_deployment_render_into_settings(tmp_path: Path) -> None:
+    (block,) = [found for found in all_blocks() if found.mark == "not settings" and "chart" in found.said]
+    file = tmp_path / "config.yaml"
+    file.write_text(config_of(yaml.safe_load(block.text)), encoding="utf-8")
+    checked = check(file)
+    assert checked.returncode == 0, checked.stderr
+    assert "qwen3-8b" in checked.stdout

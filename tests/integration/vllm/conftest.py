@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experts.nano import MODELS_DIR
+from pointsman.experts.nano import MODELS_DIR
 from tests.integration.vllm.servers import Server, vllm_env, vllm_serving, wait_until_ready
 
 DENSE = "nano-math"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from experts.backends.openai_http import OpenAIHttpExpert
-from experts.protocols import TEXT_ENDPOINTS, Endpoint, ExpertCall
-from experts.spec import ExpertSpec
+from pointsman.experts.backends.openai_http import OpenAIHttpExpert
+from pointsman.experts.protocols import TEXT_ENDPOINTS, Endpoint, ExpertCall
+from pointsman.experts.spec import ExpertSpec
 from tests.integration.vllm.conftest import DENSE, MIXTURE
 from tests.integration.vllm.reading import streamed, timeless
 from tests.integration.vllm.servers import Server

@@ -70,7 +70,7 @@ def gateway(vllm_servers: dict[str, Server], tmp_path_factory: pytest.TempPathFa
     command = [
         sys.executable,
         "-m",
-        "gateway.cli",
+        "pointsman.gateway.cli",
         "serve",
         "--config",
         str(config),

@@ -8,7 +8,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry
 
-from gateway.telemetry import Telemetry
+from pointsman.gateway.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def test_the_image_does_not_run_as_root_and_says_when_it_is_ill() -> None:
 
 
 def test_the_command_is_one_that_pointsman_knows() -> None:
-    from gateway.cli import main
+    from pointsman.gateway.cli import main
 
     (command,) = re.findall(r"^CMD \[(.*)\]$", TEXT, re.MULTILINE)
     verb, *options = [word.strip(' "') for word in command.split(",")]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.errors import Code
+from pointsman.gateway.errors import Code
 from tests.unit.deploy.exposition import asked, exposed
 
 DEPLOY = Path(__file__).parents[3] / "deploy"

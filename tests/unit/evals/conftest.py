@@ -14,14 +14,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from evals.tables import OutcomeTable, load_table
-from routers.artifacts import RouterParts
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.embed.static import StaticEmbedder, quantise_rows
-from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
-from routers.estimators.tokens import CompletionTokens
-from routers.two_stage import TwoStageRouter
+from pointsman.evals.tables import OutcomeTable, load_table
+from pointsman.routers.artifacts import RouterParts
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.embed.static import StaticEmbedder, quantise_rows
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
+from pointsman.routers.estimators.tokens import CompletionTokens
+from pointsman.routers.two_stage import TwoStageRouter
 
 TableWriter = Callable[..., Path]
 

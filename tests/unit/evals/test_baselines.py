@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.baselines import baselines, by_category, oracle, prompt_length, random_matched
-from evals.errors import EvalError
-from evals.evaluate import cost_range, evaluate, expert_rows
-from evals.policies import Policy, make_trial
-from evals.report import RouterRow
-from evals.tables import OutcomeTable, load_table
+from pointsman.evals.baselines import baselines, by_category, oracle, prompt_length, random_matched
+from pointsman.evals.errors import EvalError
+from pointsman.evals.evaluate import evaluate, expert_rows
+from pointsman.evals.policies import Policy, make_trial
+from pointsman.evals.report import RouterRow
+from pointsman.evals.router_result import cost_range
+from pointsman.evals.tables import OutcomeTable, load_table
 
 Writer = Callable[..., Path]
 NAN = float("nan")
@@ -43,30 +44,30 @@ def test_every_baseline_by_hand(tiny: OutcomeTable) -> None:
     rows = _rows(tiny)
     # On train: cheap 3/4, dear 2/4. On test: cheap 1/3, dear 2/3.
     assert rows["best_single"].notes == ("always cheap",)
-    assert rows["best_single"].quality == pytest.approx(1 / 3)
-    assert rows["best_single"].gap_closed == 0
-    assert rows["best_single"].quality_minus_best_single == 0
-    assert rows["cheapest"].quality == pytest.approx(1 / 3)
-    assert rows["cheapest"].cost_usd == pytest.approx(4 / 3 / 1000)
-    assert rows["random"].quality == pytest.approx(1 / 2)
-    assert rows["random"].cost_usd == pytest.approx((2.5 + 2.5 + 3.5) / 3 / 1000)
-    assert rows["random"].selection_accuracy == pytest.approx(1 / 2)
+    assert rows["best_single"].metrics["quality"] == pytest.approx(1 / 3)
+    assert rows["best_single"].metrics["gap_closed"] == 0
+    assert rows["best_single"].metrics["quality_minus_best_single"] == 0
+    assert rows["cheapest"].metrics["quality"] == pytest.approx(1 / 3)
+    assert rows["cheapest"].metrics["cost_usd"] == pytest.approx(4 / 3 / 1000)
+    assert rows["random"].metrics["quality"] == pytest.approx(1 / 2)
+    assert rows["random"].metrics["cost_usd"] == pytest.approx((2.5 + 2.5 + 3.5) / 3 / 1000)
+    assert rows["random"].metrics["selection_accuracy"] == pytest.approx(1 / 2)
     # easy -> cheap, hard -> dear, and the unseen category -> best single.
     assert rows["category_oracle"].choice_shares == pytest.approx({"cheap": 2 / 3, "dear": 1 / 3})
-    assert rows["category_oracle"].quality == pytest.approx(2 / 3)
-    assert rows["category_oracle"].gap_closed == pytest.approx(1 / 2)
-    assert rows["category_oracle"].regret == pytest.approx(1 / 3)
-    assert rows["oracle"].quality == 1
-    assert rows["oracle"].gap_closed == 1
-    assert rows["oracle"].cost_usd == pytest.approx((1 + 4 + 5) / 3 / 1000)
-    assert rows["oracle"].selection_accuracy_strict == 1
+    assert rows["category_oracle"].metrics["quality"] == pytest.approx(2 / 3)
+    assert rows["category_oracle"].metrics["gap_closed"] == pytest.approx(1 / 2)
+    assert rows["category_oracle"].metrics["regret"] == pytest.approx(1 / 3)
+    assert rows["oracle"].metrics["quality"] == 1
+    assert rows["oracle"].metrics["gap_closed"] == 1
+    assert rows["oracle"].metrics["cost_usd"] == pytest.approx((1 + 4 + 5) / 3 / 1000)
+    assert rows["oracle"].metrics["selection_accuracy_strict"] == 1
     # The singles: (4/3, 1/3) and (13/3, 2/3), so the hull's mean height over their range is the middle.
     assert cost_range(make_trial(tiny)) == pytest.approx((4 / 3 / 1000, 13 / 3 / 1000))
-    assert rows["zero_router"].aiq == pytest.approx(1 / 2)
-    assert rows["zero_router"].quality == pytest.approx(2 / 3)
+    assert rows["zero_router"].metrics["aiq"] == pytest.approx(1 / 2)
+    assert rows["zero_router"].metrics["quality"] == pytest.approx(2 / 3)
     # Oracle: (4/3, 1/3) to (10/3, 1), then flat to 13/3: (2 * 2/3 + 1) / 3.
-    assert rows["oracle"].aiq == pytest.approx(7 / 9)
-    assert rows["oracle"].aiq_minus_zero_router == pytest.approx(7 / 9 - 1 / 2)
+    assert rows["oracle"].metrics["aiq"] == pytest.approx(7 / 9)
+    assert rows["oracle"].metrics["aiq_minus_zero_router"] == pytest.approx(7 / 9 - 1 / 2)
 
 
 def test_the_oracle_takes_the_cheapest_of_the_right_ones(tiny: OutcomeTable) -> None:
@@ -107,14 +108,14 @@ def test_random_at_the_same_mix_ignores_the_prompt(tiny: OutcomeTable) -> None:
 def test_without_costs_there_are_no_curves_and_no_zeros(tiny: OutcomeTable) -> None:
     rows = _rows(replace(tiny, cost_usd=np.full(tiny.scores.shape, NAN)), resamples=20)
     for row in rows.values():
-        assert row.cost_usd is None
-        assert row.aiq is None
-        assert row.aiq_ci95 is None
+        assert row.metrics["cost_usd"] is None
+        assert row.metrics["aiq"] is None
+        assert row.intervals.get("aiq") is None
         assert row.curve == ()
-    assert rows["cheapest"].quality is None
-    assert rows["cheapest"].gap_closed is None
-    assert rows["zero_router"].quality is None
-    assert rows["oracle"].quality == 1
+    assert rows["cheapest"].metrics["quality"] is None
+    assert rows["cheapest"].metrics["gap_closed"] is None
+    assert rows["zero_router"].metrics["quality"] is None
+    assert rows["oracle"].metrics["quality"] == 1
 
 
 def test_an_unpriced_expert_stays_off_the_curves(write_table: Writer, rows_of: Callable[..., Any]) -> None:
@@ -124,22 +125,22 @@ def test_an_unpriced_expert_stays_off_the_curves(write_table: Writer, rows_of: C
     trial = make_trial(table)
     rows = {row.name: row for row in evaluate(trial, baselines(trial), 20, 0).rows}
     assert rows["best_single"].notes == ("always unpriced",)
-    assert rows["best_single"].quality == 1
-    assert rows["best_single"].cost_usd is None
-    assert rows["best_single"].aiq is None
+    assert rows["best_single"].metrics["quality"] == 1
+    assert rows["best_single"].metrics["cost_usd"] is None
+    assert rows["best_single"].metrics["aiq"] is None
     assert rows["cheapest"].notes == ("always cheap",)
-    assert rows["zero_router"].aiq == pytest.approx(1 / 2)
-    assert rows["oracle"].aiq == pytest.approx(7 / 9)
+    assert rows["zero_router"].metrics["aiq"] == pytest.approx(1 / 2)
+    assert rows["oracle"].metrics["aiq"] == pytest.approx(7 / 9)
 
 
 def test_no_train_split_leaves_what_needs_it_undefined(tiny: OutcomeTable) -> None:
     rows = _rows(tiny.split("test"), resamples=20)
     for name in ("best_single", "category_oracle", "prompt_length"):
-        assert rows[name].quality is None
+        assert rows[name].metrics["quality"] is None
         assert "undefined" in rows[name].notes[0]
-    assert rows["oracle"].quality == 1
-    assert rows["oracle"].gap_closed is None
-    assert rows["random"].quality == pytest.approx(1 / 2)
+    assert rows["oracle"].metrics["quality"] == 1
+    assert rows["oracle"].metrics["gap_closed"] is None
+    assert rows["random"].metrics["quality"] == pytest.approx(1 / 2)
 
 
 def test_sparse_tables_are_evaluated_where_the_pick_is_scored(write_table: Writer, rows_of: Callable[..., Any]) -> None:
@@ -152,12 +153,12 @@ def test_sparse_tables_are_evaluated_where_the_pick_is_scored(write_table: Write
     trial = make_trial(table, sparse=True)
     assert trial.test.prompt_ids == ("p4", "p6")
     rows = {row.name: row for row in evaluate(trial, baselines(trial), 20, 0).rows}
-    assert rows["best_single"].coverage == 0.5
-    assert rows["best_single"].quality == 0
-    assert rows["oracle"].coverage == 1
-    assert rows["oracle"].quality == pytest.approx(1 / 2)
+    assert rows["best_single"].metrics["coverage"] == 0.5
+    assert rows["best_single"].metrics["quality"] == 0
+    assert rows["oracle"].metrics["coverage"] == 1
+    assert rows["oracle"].metrics["quality"] == pytest.approx(1 / 2)
     # The difference is paired: on p6 alone, where both are scored.
-    assert rows["oracle"].quality_minus_best_single == 1
+    assert rows["oracle"].metrics["quality_minus_best_single"] == 1
     assert {row.name: row.coverage for row in expert_rows(trial)} == {"cheap": 0.5, "dear": 1.0}
 
 
@@ -177,13 +178,13 @@ def test_intervals_hold_the_value_and_pair_the_rows(table: OutcomeTable) -> None
     rows = _rows(table, resamples=300)
     for row in rows.values():
         for name in ("quality", "regret", "selection_accuracy", "gap_closed", "aiq", "cost_usd"):
-            value, around = getattr(row, name), getattr(row, f"{name}_ci95")
-            if around is not None:
+            value, around = row.metrics[name], row.intervals.get(name)
+            if around is not None and value is not None:
                 assert around[0] <= value <= around[1], (row.name, name)
-    assert rows["best_single"].quality_minus_best_single_ci95 == (0.0, 0.0)
+    assert rows["best_single"].intervals.get("quality_minus_best_single") == (0.0, 0.0)
     # Paired: the same prompts stand on both sides, so the difference is surer than its parts.
-    single, best = rows["best_single"].quality_ci95, rows["category_oracle"].quality_ci95
-    both = rows["category_oracle"].quality_minus_best_single_ci95
+    single, best = rows["best_single"].intervals.get("quality"), rows["category_oracle"].intervals.get("quality")
+    both = rows["category_oracle"].intervals.get("quality_minus_best_single")
     assert single is not None
     assert best is not None
     assert both is not None
@@ -202,13 +203,13 @@ def test_a_policy_gathers_notes(tiny: OutcomeTable) -> None:
 def test_the_front_of_a_single_expert_by_hand(tiny: OutcomeTable) -> None:
     rows = _rows(tiny)
     # Mean costs 4/3 and 13/3 thousandths: cheap is 9/13 cheap with quality 1/3, dear 0 cheap with quality 2/3.
-    assert rows["best_single"].hypervolume == pytest.approx(9 / 13 / 3)
+    assert rows["best_single"].metrics["hypervolume"] == pytest.approx(9 / 13 / 3)
     # The oracle adds better settings, the zero router only the dear one, which dominates nothing of its own.
-    assert rows["zero_router"].hypervolume == pytest.approx(9 / 13 / 3)
-    assert (rows["oracle"].hypervolume or 0) > 9 / 13 / 3
-    assert rows["oracle"].pareto_distance is None
+    assert rows["zero_router"].metrics["hypervolume"] == pytest.approx(9 / 13 / 3)
+    assert (rows["oracle"].metrics["hypervolume"] or 0) > 9 / 13 / 3
+    assert rows["oracle"].metrics["pareto_distance"] is None
     wishes = [(quality / 10, 1 - quality / 10) for quality in range(11)]
     alone = np.mean([max(q * 2 / 3, c * 4 / 13) for q, c in wishes])
     both = np.mean([min(max(q * 2 / 3, c * 4 / 13), max(q * 1 / 3, c)) for q, c in wishes])
-    assert rows["best_single"].r2 == pytest.approx(alone)
-    assert rows["zero_router"].r2 == pytest.approx(both)
+    assert rows["best_single"].metrics["r2"] == pytest.approx(alone)
+    assert rows["zero_router"].metrics["r2"] == pytest.approx(both)

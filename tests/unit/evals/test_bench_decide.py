@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from evals.bench.decide import EVERYTHING, Bench, Timing, timed
+from pointsman.evals.bench.decide import EVERYTHING, Bench, CallTiming, timed
 
 
 @pytest.fixture(scope="module")
@@ -14,13 +14,15 @@ def bench() -> Bench:
 
 
 def test_percentiles_of_one_round_by_hand():
-    timing = Timing.of([float(value) for value in range(1, 102)][::-1])
+    timing = CallTiming.of([float(value) for value in range(1, 102)][::-1])
     assert (timing.p50_us, timing.p99_us, timing.count) == (51.0, 100.0, 101)
 
 
 def test_the_quietest_round_counts_and_the_loudest_stands_beside_it():
-    merged = Timing.over([Timing(5.0, 5.0, 9.0, 10), Timing(3.0, 3.0, 20.0, 10), Timing(4.0, 4.0, 4.0, 10)])
-    assert merged == Timing(3.0, 5.0, 20.0, 10, rounds=3)
+    merged = CallTiming.over(
+        [CallTiming(5.0, 5.0, 9.0, 10), CallTiming(3.0, 3.0, 20.0, 10), CallTiming(4.0, 4.0, 4.0, 10)]
+    )
+    assert merged == CallTiming(3.0, 5.0, 20.0, 10, rounds=3)
 
 
 def test_only_the_call_is_timed_and_only_its_processor_time():
@@ -38,7 +40,7 @@ def test_only_the_call_is_timed_and_only_its_processor_time():
 def test_prompts_are_new_and_as_long_as_they_say(bench):
     requests = list(itertools.islice(bench.requests(100), 50))
     assert len({request.text for request in requests}) == 50
-    lengths = [len(bench.router(1).embedder.static.token_ids([request.text])[0]) for request in requests]
+    lengths = [len(bench.router(1).embedder.static.token_ids(request.text)) for request in requests]
     assert 85 <= sum(lengths) / 50 <= 115
 
 

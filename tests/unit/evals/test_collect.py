@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from evals.collect.cli import collect_table
-from evals.collect.run import JOURNAL
-from evals.collect.scorers import read_choice, read_number, score
-from evals.parallel import Workers, each
-from evals.tables import load_table
+from pointsman.evals.collect.cli import collect_table
+from pointsman.evals.collect.run import JOURNAL
+from pointsman.evals.collect.scorers import read_choice, read_number, score
+from pointsman.evals.parallel import Workers, each
+from pointsman.evals.tables import load_table
 
 Serve = Callable[..., str]
 
@@ -26,7 +26,7 @@ def serve() -> Iterator[Serve]:
     running: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> str:
-        command = [sys.executable, "-m", "experts.backends.fake", *options]
+        command = [sys.executable, "-m", "pointsman.experts.backends.fake", *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout is not None

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from evals.baselines import baselines, random_matched
-from evals.evaluate import evaluate
-from evals.metrics.multiplicity import holm
-from evals.policies import make_trial
-from evals.replay import expert_specs, replay
-from evals.research_baselines import research_baselines
-from evals.tables import OutcomeTable
-from routers.two_stage import TwoStageRouter
+from pointsman.evals.baselines import baselines, random_matched
+from pointsman.evals.evaluate import evaluate
+from pointsman.evals.metrics.multiplicity import holm
+from pointsman.evals.policies import make_trial
+from pointsman.evals.replay import expert_specs, replay
+from pointsman.evals.research_baselines import research_baselines
+from pointsman.evals.tables import OutcomeTable
+from pointsman.routers.two_stage import TwoStageRouter
 
 
 def test_a_good_router_is_told_from_every_honest_opponent(
@@ -32,7 +32,7 @@ def test_a_good_router_is_told_from_every_honest_opponent(
     assert set(quality) == set(rows) - {"mine", "oracle", "zero_router"}
     assert "zero_router" in {one.against for one in evaluation.comparisons if one.measure == "aiq"}
     for name, one in quality.items():
-        own, other = rows["mine"].quality, rows[name].quality
+        own, other = rows["mine"].metrics["quality"], rows[name].metrics["quality"]
         assert own is not None
         assert other is not None
         assert one.difference == pytest.approx(own - other)
@@ -40,7 +40,7 @@ def test_a_good_router_is_told_from_every_honest_opponent(
         assert one.ci95[0] <= one.difference <= one.ci95[1]
     assert holm([one.p for one in quality.values()]) == pytest.approx([one.p_holm for one in quality.values()])
     assert quality["random"].p_holm < 0.05
-    assert quality["best_single"].ci95 == pytest.approx(rows["mine"].quality_minus_best_single_ci95)
+    assert quality["best_single"].ci95 == pytest.approx(rows["mine"].intervals.get("quality_minus_best_single"))
 
 
 def test_a_router_does_not_differ_from_itself(table: OutcomeTable, small_router: Callable[..., TwoStageRouter]) -> None:

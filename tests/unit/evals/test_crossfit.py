@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evals.baselines import baselines
-from evals.crossfit import fold_trials, merge_folds
-from evals.errors import EvalError
-from evals.evaluate import evaluate
-from evals.policies import Trial, make_trial
-from evals.replay import expert_specs, replay
-from evals.tables import OutcomeTable
-from routers.two_stage import TwoStageRouter
+from pointsman.evals.baselines import baselines
+from pointsman.evals.crossfit import fold_trials, merge_folds
+from pointsman.evals.errors import EvalError
+from pointsman.evals.evaluate import evaluate
+from pointsman.evals.policies import Trial, make_trial
+from pointsman.evals.replay import expert_specs, replay
+from pointsman.evals.tables import OutcomeTable
+from pointsman.routers.two_stage import TwoStageRouter
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def test_baselines_are_chosen_out_of_fold(trial: Trial) -> None:
     folds = fold_trials(trial, 5, 0)
     merged = merge_folds(trial, folds, [baselines(fold.trial) for fold in folds])
     rows = {row.name: row for row in evaluate(trial, merged, 50, 0).rows}
-    assert rows["best_single"].gap_closed == 0
-    assert rows["category_oracle"].quality is not None
-    assert rows["category_oracle"].quality > 0.8
-    assert rows["oracle"].gap_closed == 1
-    assert rows["zero_router"].aiq is not None
+    assert rows["best_single"].metrics["gap_closed"] == 0
+    assert rows["category_oracle"].metrics["quality"] is not None
+    assert rows["category_oracle"].metrics["quality"] > 0.8
+    assert rows["oracle"].metrics["gap_closed"] == 1
+    assert rows["zero_router"].metrics["aiq"] is not None
     singles = trial.test.scores.mean(axis=0)
-    assert rows["zero_router"].quality == pytest.approx(singles.max())
+    assert rows["zero_router"].metrics["quality"] == pytest.approx(singles.max())
 
 
 def test_too_few_prompts_for_the_folds_are_refused(trial: Trial) -> None:

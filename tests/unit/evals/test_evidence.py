@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evals.cascade_routing import cascade_routing, estimates_after
-from evals.evidence import Board, agree_else_judge, by_prompt, by_vote
-from routers.evidence.vote import VoteModel
+from pointsman.evals.cascade_routing import cascade_routing, estimates_after
+from pointsman.evals.evidence import Board, agree_else_judge, by_prompt, by_vote
+from pointsman.routers.evidence.vote import VoteModel
 
 #: Three prompts, experts weak, weak too, strong; right answers are 1.
 CODES = np.array([[1, 1, 2], [1, 3, 1], [-1, -1, 1]])

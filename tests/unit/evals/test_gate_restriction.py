@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from evals.studies.gate_restriction import EPSILON, hard_gate, heads, random_subsets, restrict, soft_gate
-from routers.training.data import TrainingData
-from routers.training.fit import fit_router
+from pointsman.evals.studies.gate_restriction import EPSILON, hard_gate, heads, random_subsets, restrict, soft_gate
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.training.fit import fit_router
 
 
 @pytest.fixture(scope="module")

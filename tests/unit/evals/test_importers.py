@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from evals.importers import table_writer
-from evals.importers.cli import FORMATS, import_table
-from evals.importers.records import Record
-from evals.importers.table_writer import write_table
-from evals.tables import OutcomeTable, load_table
+from pointsman.evals.importers import table_writer
+from pointsman.evals.importers.cli import FORMATS, import_table
+from pointsman.evals.importers.records import OutcomeRecord
+from pointsman.evals.importers.table_writer import write_table
+from pointsman.evals.tables import OutcomeTable, load_table
 
 
 def run(name: str, source: Path, out: Path, *options: str) -> Result:
@@ -302,15 +302,15 @@ def test_every_format_is_told_of_in_the_help() -> None:
     assert all(f"  {name} " in told for name in FORMATS)
 
 
-def records(count: int, **changes: Any) -> list[Record]:
+def records(count: int, **changes: Any) -> list[OutcomeRecord]:
     words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"]
     draw = np.random.default_rng(0)
-    return [Record(f"p{i}", " ".join(draw.choice(words, 12)), "a", 1.0, **changes) for i in range(count)]
+    return [OutcomeRecord(f"p{i}", " ".join(draw.choice(words, 12)), "a", 1.0, **changes) for i in range(count)]
 
 
 def test_near_duplicates_stand_on_one_side(tmp_path: Path) -> None:
     told = records(200)
-    twins = [Record(f"t{one.prompt_id}", one.prompt + "!", "a", 0.0) for one in told]
+    twins = [OutcomeRecord(f"t{one.prompt_id}", one.prompt + "!", "a", 0.0) for one in told]
     done = write_table([*told, *twins], tmp_path / "table", Counter(), test_share=0.4)
     table = load_table(tmp_path / "table")
     side = dict(zip(table.prompt_ids, table.splits, strict=True))
@@ -322,13 +322,17 @@ def test_near_duplicates_stand_on_one_side(tmp_path: Path) -> None:
 
 def test_a_source_split_that_tears_twins_apart_is_told(tmp_path: Path) -> None:
     told = records(5, split="train")
-    twin = Record("twin", told[0].prompt + "!", "a", 0.0, split="test")
+    twin = OutcomeRecord("twin", told[0].prompt + "!", "a", 0.0, split="test")
     assert write_table([*told, twin], tmp_path / "table", Counter()).straddling == 1
 
 
 def test_repeated_cells_and_changed_texts_are_left_out(tmp_path: Path) -> None:
     dropped: Counter[str] = Counter()
-    told = [Record("p", "text", "a", 1.0), Record("p", "text", "a", 0.0), Record("p", "other", "b", 1.0)]
+    told = [
+        OutcomeRecord("p", "text", "a", 1.0),
+        OutcomeRecord("p", "text", "a", 0.0),
+        OutcomeRecord("p", "other", "b", 1.0),
+    ]
     done = write_table(told, tmp_path / "table", dropped)
     assert done.outcomes == 1
     assert sum(dropped.values()) == 2

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from evals.leaks import find_leaks
-from evals.policies import make_trial
-from evals.tables import OutcomeTable
+from pointsman.evals.leaks import find_leaks
+from pointsman.evals.policies import make_trial
+from pointsman.evals.tables import OutcomeTable
 
 STORY = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evals.metrics.bootstrap import interval, resample_counts, resampled_means
+from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
 
 
 def _all(clusters: np.ndarray, resamples: int, seed: int, block: int = 250) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evals.metrics.deferral import apgr, cpt, deferral_curve, pgr
+from pointsman.evals.metrics.deferral import apgr, cpt, deferral_curve, pgr
 
 
 def test_curve_by_hand() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.metrics.hull import aiq, cost_at_quality, non_decreasing_hull
+from pointsman.evals.metrics.hull import aiq, cost_at_quality, non_decreasing_hull
 
 
 def test_hull_by_hand() -> None:

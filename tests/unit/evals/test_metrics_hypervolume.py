@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.metrics.hypervolume import hypervolume, r2_indicator
+from pointsman.evals.metrics.hypervolume import hypervolume, r2_indicator
 
 ZERO2, ZERO3 = np.zeros(2), np.zeros(3)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evals.metrics.operating_points import cost_save, pareto_distance, pareto_front, perf_gain
-from evals.metrics.quality import gain_over_single, gap_to_oracle
+from pointsman.evals.metrics.operating_points import cost_save, pareto_distance, pareto_front, perf_gain
+from pointsman.evals.metrics.quality import gain_over_single, gap_to_oracle
 
 COST = np.array([1.0, 2.0, 3.0, 4.0])
 QUALITY = np.array([0.4, 0.7, 0.6, 0.9])

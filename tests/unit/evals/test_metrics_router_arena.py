@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evals.metrics.router_arena import arena_score, optimality
-from evals.metrics.selection import one_hot
+from pointsman.evals.metrics.router_arena import arena_score, optimality
+from pointsman.evals.metrics.selection import one_hot
 
 NAN = float("nan")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evals.metrics.quality import by_label, coverage, gap_closed, mean_known
-from evals.metrics.selection import (
+from pointsman.evals.metrics.quality import by_label, coverage, gap_closed, mean_known
+from pointsman.evals.metrics.selection import (
     best_scores,
     one_hot,
     picked_a_best,

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evals.metrics.budgets import average_excess, cap_adherence
-from evals.metrics.calibration import brier, expected_calibration_error, reliability
-from evals.metrics.deferral import calls_for_quality
-from evals.metrics.multiplicity import bootstrap_p, holm
-from evals.metrics.robustness import flip_rate
-from evals.metrics.selection import one_hot, right_where_few_are
+from pointsman.evals.metrics.budgets import average_excess, cap_adherence
+from pointsman.evals.metrics.calibration import brier, expected_calibration_error, reliability
+from pointsman.evals.metrics.deferral import calls_for_quality
+from pointsman.evals.metrics.multiplicity import bootstrap_p, holm
+from pointsman.evals.metrics.robustness import flip_rate
+from pointsman.evals.metrics.selection import one_hot, right_where_few_are
 
 NAN = float("nan")
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from evals.studies.moe2 import Prompts, _mean, _pick, _vote
-from evals.studies.operating_point import gpus
+from pointsman.evals.studies.moe2 import PromptOutcomes, _mean, _pick, _vote
+from pointsman.evals.studies.operating_point import gpus
 
 #: Two prompts, four experts; both are of the one category there is.
-GROUND = Prompts(
+GROUND = PromptOutcomes(
     quality=np.array([[0.8, 0.5, 0.5, 0.1], [0.6, 0.5, 0.5, 0.1]]),
     category=np.array([0, 0]),
     scores=np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]]),
@@ -25,9 +25,9 @@ def test_two_that_agree_outvote_one_that_is_better_unless_it_is_much_better():
     # ln(9 · 0.8 / 0.2) = 3.58 against 2 ln 9 = 4.39; 0.95 would weigh ln 171 = 5.14.
     voted = _vote(GROUND, NOBODY_SLOW, ALL, 3)
     assert voted.score.tolist() == [0.0, 1.0]
-    sure = Prompts(
+    sure = PromptOutcomes(
         np.array([[0.95, 0.5, 0.5, 0.1]] * 2),
-        *(getattr(GROUND, name) for name in list(Prompts.__slots__)[1:]),
+        *(getattr(GROUND, name) for name in list(PromptOutcomes.__slots__)[1:]),
     )
     assert _vote(sure, NOBODY_SLOW, ALL, 3).score.tolist() == [1.0, 0.0]
 

@@ -1,6 +1,6 @@
 """Near-duplicates are found; prompts that share a template are not mistaken for them."""
 
-from evals.near_duplicates import near_duplicate_clusters
+from pointsman.evals.near_duplicates import near_duplicate_clusters
 
 LONG = "a train leaves the station at nine in the morning and travels north at sixty miles an hour until it reaches {}"
 

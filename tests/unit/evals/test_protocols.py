@@ -7,19 +7,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from evals.baselines import baselines
-from evals.contenders import FITTED, Contender, compete
-from evals.crossfit import merge_folds
-from evals.errors import EvalError
-from evals.evaluate import evaluate
-from evals.fitting import fit_on_table
-from evals.policies import Trial, make_trial
-from evals.protocols.division import Protocol, divide
-from evals.protocols.onboarding import onboard
-from evals.protocols.resplit import resplit
-from evals.protocols.transfer import transfer_trial
-from evals.tables import OutcomeTable
-from routers.artifacts import RouterParts
+from pointsman.evals.baselines import baselines
+from pointsman.evals.contenders import FITTED, Contender, compete
+from pointsman.evals.crossfit import merge_folds
+from pointsman.evals.errors import EvalError
+from pointsman.evals.evaluate import evaluate
+from pointsman.evals.fitting import fit_on_table
+from pointsman.evals.policies import Trial, make_trial
+from pointsman.evals.protocols.division import Protocol, divide
+from pointsman.evals.protocols.onboarding import onboard
+from pointsman.evals.protocols.resplit import resplit
+from pointsman.evals.protocols.transfer import transfer_trial
+from pointsman.evals.tables import OutcomeTable
+from pointsman.routers.artifacts import RouterParts
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def test_leave_one_category_out(trial: Trial) -> None:
     # The true category's best expert cannot be known for a category without a train prompt: best single is left.
     merged = merge_folds(trial, division.folds, [baselines(fold.trial) for fold in division.folds])
     rows = {row.name: row for row in evaluate(trial, merged, 0).rows}
-    assert rows["category_oracle"].quality == rows["best_single"].quality
-    inside = {row.name: row for row in evaluate(trial, baselines(trial), 0).rows}["category_oracle"].quality
+    assert rows["category_oracle"].metrics["quality"] == rows["best_single"].metrics["quality"]
+    inside = {row.name: row for row in evaluate(trial, baselines(trial), 0).rows}["category_oracle"].metrics["quality"]
     assert inside is not None
-    assert rows["category_oracle"].quality is not None
-    assert rows["category_oracle"].quality < inside - 0.1
+    assert rows["category_oracle"].metrics["quality"] is not None
+    assert rows["category_oracle"].metrics["quality"] < inside - 0.1
 
 
 def test_leave_one_data_set_out_needs_two(trial: Trial) -> None:
@@ -63,7 +63,7 @@ def test_a_router_fitted_without_a_domain_is_not_below_best_single_there(trial: 
     fold = division.folds[0]
     routers, yardsticks = compete(fold.trial, [Contender(FITTED, None)], lambda _: lambda _: None)
     rows = {row.name: row for row in evaluate(fold.trial, [*routers, *yardsticks], 200, 0).rows}
-    around = rows[FITTED].quality_minus_best_single_ci95
+    around = rows[FITTED].intervals.get("quality_minus_best_single")
     assert around is not None
     assert around[1] >= 0
 

@@ -5,10 +5,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from evals.errors import EvalError
-from evals.policies import make_trial
-from evals.public_routers.beside import ROUTERS, public_policies
-from evals.tables import OutcomeTable
+from pointsman.evals.errors import EvalError
+from pointsman.evals.policies import make_trial
+from pointsman.evals.public_routers.beside import ROUTERS, public_policies
+from pointsman.evals.tables import OutcomeTable
 
 
 @pytest.mark.parametrize("name", ROUTERS)

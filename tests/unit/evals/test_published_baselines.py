@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.baselines import baselines
-from evals.evaluate import evaluate
-from evals.policies import Trial, make_trial
-from evals.prices import with_prices
-from evals.report import RouterRow
-from evals.tables import OutcomeTable, load_table
+from pointsman.evals.baselines import baselines
+from pointsman.evals.evaluate import evaluate
+from pointsman.evals.policies import Trial, make_trial
+from pointsman.evals.prices import with_prices
+from pointsman.evals.report import RouterRow
+from pointsman.evals.tables import OutcomeTable, load_table
 
 pytestmark = pytest.mark.shared
 
@@ -42,52 +42,52 @@ def dense(mmlu_pro: OutcomeTable) -> Trial:
 def test_mmlu_pro_with_the_28_dense_models(dense: Trial) -> None:
     assert set(dense.test.left_out) == {"DeepSeek-Coder-V2"}
     rows = _rows(dense)
-    assert rows["random"].quality == pytest.approx(0.3949, abs=5e-5)
+    assert rows["random"].metrics["quality"] == pytest.approx(0.3949, abs=5e-5)
     assert rows["best_single"].notes == ("always gemini-1.5-pro-002",)
-    assert rows["best_single"].quality == pytest.approx(0.6998, abs=5e-5)
-    assert rows["category_oracle"].quality == pytest.approx(0.7172, abs=5e-5)
-    assert rows["oracle"].quality == pytest.approx(0.9437, abs=5e-5)
-    assert rows["zero_router"].aiq == pytest.approx(0.6633, abs=5e-5)
-    assert rows["oracle"].aiq == pytest.approx(0.9414, abs=1e-4)
-    assert rows["zero_router"].cost_share_at_95 == pytest.approx(0.499, abs=5e-4)
+    assert rows["best_single"].metrics["quality"] == pytest.approx(0.6998, abs=5e-5)
+    assert rows["category_oracle"].metrics["quality"] == pytest.approx(0.7172, abs=5e-5)
+    assert rows["oracle"].metrics["quality"] == pytest.approx(0.9437, abs=5e-5)
+    assert rows["zero_router"].metrics["aiq"] == pytest.approx(0.6633, abs=5e-5)
+    assert rows["oracle"].metrics["aiq"] == pytest.approx(0.9414, abs=1e-4)
+    assert rows["zero_router"].metrics["cost_share_at_95"] == pytest.approx(0.499, abs=5e-4)
 
 
 def test_mmlu_pro_with_the_close_pool_of_six(mmlu_pro: OutcomeTable) -> None:
     rows = _rows(mmlu_pro.pool(CLOSE_POOL))
-    assert rows["random"].quality == pytest.approx(0.4432, abs=5e-5)
+    assert rows["random"].metrics["quality"] == pytest.approx(0.4432, abs=5e-5)
     assert rows["best_single"].notes == ("always jamba-1.5-large",)
-    assert rows["best_single"].quality == pytest.approx(0.4954, abs=5e-5)
-    assert rows["category_oracle"].quality == pytest.approx(0.5273, abs=5e-5)
-    assert rows["oracle"].quality == pytest.approx(0.7914, abs=5e-5)
-    assert rows["zero_router"].aiq == pytest.approx(0.4689, abs=5e-5)
-    assert rows["oracle"].aiq == pytest.approx(0.7852, abs=1e-4)
-    assert rows["zero_router"].cost_share_at_95 == pytest.approx(0.445, abs=5e-4)
+    assert rows["best_single"].metrics["quality"] == pytest.approx(0.4954, abs=5e-5)
+    assert rows["category_oracle"].metrics["quality"] == pytest.approx(0.5273, abs=5e-5)
+    assert rows["oracle"].metrics["quality"] == pytest.approx(0.7914, abs=5e-5)
+    assert rows["zero_router"].metrics["aiq"] == pytest.approx(0.4689, abs=5e-5)
+    assert rows["oracle"].metrics["aiq"] == pytest.approx(0.7852, abs=1e-4)
+    assert rows["zero_router"].metrics["cost_share_at_95"] == pytest.approx(0.445, abs=5e-4)
 
 
 def test_routerbench_with_true_costs(shared_data: Path) -> None:
     rows = _rows(load_table(shared_data / "routerbench_part"))
-    assert rows["random"].quality == pytest.approx(0.6859, abs=5e-5)
+    assert rows["random"].metrics["quality"] == pytest.approx(0.6859, abs=5e-5)
     assert rows["best_single"].notes == ("always gpt-4-1106-preview",)
-    assert rows["best_single"].quality == pytest.approx(0.8794, abs=5e-5)
-    assert rows["category_oracle"].quality == pytest.approx(0.8794, abs=5e-5)
-    assert rows["oracle"].quality == pytest.approx(0.9757, abs=5e-5)
-    assert rows["zero_router"].aiq == pytest.approx(0.8226, abs=5e-5)
-    assert rows["oracle"].aiq == pytest.approx(0.9745, abs=1e-4)
-    assert rows["zero_router"].cost_share_at_95 == pytest.approx(0.591, abs=5e-4)
+    assert rows["best_single"].metrics["quality"] == pytest.approx(0.8794, abs=5e-5)
+    assert rows["category_oracle"].metrics["quality"] == pytest.approx(0.8794, abs=5e-5)
+    assert rows["oracle"].metrics["quality"] == pytest.approx(0.9757, abs=5e-5)
+    assert rows["zero_router"].metrics["aiq"] == pytest.approx(0.8226, abs=5e-5)
+    assert rows["oracle"].metrics["aiq"] == pytest.approx(0.9745, abs=1e-4)
+    assert rows["zero_router"].metrics["cost_share_at_95"] == pytest.approx(0.591, abs=5e-4)
 
 
 def test_ulab9_with_its_data_sets_as_categories(shared_data: Path) -> None:
     rows = _rows(load_table(shared_data / "ulab9"))
-    assert rows["random"].quality == pytest.approx(0.3755, abs=5e-5)
-    assert rows["best_single"].quality == pytest.approx(0.5626, abs=5e-5)
-    assert rows["dataset_oracle"].quality == pytest.approx(0.5866, abs=5e-5)
-    assert rows["oracle"].quality == pytest.approx(0.7434, abs=5e-5)
-    assert rows["oracle"].aiq is None
+    assert rows["random"].metrics["quality"] == pytest.approx(0.3755, abs=5e-5)
+    assert rows["best_single"].metrics["quality"] == pytest.approx(0.5626, abs=5e-5)
+    assert rows["dataset_oracle"].metrics["quality"] == pytest.approx(0.5866, abs=5e-5)
+    assert rows["oracle"].metrics["quality"] == pytest.approx(0.7434, abs=5e-5)
+    assert rows["oracle"].metrics["aiq"] is None
 
 
 def test_prompt_length_on_routellms_pair_as_published(shared_data: Path) -> None:
     """APGR of prompt length alone, which RouteLLM's own code gives as well: .583 on MMLU, .598 on GSM8K."""
-    from evals.metrics.deferral import apgr, cpt, deferral_curve
+    from pointsman.evals.metrics.deferral import apgr, cpt, deferral_curve
 
     table = load_table(shared_data / "routellm")
     strong, weak = (

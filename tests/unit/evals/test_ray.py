@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evals.collect.cli import collect_table
-from evals.grid_cli import evaluate_grid
-from evals.parallel import Workers, each
-from evals.tables import load_table
+from pointsman.evals.collect.cli import collect_table
+from pointsman.evals.grid_cli import evaluate_grid
+from pointsman.evals.parallel import Workers, each
+from pointsman.evals.tables import load_table
 
 pytestmark = pytest.mark.ray
 
@@ -50,7 +50,7 @@ def test_a_collection_is_the_same_there_and_here(cluster: str, tmp_path: Path) -
     rows = [{"prompt": f"Number {i}, of many: pick {'AB'[i % 2]}", "reference": "A"} for i in range(100)]
     questions = tmp_path / "questions.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = [sys.executable, "-m", "experts.backends.fake", "--reply", "{prompt}"]
+    command = [sys.executable, "-m", "pointsman.experts.backends.fake", "--reply", "{prompt}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]
@@ -77,5 +77,5 @@ def test_evaluations_are_the_same_there_and_here(
     assert files == ["t0-0.json", "t0-1.json", "t1-0.json", "t1-1.json"]
     for file in files:
         far, near = (json.loads((tmp_path / name / file).read_text())["routers"] for name in ("far", "near"))
-        assert [row["quality"] for row in far] == [row["quality"] for row in near]
-        assert [row["quality_ci95"] for row in far] == [row["quality_ci95"] for row in near]
+        assert [row["metrics"]["quality"] for row in far] == [row["metrics"]["quality"] for row in near]
+        assert [row["intervals"] for row in far] == [row["intervals"] for row in near]

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evals.baselines import baselines
-from evals.evaluate import evaluate
-from evals.policies import make_trial
-from evals.research_baselines import knn, linear, research_baselines
-from evals.tables import OutcomeTable
-from evals.text_features import TextFeatures, text_features
+from pointsman.evals.baselines import baselines
+from pointsman.evals.evaluate import evaluate
+from pointsman.evals.policies import make_trial
+from pointsman.evals.research_baselines import knn, linear, research_baselines
+from pointsman.evals.tables import OutcomeTable
+from pointsman.evals.text_features import TextFeatures, text_features
 
 NAN = float("nan")
 
@@ -19,12 +19,12 @@ def test_they_find_the_expert_of_a_subject(table: OutcomeTable) -> None:
     trial = make_trial(table)
     rows = {row.name: row for row in evaluate(trial, [*baselines(trial), *research_baselines(trial)], 200, 0).rows}
     for name in ("knn100", "linear"):
-        gain = rows[name].quality_minus_best_single_ci95
+        gain = rows[name].intervals.get("quality_minus_best_single")
         assert gain is not None
         assert gain[0] > 0.1, "each expert is the best on its own subject, and the words tell the subject"
-        assert rows[name].aiq is not None
-        assert rows[name].brier is not None
-        assert rows[name].brier < 0.25
+        assert rows[name].metrics["aiq"] is not None
+        assert rows[name].metrics["brier"] is not None
+        assert rows[name].metrics["brier"] < 0.25
 
 
 def test_the_scores_of_the_test_split_change_nothing(table: OutcomeTable) -> None:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from evals.policies import make_trial
-from evals.replay import expert_specs
-from evals.rewordings import REWORDINGS, flip_rates, mistyped, options_turned
-from evals.tables import OutcomeTable
-from routers.two_stage import TwoStageRouter
+from pointsman.evals.policies import make_trial
+from pointsman.evals.replay import expert_specs
+from pointsman.evals.rewordings import REWORDINGS, flip_rates, mistyped, options_turned
+from pointsman.evals.tables import OutcomeTable
+from pointsman.routers.two_stage import TwoStageRouter
 
 QUESTION = "Which is heavier?\nOptions:\nA. lead\nB. feathers\nC. both weigh the same\nAnswer:"
 

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from evals.metrics.deferral import apgr, cpt, deferral_curve
-from evals.public_routers.routellm import judge, random_beliefs
+from pointsman.evals.metrics.deferral import apgr, cpt, deferral_curve
+from pointsman.evals.public_routers.routellm import judge, random_beliefs
 
 COUNT = 3000
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.errors import EvalError
-from evals.metrics.budgets import sliding_means
-from evals.plan_pool import read_pool
-from evals.simulate import DEFAULT_POOL
-from evals.simulate.engine import Setup, simulate
-from evals.simulate.hindsight import best_fixed_prices, open_ledger
-from evals.simulate.machines import Machines
-from evals.simulate.report import kept_budgets
-from evals.simulate.scenarios import (
+from pointsman.evals.errors import EvalError
+from pointsman.evals.metrics.budgets import sliding_means
+from pointsman.evals.plan_pool import read_pool
+from pointsman.evals.simulate import DEFAULT_POOL
+from pointsman.evals.simulate.engine import Setup, simulate
+from pointsman.evals.simulate.hindsight import best_fixed_prices, open_ledger
+from pointsman.evals.simulate.machines import Machines
+from pointsman.evals.simulate.report import kept_budgets
+from pointsman.evals.simulate.scenarios import (
     Arrivals,
     Burst,
     Drift,
@@ -29,12 +29,12 @@ from evals.simulate.scenarios import (
     parse_span,
     traffic,
 )
-from evals.simulate.world import World, make_world
-from evals.tables import OutcomeTable
-from experts.spec import EnergyModel, ExpertSpec, LatencyModel, PoolView, Price
-from routers.selection.prices import AverageBudget
-from routers.two_stage import TwoStageRouter
-from routers.types import Budget, Prices, RouteRequest
+from pointsman.evals.simulate.world import World, make_world
+from pointsman.evals.tables import OutcomeTable
+from pointsman.experts.spec import EnergyModel, ExpertSpec, LatencyModel, PoolView, Price
+from pointsman.routers.selection.prices import AverageBudget
+from pointsman.routers.two_stage import TwoStageRouter
+from pointsman.routers.types import Budget, Prices, RouteRequest
 
 QUIET = Scenario("quiet")
 

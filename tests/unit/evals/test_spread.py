@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.protocols.division import Protocol
-from evals.session import EvalOptions, build_report
-from evals.spread import spreads
+from pointsman.evals.protocols.division import Protocol
+from pointsman.evals.session import EvalOptions, build_report
+from pointsman.evals.spread import spreads
 
 
 def test_mean_and_deviation_over_real_resplits(
@@ -23,10 +23,10 @@ def test_mean_and_deviation_over_real_resplits(
         )
         for seed in (42, 999, 2024)
     ]
-    assert len({report.row("linear").quality for report in reports}) > 1, "another seed is another split"
+    assert len({report.row("linear").metrics["quality"] for report in reports}) > 1, "another seed is another split"
     assert all("divided anew with seed" in " ".join(report.provenance.notes) for report in reports)
     found = {(one.name, one.measure): one for one in spreads(reports)}
-    qualities = [report.row("linear").quality or 0.0 for report in reports]
+    qualities = [report.row("linear").metrics["quality"] or 0.0 for report in reports]
     one = found["linear", "quality"]
     assert one.mean == pytest.approx(np.mean(qualities))
     assert one.deviation == pytest.approx(np.std(qualities, ddof=1))

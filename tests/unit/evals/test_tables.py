@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from evals.errors import TableError
-from evals.prices import find_prices, fitted_prices, read_prices, with_prices
-from evals.tables import OutcomeTable, load_table
+from pointsman.evals.errors import TableError
+from pointsman.evals.prices import find_prices, fitted_prices, read_prices, with_prices
+from pointsman.evals.tables import OutcomeTable, load_table
 
 Writer = Callable[..., Path]
 PROMPTS = {"prompt_id": ["p0", "p1"], "prompt": ["one", "two"], "split": ["train", "test"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from experts.protocols import Endpoint, Expert, ExpertCall, Headers
+from pointsman.experts.protocols import Endpoint, Expert, ExpertCall, Headers
 
 
 def chat(prompt: str = "hello", *, headers: Headers = (), **fields: Any) -> ExpertCall:

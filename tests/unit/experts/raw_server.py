@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from experts.http1.client import Client, Limits, Timeouts
-from experts.http1.origin import Origin
-from experts.http1.response import Response
+from pointsman.experts.http1.client import ConnectionLimits, HttpClient, Timeouts
+from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.response import Response
 
 Talk = Callable[["Peer"], Awaitable[None]]
 
@@ -89,10 +89,10 @@ async def talking(talk: Talk) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def client_of(
-    server: Server, timeouts: Timeouts | None = None, limits: Limits | None = None
-) -> AsyncIterator[Client]:
+    server: Server, timeouts: Timeouts | None = None, limits: ConnectionLimits | None = None
+) -> AsyncIterator[HttpClient]:
     """A client of that server."""
-    client = Client(Origin.parse(f"http://127.0.0.1:{server.port}"), timeouts=timeouts, limits=limits)
+    client = HttpClient(Origin.parse(f"http://127.0.0.1:{server.port}"), timeouts=timeouts, limits=limits)
     try:
         yield client
     finally:
@@ -100,7 +100,7 @@ async def client_of(
         assert client.connections == 0, "a connection slot leaked"
 
 
-async def get(client: Client, body: bytes = b"", **options: float) -> Response:
+async def get(client: HttpClient, body: bytes = b"", **options: float) -> Response:
     """One request."""
     return await client.request(client.prepare("POST", "/"), (), body, **options)
 

@@ -13,18 +13,18 @@ import jsonschema
 import orjson
 import pytest
 
-from experts.backends.fake import FakeExpert, Fault, Script
-from experts.backends.fake.script import plan_call
-from experts.backends.planned import Ending, Plan
-from experts.errors import ExpertUnavailable
-from experts.protocols import Endpoint
-from experts.spec import ExpertSpec
+from pointsman.experts.backends.fake import FakeExpert, Fault, Script
+from pointsman.experts.backends.fake.script import plan_call
+from pointsman.experts.backends.planned import Ending, ReplyPlan
+from pointsman.experts.errors import ExpertUnavailable
+from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import ExpertSpec
 from tests.unit.experts.calls import chat, read, text
 
 ASKED = {"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "one two {x}"}]}
 
 
-def plan(script: Script, number: int = 0, endpoint: Endpoint = Endpoint.CHAT, **fields: Any) -> Plan:
+def plan(script: Script, number: int = 0, endpoint: Endpoint = Endpoint.CHAT, **fields: Any) -> ReplyPlan:
     return plan_call(script, "m", number, endpoint, {**ASKED, **fields}, 1_700_000_000)
 
 
@@ -118,8 +118,8 @@ def test_faults_strike_where_the_script_says() -> None:
 
 
 def test_the_shapes_of_failures() -> None:
-    assert plan(Script(fault=Fault.HANG_HEAD)) == Plan(0, ending=Ending.HANG)
-    assert plan(Script(fault=Fault.REFUSE)) == Plan(0, ending=Ending.BREAK)
+    assert plan(Script(fault=Fault.HANG_HEAD)) == ReplyPlan(0, ending=Ending.HANG)
+    assert plan(Script(fault=Fault.REFUSE)) == ReplyPlan(0, ending=Ending.BREAK)
     broken = plan(Script(reply="a b c", fault=Fault.BREAK, fault_after_tokens=2), stream=True)
     assert broken.ending is Ending.BREAK
     assert len(broken.pieces) == 3, "the role and two tokens"
@@ -144,12 +144,12 @@ def test_the_shapes_of_failures() -> None:
 )
 def test_an_unusable_script_is_refused_by_name(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        Script.from_options(options)
+        Script.model_validate(options)
 
 
 def test_options_of_a_settings_file() -> None:
     options = {"fault": "break", "fault_calls": [1, 2], "ttft_ms": 5}
-    assert Script.from_options(options) == Script(fault=Fault.BREAK, fault_calls=(1, 2), ttft_ms=5)
+    assert Script.model_validate(options) == Script(fault=Fault.BREAK, fault_calls=(1, 2), ttft_ms=5)
 
 
 async def test_in_process_it_counts_what_became_of_its_calls() -> None:
@@ -166,7 +166,16 @@ async def test_in_process_it_counts_what_became_of_its_calls() -> None:
 async def test_the_same_as_a_server_for_others() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "experts.backends.fake", "--model", "other", "--reply", "{model}: {prompt}", "--fault", "error"),
+        *(
+            "-m",
+            "pointsman.experts.backends.fake",
+            "--model",
+            "other",
+            "--reply",
+            "{model}: {prompt}",
+            "--fault",
+            "error",
+        ),
         *("--fault-calls", "1", "--error-status", "503", "--retry-after-s", "2"),
         stdout=asyncio.subprocess.PIPE,
     )

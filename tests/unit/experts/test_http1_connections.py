@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from experts.http1 import connection as connection_module
-from experts.http1.client import Client, Limits, Timeouts
-from experts.http1.failures import (
+from pointsman.experts.http1 import connection as connection_module
+from pointsman.experts.http1.client import ConnectionLimits, HttpClient, Timeouts
+from pointsman.experts.http1.failures import (
     BodyBroken,
     ClientClosed,
     ConnectionLost,
@@ -22,8 +22,8 @@ from experts.http1.failures import (
     NotConnected,
     QueueTimedOut,
 )
-from experts.http1.origin import Origin
-from experts.http1.server import Exchange, serve
+from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.server import ServerExchange, serve
 from tests.unit.experts.raw_server import Peer, client_of, get, plain, talking
 
 
@@ -34,7 +34,7 @@ async def echo(peer: Peer) -> None:
         await peer.say(plain(request.partition(b"\r\n\r\n")[2]))
 
 
-async def ask(client: Client, body: bytes = b"", **options: float) -> bytes:
+async def ask(client: HttpClient, body: bytes = b"", **options: float) -> bytes:
     return await (await get(client, body, **options)).read()
 
 
@@ -124,7 +124,7 @@ async def test_no_more_connections_than_allowed_and_first_come_first_served() ->
             await asyncio.sleep(0.01)
             await peer.say(plain(body))
 
-    async with talking(talk) as server, client_of(server, limits=Limits(max_connections=2)) as client:
+    async with talking(talk) as server, client_of(server, limits=ConnectionLimits(max_connections=2)) as client:
         bodies = [b"%d" % number for number in range(12)]
         assert await asyncio.gather(*(ask(client, body) for body in bodies)) == bodies
         assert sorted(order[:2]) == bodies[:2]  # on two connections at once
@@ -134,7 +134,7 @@ async def test_no_more_connections_than_allowed_and_first_come_first_served() ->
 
 async def test_waiting_too_long_for_a_connection_is_an_error_of_its_own() -> None:
     timeouts = Timeouts(queue_s=0.05, head_s=0.5)
-    limits = Limits(max_connections=1, max_queued=1)
+    limits = ConnectionLimits(max_connections=1, max_queued=1)
     async with talking(lambda peer: peer.until_left()) as server, client_of(server, timeouts, limits) as client:
         busy = asyncio.create_task(ask(client))
         await asyncio.sleep(0.02)
@@ -156,7 +156,7 @@ async def test_a_connection_that_dies_hands_its_place_to_who_waits() -> None:
         if peer.number != 0:
             await peer.say(plain(b"x", b"Connection: close"))
 
-    async with talking(talk) as server, client_of(server, limits=Limits(max_connections=1)) as client:
+    async with talking(talk) as server, client_of(server, limits=ConnectionLimits(max_connections=1)) as client:
         results = await asyncio.gather(*(ask(client) for _ in range(4)), return_exceptions=True)
         assert isinstance(results[0], ConnectionLost)
         assert results[1:] == [b"x"] * 3
@@ -172,7 +172,7 @@ async def test_who_leaves_the_queue_takes_no_place_with_him() -> None:
             await release.wait()
             await peer.say(plain(b"x"))
 
-    async with talking(talk) as server, client_of(server, limits=Limits(max_connections=1)) as client:
+    async with talking(talk) as server, client_of(server, limits=ConnectionLimits(max_connections=1)) as client:
         tasks = [asyncio.create_task(ask(client)) for _ in range(6)]
         await asyncio.sleep(0.02)
         tasks[1].cancel()
@@ -237,7 +237,7 @@ async def test_nobody_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    client = Client(Origin.parse(f"http://127.0.0.1:{port}"))
+    client = HttpClient(Origin.parse(f"http://127.0.0.1:{port}"))
     with pytest.raises(NotConnected):
         await ask(client)
     assert client.connections == 0
@@ -250,7 +250,7 @@ async def test_closing_the_client_ends_everything() -> None:
             await peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
         await peer.until_left()
 
-    async with talking(talk) as server, client_of(server, limits=Limits(max_connections=2)) as client:
+    async with talking(talk) as server, client_of(server, limits=ConnectionLimits(max_connections=2)) as client:
         reading = await get(client)
         asking = asyncio.create_task(get(client))
         await asyncio.sleep(0.02)
@@ -277,7 +277,7 @@ async def test_failures_are_rendered_as_the_owner_wants() -> None:
         await peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
 
     async with talking(talk) as server:
-        client = Client(
+        client = HttpClient(
             Origin.parse(f"http://127.0.0.1:{server.port}"), translate=lambda failure: OwnError(str(failure))
         )
         response = await get(client)
@@ -290,11 +290,11 @@ async def test_failures_are_rendered_as_the_owner_wants() -> None:
 
 
 async def test_unix_domain_sockets(tmp_path: Path) -> None:
-    def answer(exchange: Exchange) -> None:
+    def answer(exchange: ServerExchange) -> None:
         exchange.respond(200, ((b"x-host", dict(exchange.headers)[b"host"]),), exchange.body)
 
     server = await serve(answer, uds=str(tmp_path / "s"))
-    client = Client(Origin.parse(f"http+unix://{str(tmp_path / 's').replace('/', '%2F')}/v1"))
+    client = HttpClient(Origin.parse(f"http+unix://{str(tmp_path / 's').replace('/', '%2F')}/v1"))
     response = await get(client, b"over a socket file")
     assert await response.read() == b"over a socket file"
     assert (b"x-host", b"localhost") in response.headers
@@ -325,12 +325,12 @@ async def test_tls_with_a_certificate_that_is_known_and_one_that_is_not(certific
     context.load_cert_chain(*certificate)
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
     origin = Origin.parse(f"https://localhost:{server.sockets[0].getsockname()[1]}")
-    trusting = Client(origin, tls=ssl.create_default_context(cafile=certificate[0]))
+    trusting = HttpClient(origin, tls=ssl.create_default_context(cafile=certificate[0]))
     assert await ask(trusting) == b"secret"
     assert await ask(trusting) == b"secret"
     assert trusting.connections == 1
     await trusting.aclose()
-    strict = Client(origin)
+    strict = HttpClient(origin)
     with pytest.raises(NotConnected, match="certificate"):
         await ask(strict)
     assert strict.connections == 0
@@ -339,7 +339,9 @@ async def test_tls_with_a_certificate_that_is_known_and_one_that_is_not(certific
 
 async def test_a_server_that_never_completes_the_tls_handshake() -> None:
     async with talking(lambda peer: peer.until_left()) as server:
-        client = Client(Origin.parse(f"https://127.0.0.1:{server.port}"), timeouts=Timeouts(connect_s=0.1))
+        # Reading the system's trust store may take longer than the time allowed here.
+        tls = ssl.create_default_context()
+        client = HttpClient(Origin.parse(f"https://127.0.0.1:{server.port}"), timeouts=Timeouts(connect_s=0.1), tls=tls)
         with pytest.raises(ConnectTimedOut):
             await ask(client)
         assert client.connections == 0
@@ -404,7 +406,7 @@ async def test_no_slot_is_lost_in_any_weather() -> None:
 
     outcomes = {"whole": 0, "failed": 0, "left": 0}
 
-    async def one(client: Client, number: int) -> None:
+    async def one(client: HttpClient, number: int) -> None:
         body = b"%d" % number * 50
         patience_s = chance.random() * 0.03
         try:
@@ -420,7 +422,7 @@ async def test_no_slot_is_lost_in_any_weather() -> None:
 
     async with talking(talk) as server:
         timeouts = Timeouts(queue_s=0.02, idle_s=0.02, head_s=0.5)
-        async with client_of(server, timeouts, Limits(max_connections=5)) as client:
+        async with client_of(server, timeouts, ConnectionLimits(max_connections=5)) as client:
             for round_number in range(20):
                 await asyncio.gather(*(one(client, round_number * 40 + number) for number in range(40)))
                 assert client.connections <= 5

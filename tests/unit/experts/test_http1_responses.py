@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from experts.http1.client import Timeouts
-from experts.http1.connection import MAX_BUFFERED_BYTES, MAX_HEAD_BYTES
-from experts.http1.failures import BadResponse, BodyBroken, ConnectionLost, HeadTimedOut, IdleTimedOut
-from experts.http1.response import Response
+from pointsman.experts.http1.client import Timeouts
+from pointsman.experts.http1.connection import MAX_BUFFERED_BYTES, MAX_HEAD_BYTES
+from pointsman.experts.http1.failures import BadResponse, BodyBroken, ConnectionLost, HeadTimedOut, IdleTimedOut
+from pointsman.experts.http1.response import Response
 from tests.unit.experts.raw_server import Peer, client_of, get, plain, talking
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

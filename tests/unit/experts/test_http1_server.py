@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from experts.http1.server import Exchange, serve
+from pointsman.experts.http1.server import ServerExchange, serve
 
 JSON = ((b"content-type", b"application/json"),)
 
@@ -21,7 +21,7 @@ class Handler:
     def __init__(self) -> None:
         self.left = asyncio.Event()
 
-    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+    def __call__(self, exchange: ServerExchange) -> Coroutine[Any, Any, None] | None:
         if exchange.target == "/wrong":
             raise RuntimeError("as asked")
         if exchange.target == "/now":
@@ -29,14 +29,14 @@ class Handler:
             return None
         return getattr(self, f"_{exchange.target.removeprefix('/')}")(exchange)  # type: ignore[no-any-return]
 
-    async def _later(self, exchange: Exchange) -> None:
+    async def _later(self, exchange: ServerExchange) -> None:
         await asyncio.sleep(0.02)
         exchange.begin(200, JSON)
         for piece in (b"la", b"", b"ter"):
             await exchange.send(piece)
         exchange.end()
 
-    async def _endless(self, exchange: Exchange) -> None:
+    async def _endless(self, exchange: ServerExchange) -> None:
         exchange.begin(200, ())
         try:
             while True:
@@ -45,13 +45,13 @@ class Handler:
         finally:
             self.left.set()
 
-    async def _never(self, exchange: Exchange) -> None:
+    async def _never(self, exchange: ServerExchange) -> None:
         try:
             await asyncio.sleep(60)
         finally:
             self.left.set()
 
-    async def _broken(self, exchange: Exchange) -> None:
+    async def _broken(self, exchange: ServerExchange) -> None:
         raise RuntimeError("as asked")
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
-from experts.backends.fake import Script
-from experts.backends.fake.server import FakeServer
-from experts.backends.litellm import LiteLLMExpert
-from experts.errors import ExpertMisconfigured
-from experts.spec import ExpertSpec
+from pointsman.experts.backends.fake import Script
+from pointsman.experts.backends.fake.server import FakeServer
+from pointsman.experts.backends.litellm import LiteLLMExpert
+from pointsman.experts.errors import ExpertMisconfigured
+from pointsman.experts.spec import ExpertSpec
 from tests.unit.experts.calls import chat, read, text
 
 SPEC = ExpertSpec("hosted", "litellm", "openai/m")
@@ -46,7 +46,7 @@ async def test_a_broken_installation_is_said_at_the_call(monkeypatch: pytest.Mon
 
 
 def test_importing_the_backend_imports_no_litellm() -> None:
-    code = "import sys, experts.backends.litellm; sys.exit('litellm' in sys.modules)"
+    code = "import sys, pointsman.experts.backends.litellm; sys.exit('litellm' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -55,8 +55,8 @@ async def test_importing_litellm_leaves_the_loop_alone() -> None:
     """In a process of its own, where litellm is not imported yet: the loop goes on turning while it is."""
     code = """
 import asyncio, sys
-from experts.backends.litellm import LiteLLMExpert
-from experts.spec import ExpertSpec
+from pointsman.experts.backends.litellm import LiteLLMExpert
+from pointsman.experts.spec import ExpertSpec
 
 async def main():
     turns = 0

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from experts.backends.openai_http import OpenAIHttpExpert
-from experts.errors import (
+from pointsman.experts.backends.openai_http import OpenAIHttpExpert
+from pointsman.experts.errors import (
     ExpertMisconfigured,
     ExpertProtocolError,
     ExpertSaturated,
@@ -19,9 +19,9 @@ from experts.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
-from experts.http1.client import Timeouts
-from experts.http1.server import Exchange, serve
-from experts.spec import ExpertSpec
+from pointsman.experts.http1.client import Timeouts
+from pointsman.experts.http1.server import ServerExchange, serve
+from pointsman.experts.spec import ExpertSpec
 from tests.unit.experts.calls import chat, read
 from tests.unit.experts.raw_server import Peer, plain, talking
 
@@ -33,12 +33,12 @@ def expert_at(port: int, path: str = "/v1", **options: Any) -> OpenAIHttpExpert:
 
 
 async def seen_by(
-    respond: Callable[[Exchange], None], *, path: str = "/v1", call: Any = None, **options: Any
-) -> list[Exchange]:
+    respond: Callable[[ServerExchange], None], *, path: str = "/v1", call: Any = None, **options: Any
+) -> list[ServerExchange]:
     """The requests that a server sees when an expert is called once."""
-    seen: list[Exchange] = []
+    seen: list[ServerExchange] = []
 
-    def answer(exchange: Exchange) -> None:
+    def answer(exchange: ServerExchange) -> None:
         seen.append(exchange)
         respond(exchange)
 
@@ -50,7 +50,7 @@ async def seen_by(
     return seen
 
 
-def ok(exchange: Exchange) -> None:
+def ok(exchange: ServerExchange) -> None:
     exchange.respond(200, ((b"content-type", b"application/json"),), b"{}")
 
 
@@ -189,7 +189,7 @@ async def test_all_connections_busy() -> None:
     ],
 )
 async def test_probes(pages: dict[str, int], expected: str | None) -> None:
-    def answer(exchange: Exchange) -> None:
+    def answer(exchange: ServerExchange) -> None:
         assert exchange.method == "GET"
         exchange.respond(pages.get(exchange.target, 404), (), b"")
 
@@ -202,10 +202,10 @@ async def test_probes(pages: dict[str, int], expected: str | None) -> None:
 
 
 async def test_a_server_busy_with_calls_still_answers_probes() -> None:
-    async def slow(exchange: Exchange) -> None:
+    async def slow(exchange: ServerExchange) -> None:
         await asyncio.sleep(60)
 
-    def answer(exchange: Exchange) -> Any:
+    def answer(exchange: ServerExchange) -> Any:
         return exchange.respond(200, (), b"") if exchange.method == "GET" else slow(exchange)
 
     server = await serve(answer)

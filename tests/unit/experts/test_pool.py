@@ -7,12 +7,12 @@ import random
 
 import pytest
 
-from experts.backends.fake import FakeExpert
-from experts.errors import ExpertMisconfigured, ExpertSaturated, ExpertUnavailable
-from experts.health import HealthPolicy
-from experts.pool import ExpertPool, ProbePolicy
-from experts.protocols import ExpertCall
-from experts.spec import ExpertSpec, ExpertState
+from pointsman.experts.backends.fake import FakeExpert
+from pointsman.experts.errors import ExpertMisconfigured, ExpertSaturated, ExpertUnavailable
+from pointsman.experts.health import HealthPolicy
+from pointsman.experts.pool import ExpertPool, ProbePolicy
+from pointsman.experts.protocols import ExpertCall
+from pointsman.experts.spec import ExpertSpec, ExpertState
 
 
 class Clock:

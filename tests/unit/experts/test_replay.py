@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from experts.backends.replay import Record, ReplayExpert, prompt_key, read_jsonl, read_table
-from experts.errors import ExpertMisconfigured
-from experts.protocols import Endpoint, ExpertCall
-from experts.spec import ExpertSpec, Usage
+from pointsman.experts.backends.replay import RecordedAnswer, ReplayExpert, prompt_key, read_jsonl, read_table
+from pointsman.experts.errors import ExpertMisconfigured
+from pointsman.experts.protocols import Endpoint, ExpertCall
+from pointsman.experts.spec import ExpertSpec, Usage
 from tests.unit.experts.calls import chat, read, text
 
 SPEC = ExpertSpec("old", "replay", "some-model")
@@ -24,7 +24,7 @@ def expert_of(source: Any, **options: Any) -> ReplayExpert:
 
 
 async def test_the_latest_user_message_is_what_is_looked_up() -> None:
-    expert = expert_of({prompt_key("two"): Record("second"), prompt_key("one"): Record("first")})
+    expert = expert_of({prompt_key("two"): RecordedAnswer("second"), prompt_key("one"): RecordedAnswer("first")})
     messages = [
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": "first"},
@@ -45,7 +45,7 @@ async def test_an_unknown_prompt_is_not_found(stream: bool) -> None:
 
 
 async def test_what_nobody_counted_is_null_and_not_zero() -> None:
-    expert = expert_of({prompt_key("hello"): Record("a")})
+    expert = expert_of({prompt_key("hello"): RecordedAnswer("a")})
     _, body = await read(expert, chat())
     assert orjson.loads(body)["usage"] is None
     _, stream = await read(expert, chat(stream=True, stream_options={"include_usage": True}))
@@ -55,7 +55,7 @@ async def test_what_nobody_counted_is_null_and_not_zero() -> None:
 
 @pytest.mark.parametrize("words", ["plain", "", " ", "a b\n\n c ", "  lead", "naïve 言葉 🙂"])
 async def test_a_stream_is_the_text_to_the_letter(words: str) -> None:
-    _, stream = await read(expert_of({prompt_key("hello"): Record(words)}), chat(stream=True))
+    _, stream = await read(expert_of({prompt_key("hello"): RecordedAnswer(words)}), chat(stream=True))
     events = [json.loads(frame[6:]) for frame in stream.decode().split("\n\n")[:-2]]
     assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == words
 
@@ -63,7 +63,7 @@ async def test_a_stream_is_the_text_to_the_letter(words: str) -> None:
 @pytest.mark.parametrize(("scale", "first_s", "last_s"), [(1.0, 0.1, 0.5), (0.5, 0.05, 0.25), (0.0, 0.0, 0.0)])
 async def test_the_recorded_pace_and_its_scale(scale: float, first_s: float, last_s: float) -> None:
     expert = expert_of({}, time_scale=scale)
-    record = Record("a b c d e", ttft_ms=100, latency_ms=500)
+    record = RecordedAnswer("a b c d e", ttft_ms=100, latency_ms=500)
     plan = expert._plan(record, Endpoint.CHAT, {"stream": True}, "x")
     assert plan.head_after_s == pytest.approx(first_s)
     dues = [due for due, _ in plan.pieces]
@@ -84,8 +84,8 @@ def test_records_in_a_file(tmp_path: Path) -> None:
         + "\n"
     )
     assert read_jsonl(path) == {
-        prompt_key("grüße"): Record("a", usage=Usage(7, 3)),
-        prompt_key("b"): Record("", "length", None, 4.0, 9.5),
+        prompt_key("grüße"): RecordedAnswer("a", usage=Usage(7, 3)),
+        prompt_key("b"): RecordedAnswer("", "length", None, 4.0, 9.5),
     }
 
 
@@ -137,8 +137,8 @@ def table(tmp_path: Path) -> Path:
 
 
 async def test_answers_of_an_outcome_table(table: Path) -> None:
-    assert read_table(table, "some-model") == {prompt_key("one"): Record("A", usage=Usage(5, 2))}
-    assert read_table(table, "other") == {prompt_key("one"): Record("B")}
+    assert read_table(table, "some-model") == {prompt_key("one"): RecordedAnswer("A", usage=Usage(5, 2))}
+    assert read_table(table, "other") == {prompt_key("one"): RecordedAnswer("B")}
     assert await text(expert_of(table), chat("one")) == "A"
     with pytest.raises(ValueError, match="nobody"):
         read_table(table, "nobody")

@@ -1,7 +1,7 @@
 import asyncio
 import time
 
-from gateway.tasks import end
+from pointsman.gateway.tasks import end
 
 
 async def test_tasks_are_ended() -> None:

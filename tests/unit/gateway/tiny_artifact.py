@@ -8,11 +8,11 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
-from routers.artifacts import RouterParts, save_router
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.embed.static import StaticEmbedder
-from routers.estimators.quality import BlendedQuality, BlendWeights
+from pointsman.routers.artifacts import RouterParts, save_router
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.embed.static import StaticEmbedder
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights
 
 _WORDS = {"math": ("plus", "sum", "number", "equation"), "code": ("python", "function", "loop", "bug")}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experts.embedded.decoder import Decoder
-from experts.embedded.weights import CheckpointError, read_config, read_tensors
-from experts.nano import GENERALIST, MODEL_NAMES, MODELS_DIR
+from pointsman.experts.embedded.decoder import Decoder
+from pointsman.experts.embedded.weights import CheckpointError, read_config, read_tensors
+from pointsman.experts.nano import GENERALIST, MODEL_NAMES, MODELS_DIR
 
 RNG = np.random.default_rng(5)
 TOKENS = RNG.integers(0, 4096, size=(1, 150))
@@ -55,6 +55,7 @@ def test_a_future_token_changes_nothing_before_it(name: str) -> None:
     assert np.abs(first[-1] - second[-1]).max() > 1e-2
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_transformers_computes_the_same_logits(name: str) -> None:
     torch = pytest.importorskip("torch", reason="parity needs torch (extra `train`)")
@@ -65,12 +66,13 @@ def test_transformers_computes_the_same_logits(name: str) -> None:
     assert np.abs(logits_at_once(Decoder.load(MODELS_DIR / name), TOKENS) - reference).max() < 2e-3
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_transformers_reads_the_same_tokens_and_chat_template(name: str) -> None:
     transformers = pytest.importorskip("transformers", reason="parity needs transformers (extra `train`)")
     pytest.importorskip("jinja2", reason="chat templates need jinja2")
-    from experts.embedded.text import TextCodec
-    from experts.nano.tokenizer import render_chat
+    from pointsman.experts.embedded.text import TextCodec
+    from pointsman.experts.nano.tokenizer import render_chat
 
     theirs = transformers.AutoTokenizer.from_pretrained(MODELS_DIR / name)
     turns = [

@@ -7,34 +7,34 @@ import json
 import numpy as np
 import pytest
 
-from experts.nano import GENERALIST, MODEL_NAMES, MODELS_DIR, SPECIALISTS
-from experts.nano.conversations import conversations_of
-from experts.nano.corpora import DOMAINS, Document, Split, load_code, load_documents
-from experts.nano.outcomes import draw_prompts
-from experts.nano.recipe import Recipe
-from experts.nano.schedule import phase_at, rate_at
-from experts.nano.scoring import quality, score_answers, score_texts
+from pointsman.experts.nano import GENERALIST, MODEL_NAMES, MODELS_DIR, SPECIALISTS
+from pointsman.experts.nano.training.conversations import conversations_of
+from pointsman.experts.nano.training.corpora import DOMAINS, CorpusDocument, Split, load_code, load_documents
+from pointsman.experts.nano.training.outcomes import draw_prompts
+from pointsman.experts.nano.training.recipe import RetrainingRecipe
+from pointsman.experts.nano.training.schedule import phase_at, rate_at
+from pointsman.experts.nano.training.scoring import quality, score_answers, score_texts
 
 
-def sampled(documents: list[Document], count: int) -> list[str]:
+def sampled(documents: list[CorpusDocument], count: int) -> list[str]:
     rng = np.random.default_rng(17)
     chosen = rng.choice(len(documents), size=min(count, len(documents)), replace=False)
     return [documents[index].text[:1500] for index in chosen]
 
 
 @pytest.fixture(scope="module")
-def code() -> list[Document]:
+def code() -> list[CorpusDocument]:
     return load_code()
 
 
-def test_every_split_of_the_standard_library_is_filled(code: list[Document]) -> None:
+def test_every_split_of_the_standard_library_is_filled(code: list[CorpusDocument]) -> None:
     shares = {split: sum(d.split is split for d in code) / len(code) for split in Split}
     assert 0.85 < shares[Split.TRAIN] < 0.95
     assert shares[Split.HELDOUT] > 0.04
     assert shares[Split.VALIDATION] > 0.01
 
 
-def test_no_test_and_no_installed_package_is_among_the_code(code: list[Document]) -> None:
+def test_no_test_and_no_installed_package_is_among_the_code(code: list[CorpusDocument]) -> None:
     assert not [d.source for d in code if {"test", "tests", "site-packages"} & set(d.source.split("/"))]
 
 
@@ -46,7 +46,7 @@ def test_questions_and_answers_come_from_the_document() -> None:
         '        """Put a thing on top of all the others."""\n'
         "        self.things.append(thing)\n"
     )
-    document = Document("code", "stack.py", "stack.py", text, Split.TRAIN)
+    document = CorpusDocument("code", "stack.py", "stack.py", text, Split.TRAIN)
     pairs = [pair for seed in range(30) for pair in conversations_of(document, seed)]
     assert len({user for user, _ in pairs}) > 5
     for user, answer in pairs:
@@ -57,7 +57,7 @@ def test_questions_and_answers_come_from_the_document() -> None:
 
 def test_worked_answers_lose_their_annotations() -> None:
     text = "Question: What do 2 hats at $3 cost?\nAnswer: They cost 2*3 = $<<2*3=6>>6.\n#### 6"
-    document = Document("math", "math-train", text, text, Split.TRAIN)
+    document = CorpusDocument("math", "math-train", text, text, Split.TRAIN)
     pairs = [pair for seed in range(20) for pair in conversations_of(document, seed)]
     assert all("<<" not in part for pair in pairs for part in pair)
     assert ("What do 2 hats at $3 cost?", "They cost 2*3 = $6.\n#### 6") in pairs
@@ -65,7 +65,7 @@ def test_worked_answers_lose_their_annotations() -> None:
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
-    for job in Recipe().jobs:
+    for job in RetrainingRecipe().jobs:
         assert rate_at(job, 0, 0.0) < 0.2
         assert rate_at(job, job.warmup_steps, job.decay_from) == 1
         assert rate_at(job, job.steps, 1.0) == pytest.approx(job.decay_to if job.decay_from < 1 else 1)
@@ -74,7 +74,7 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
 
 
 def test_the_ceilings_of_the_recipe_fit_into_an_hour_on_two_cores() -> None:
-    jobs = {job.name: job for job in Recipe().jobs}
+    jobs = {job.name: job for job in RetrainingRecipe().jobs}
     ends: dict[str, float] = {}
     cores = [0.0, 0.0]
     for job in jobs.values():
@@ -120,13 +120,13 @@ def test_the_table_says_that_each_specialist_wins_its_domain_clearly(domain: str
     assert own < min(others) - 0.1
 
 
-def test_the_code_specialist_wins_held_out_code_here_and_now(code: list[Document]) -> None:
+def test_the_code_specialist_wins_held_out_code_here_and_now(code: list[CorpusDocument]) -> None:
     bits = score_texts(sampled([d for d in code if d.split is Split.HELDOUT], 12))
     means = {name: float(values.mean()) for name, values in bits.items()}
     assert min(means, key=means.__getitem__) == "nano-code"
     assert means["nano-code"] < sorted(means.values())[1] - 0.1
-    # Other files, shorter pieces: near the table, not equal to it.
-    assert means["nano-code"] == pytest.approx(claimed()["nano-code"]["code"], abs=0.5)
+    # Other files (each Python's own), shorter pieces: near the table, not equal to it.
+    assert means["nano-code"] == pytest.approx(claimed()["nano-code"]["code"], abs=0.8)
 
 
 @pytest.mark.shared
@@ -154,7 +154,7 @@ def test_a_text_that_stands_in_both_splits_is_only_trained_on() -> None:
     # Real speeches thank the same people in the same words; here one short document is in both splits whole.
     shared = "and I thank the Members of this Congress for their patience with me tonight, each and every one"
     documents = [
-        Document("prose", "speeches", name, shared, split)
+        CorpusDocument("prose", "speeches", name, shared, split)
         for name, split in (("one", Split.TRAIN), ("other", Split.HELDOUT))
     ]
     prompts = draw_prompts(documents, 200, 200)

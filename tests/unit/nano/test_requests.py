@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from experts.embedded.requests import DEFAULT_MAX_TOKENS, Generation, RequestRefused, read_generation
-from experts.embedded.text import TextCodec
-from experts.embedded.weights import read_config
-from experts.nano import MODELS_DIR
-from experts.protocols import Endpoint
+from pointsman.experts.embedded.requests import DEFAULT_MAX_TOKENS, Generation, GenerationRefused, read_generation
+from pointsman.experts.embedded.text import TextCodec
+from pointsman.experts.embedded.weights import read_config
+from pointsman.experts.nano import MODELS_DIR
+from pointsman.experts.protocols import Endpoint
 
 CODEC, CONFIG = TextCodec(MODELS_DIR / "nano-code"), read_config(MODELS_DIR / "nano-code")
 
@@ -54,7 +54,7 @@ def test_the_limit_ends_with_the_context() -> None:
 
 
 def test_a_prompt_that_fills_the_context_is_refused() -> None:
-    with pytest.raises(RequestRefused, match="maximum context length is 1024 tokens") as caught:
+    with pytest.raises(GenerationRefused, match="maximum context length is 1024 tokens") as caught:
         completion([5] * 1024)
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, "context_length_exceeded", "prompt")
 
@@ -88,7 +88,7 @@ def test_a_prompt_that_fills_the_context_is_refused() -> None:
     ],
 )
 def test_a_refusal_names_the_field(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(RequestRefused) as caught:
+    with pytest.raises(GenerationRefused) as caught:
         chat(**fields)
     assert caught.value.param == param
     assert caught.value.status == 400
@@ -96,7 +96,7 @@ def test_a_refusal_names_the_field(fields: dict[str, Any], param: str) -> None:
 
 @pytest.mark.parametrize("prompt", [None, "", [], ["a", "b"], {"a": 1}, [5, 4096], [5, -1]])
 def test_a_prompt_must_be_one_text_or_ids_of_the_vocabulary(prompt: Any) -> None:
-    with pytest.raises(RequestRefused):
+    with pytest.raises(GenerationRefused):
         completion(prompt)
 
 

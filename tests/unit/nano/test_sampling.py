@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experts.embedded.sampling import Sampling, choose
+from pointsman.experts.embedded.sampling import Sampling, choose
 
 LOGITS = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experts.embedded.text import TextCodec, TextStream
-from experts.nano import MODELS_DIR
+from pointsman.experts.embedded.text import TextCodec, TextStream
+from pointsman.experts.nano import MODELS_DIR
 
 
 def streamed(data: bytes, stops: list[str], sizes: list[int]) -> str:

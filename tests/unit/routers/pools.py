@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price, Source
-from routers.estimators.call import CallFigures
-from routers.estimators.live import Live
-from routers.estimators.roster import Roster
-from routers.types import (
+from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price, Source
+from pointsman.routers.estimators.call import CallFigures
+from pointsman.routers.estimators.live import Live
+from pointsman.routers.estimators.roster import Roster
+from pointsman.routers.types import (
     AnswerLengths,
     Assessment,
     Budget,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from datetime import date
 
-from experts.spec import ExpertSpec, ExpertState, PoolView
-from routers.estimators.prior import quality_prior
-from routers.types import Assessment, Estimates, Quality, Reason, RouteRequest, Rule
+from pointsman.experts.spec import ExpertSpec, ExpertState, PoolView
+from pointsman.routers.estimators.prior import quality_prior
+from pointsman.routers.types import Assessment, Estimates, Quality, Reason, RouteRequest, Rule
 
-Refusal = tuple[Rule, bool]
+Refusal = tuple[str, bool]
 
 
 def plain_estimates(
@@ -64,13 +64,13 @@ def plain_refusal(
     if budget.local_only and not spec.local:
         return Rule.NOT_LOCAL, False
     if budget.min_quality is not None and quality < budget.min_quality:
-        return Rule.MIN_QUALITY, False
+        return "min_quality", False
     load = 1.0 + state.in_flight / spec.max_concurrency
     for cap, name, unknown, over in (
-        (budget.max_cost_usd, "cost_usd_worst", Rule.COST_UNKNOWN, Rule.MAX_COST_USD),
-        (budget.max_energy_j, "energy_j_worst", Rule.ENERGY_UNKNOWN, Rule.MAX_ENERGY_J),
-        (budget.max_ttft_ms, "ttft_ms_worst", Rule.LATENCY_UNKNOWN, Rule.MAX_TTFT_MS),
-        (budget.max_latency_ms, "latency_ms_worst", Rule.LATENCY_UNKNOWN, Rule.MAX_LATENCY_MS),
+        (budget.max_cost_usd, "cost_usd_worst", "cost_unknown", "max_cost_usd"),
+        (budget.max_energy_j, "energy_j_worst", "energy_unknown", "max_energy_j"),
+        (budget.max_ttft_ms, "ttft_ms_worst", "latency_unknown", "max_ttft_ms"),
+        (budget.max_latency_ms, "latency_ms_worst", "latency_unknown", "max_latency_ms"),
     ):
         worst = amounts[name]
         if cap is not None and worst is None:

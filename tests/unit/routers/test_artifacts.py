@@ -8,10 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from routers.artifacts import MANIFEST, TOKENIZER, WEIGHTS, RouterParts, load_artifact, load_router, save_router
-from routers.errors import ArtifactError
-from routers.training.fit import fit_router
-from routers.types import RouteRequest
+from pointsman.routers.artifacts import (
+    MANIFEST,
+    TOKENIZER,
+    WEIGHTS,
+    RouterParts,
+    load_artifact,
+    load_router,
+    save_router,
+)
+from pointsman.routers.errors import ArtifactError
+from pointsman.routers.training.fit import fit_router
+from pointsman.routers.types import RouteRequest
 from tests.unit.routers.tiny import EXPERTS, tiny_data, tiny_embedder
 
 TEXTS = ("python loop bug", "sum of a number", "how to bake bread", "nothing known", "")
@@ -94,7 +102,7 @@ def test_what_is_no_manifest_is_refused(saved: Path, content: str):
 
 
 def test_a_file_outside_the_folder_is_refused(saved: Path, parts: RouterParts):
-    from routers.artifacts import _manifest_hash
+    from pointsman.routers.artifacts import _manifest_hash
 
     manifest = json.loads((saved / MANIFEST).read_text("utf-8"))
     manifest["files"]["../../etc/passwd"] = "0" * 64
@@ -107,9 +115,9 @@ def test_a_file_outside_the_folder_is_refused(saved: Path, parts: RouterParts):
 def test_loading_and_deciding_import_nothing_heavy(saved: Path):
     program = (
         "import sys\n"
-        "from routers.artifacts import load_router\n"
-        "from routers.types import RouteRequest\n"
-        "from experts.spec import ExpertSpec, PoolView\n"
+        "from pointsman.routers.artifacts import load_router\n"
+        "from pointsman.routers.types import RouteRequest\n"
+        "from pointsman.experts.spec import ExpertSpec, PoolView\n"
         f"router = load_router({str(saved)!r})\n"
         "view = PoolView.of(ExpertSpec('coder', 'fake', 'm'), ExpertSpec('solver', 'fake', 'm'))\n"
         "assert router.decide(RouteRequest('r', 'python bug', 5), view).expert == 'coder'\n"

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experts.spec import ExpertSpec, PoolView, Source
-from routers.artifacts import load_router
-from routers.classifiers.cards import CardReader
-from routers.estimators.cards import OPTIMISM, between
-from routers.two_stage import TwoStageRouter
-from routers.types import RouteRequest
+from pointsman.experts.spec import ExpertSpec, PoolView, Source
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.classifiers.cards import CardReader
+from pointsman.routers.estimators.cards import OPTIMISM, between
+from pointsman.routers.two_stage import TwoStageRouter
+from pointsman.routers.types import RouteRequest
 
 PROMPTS = {
     "code": (

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from experts.spec import ExpertSpec, PoolView
-from routers.artifacts import load_router
-from routers.conversation import Turn, recall
-from routers.types import Qualities, RouteRequest
+from pointsman.experts.spec import ExpertSpec, PoolView
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.conversation import Turn, recall
+from pointsman.routers.types import Qualities, RouteRequest
 
 #: A question, a follow-up that says nothing of its subject, and the expert both belong to.
 FOLLOW_UPS = (

@@ -4,9 +4,9 @@ import functools
 
 import pytest
 
-from experts.spec import ExpertSpec, PoolView
-from routers.artifacts import load_artifact
-from routers.types import RouteRequest
+from pointsman.experts.spec import ExpertSpec, PoolView
+from pointsman.routers.artifacts import load_artifact
+from pointsman.routers.types import RouteRequest
 from tests.unit.routers.natural_prompts import HELD_OUT_PROMPTS, README_PROMPTS, TUNED_PROMPTS
 
 EXPERTS = ("nano-clinical", "nano-code", "nano-general", "nano-math", "nano-prose")
@@ -49,8 +49,8 @@ def test_no_expert_is_forgotten(expert: str):
 
 
 def test_the_held_out_prompts_are_not_in_the_training_requests():
-    from routers.training.default import REQUESTS_PER_CATEGORY, SEED
-    from routers.training.requests import make_requests
+    from pointsman.routers.training.shipped.artifact import REQUESTS_PER_CATEGORY, SEED
+    from pointsman.routers.training.shipped.requests import make_requests
 
     made = {text.lower() for texts in make_requests(REQUESTS_PER_CATEGORY, SEED).values() for text in texts}
     ours = {text.lower() for texts in HELD_OUT_PROMPTS.values() for text in texts}

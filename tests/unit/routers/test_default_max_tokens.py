@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experts.spec import EnergyModel, ExpertSpec, ExpertState
-from routers.types import RouteRequest
+from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState
+from pointsman.routers.types import RouteRequest
 from tests.unit.routers.pools import figures_of
 
 

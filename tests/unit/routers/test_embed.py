@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.embed import restore_embedder
-from routers.embed.clip import clip_text
-from routers.embed.lexical import LexicalEmbedder
-from routers.embed.static import StaticEmbedder, quantise_rows
-from routers.errors import EmbedderError
+from pointsman.routers.embed import restore_embedder
+from pointsman.routers.embed.clip import clip_text
+from pointsman.routers.embed.lexical import LexicalEmbedder
+from pointsman.routers.embed.static import StaticEmbedder, quantise_rows
+from pointsman.routers.errors import EmbedderError
 from tests.unit.routers.tiny import tiny_embedder
 
 
@@ -42,7 +42,7 @@ def test_embedding_alone_and_in_company_is_the_same(words):
 def test_the_vector_is_the_weighted_sum_of_the_rows():
     embedder = tiny_embedder()
     tensors = embedder.tensors()
-    ids = embedder.token_ids(["python soup soup"])[0]
+    ids = embedder.token_ids("python soup soup")
     expected = (tensors["embed.scales"][ids, None] * tensors["embed.rows"][ids].astype(np.float64)).sum(axis=0)
     np.testing.assert_allclose(embedder.embed(["python soup soup"])[0], expected / np.linalg.norm(expected), atol=1e-6)
 
@@ -62,7 +62,7 @@ def lexical() -> LexicalEmbedder:
     rows = np.zeros((2, 2), dtype=np.int8)
     rows[1] = (100, -50)
     row_of = np.zeros(static.vocab, dtype=np.int32)
-    row_of[static.token_ids(["python"])[0]] = 1
+    row_of[static.token_ids("python")] = 1
     return LexicalEmbedder(static, idf, row_of, rows, np.array([0.0, 0.01], dtype=np.float32))
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, Price, Source
-from routers.estimators.prior import quality_from_size, quality_prior
-from routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
-from routers.types import Classification
+from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, Price, Source
+from pointsman.routers.estimators.prior import quality_from_size, quality_prior
+from pointsman.routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
+from pointsman.routers.types import Classification
 from tests.unit.routers.pools import assessment, figures_of, is_nan, request, spec
 
 IDLE = ExpertState()

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from routers.artifacts import load_artifact, save_router
-from routers.errors import TrainingError
-from routers.evidence.keys import answer_key
-from routers.evidence.policy import SequentialPolicy
-from routers.evidence.replay import Asked, ask
-from routers.evidence.step import Accept, Ask, Given, next_step
-from routers.evidence.vote import VoteModel, group_answers
-from routers.training.evidence import fit_evidence
-from routers.training.evidence_policy import Evidence, fit_policy
-from routers.training.evidence_vote import _Problem, fit_vote
-from routers.training.fit import fit_router
+from pointsman.routers.artifacts import load_artifact, save_router
+from pointsman.routers.errors import TrainingError
+from pointsman.routers.evidence.keys import answer_key
+from pointsman.routers.evidence.policy import SequentialPolicy
+from pointsman.routers.evidence.replay import EvidencePolicyTrace, ask
+from pointsman.routers.evidence.step import Accept, Ask, MemberAnswer, next_step
+from pointsman.routers.evidence.vote import VoteModel, group_answers
+from pointsman.routers.training.evidence import fit_evidence
+from pointsman.routers.training.evidence_policy import EvidenceTrainingData, fit_policy
+from pointsman.routers.training.evidence_vote import _Problem, fit_vote
+from pointsman.routers.training.fit import fit_router
 from tests.unit.routers.tiny import tiny_data, tiny_embedder
 
 CHEAP, TWIN, JUDGE = 0, 1, 2
@@ -32,7 +32,9 @@ def independent_vote(m: int) -> VoteModel:
     return VoteModel(bias, np.ones(m), length, refusal, np.zeros((m, m)), np.zeros(2), length_mean, length_std)
 
 
-def world(n: int, seed: int, accuracy: tuple[float, float, float] = (0.7, 0.7, 0.92), options: int = 8) -> Evidence:
+def world(
+    n: int, seed: int, accuracy: tuple[float, float, float] = (0.7, 0.7, 0.92), options: int = 8
+) -> EvidenceTrainingData:
     """Independent experts who err to one of many wrong options: two that agree are nearly always right."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, options, (n, 1))
@@ -40,7 +42,7 @@ def world(n: int, seed: int, accuracy: tuple[float, float, float] = (0.7, 0.7, 0
     wrong = (truth + rng.integers(1, options, (n, 3))) % options
     codes = np.where(right, truth, wrong)
     quality = np.tile(accuracy, (n, 1))
-    return Evidence(quality, codes, right.astype(np.float64), np.full((n, 3), np.nan), COST)
+    return EvidenceTrainingData(quality, codes, right.astype(np.float64), np.full((n, 3), np.nan), COST)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def policy() -> SequentialPolicy:
     return fit_policy(seen, EXPERTS, vote)
 
 
-def utility(done: Asked, seen: Evidence, rate: float) -> float:
+def utility(done: EvidencePolicyTrace, seen: EvidenceTrainingData, rate: float) -> float:
     won = np.where(done.accepted >= 0, seen.scores[np.arange(len(seen.scores)), np.maximum(done.accepted, 0)], 0.0)
     return float((won - rate * (done.calls * COST).sum(axis=1)).mean())
 
@@ -102,7 +104,7 @@ def test_the_gradient_of_the_vote_is_that_of_its_loss() -> None:
 def test_the_fitted_vote_is_calibrated_and_sees_a_copycat() -> None:
     seen = world(6000, 2)
     # The twin now repeats the cheap one: their agreement says nothing.
-    copied = Evidence(
+    copied = EvidenceTrainingData(
         seen.quality, seen.codes[:, [0, 0, 2]], seen.scores[:, [0, 0, 2]], seen.completion_tokens, seen.spending
     )
     for evidence, pair in ((seen, 0.97), (copied, 0.70)):
@@ -161,11 +163,11 @@ def test_serving_step_by_step_is_the_replay(policy: SequentialPolicy) -> None:
     prices = np.tile(0.1 * COST, (200, 1))
     done = ask(policy, seen.quality, codes, seen.completion_tokens, prices)
     for row in range(200):
-        given: dict[int, Given] = {}
+        given: dict[int, MemberAnswer] = {}
         step = next_step(policy, seen.quality[row], given, prices[row], np.zeros(3))
         while isinstance(step, Ask):
             assert len(step.members) == 1, "waiting costs nothing, so that nobody is asked early"
-            given[step.members[0]] = Given(int(codes[row, step.members[0]]), float("nan"))
+            given[step.members[0]] = MemberAnswer(int(codes[row, step.members[0]]), float("nan"))
             step = next_step(policy, seen.quality[row], given, prices[row], np.zeros(3))
         assert sorted(given) == np.flatnonzero(done.calls[row]).tolist()
         if step is None:
@@ -187,9 +189,9 @@ def test_where_waiting_is_dear_probable_calls_are_made_at_once(policy: Sequentia
 
 
 def test_nobody_left_and_no_answer_is_nothing(policy: SequentialPolicy) -> None:
-    silent = {member: Given(-1, float("nan")) for member in range(3)}
+    silent = {member: MemberAnswer(-1, float("nan")) for member in range(3)}
     assert next_step(policy, np.array([0.7, 0.7, 0.92]), silent, COST, np.zeros(3)) is None
-    spoken = {**silent, JUDGE: Given(4, 20.0)}
+    spoken = {**silent, JUDGE: MemberAnswer(4, 20.0)}
     step = next_step(policy, np.array([0.7, 0.7, 0.92]), spoken, COST, np.zeros(3))
     assert isinstance(step, Accept)
     assert (step.member, step.supporters) == (JUDGE, (JUDGE,))

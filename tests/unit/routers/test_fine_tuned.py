@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experts.spec import ExpertSpec, PoolView
-from routers.artifacts import load_router, save_router
-from routers.embed import restore_embedder
-from routers.errors import ArtifactError, EmbedderError, TrainingError
-from routers.training.data import TrainingData
-from routers.training.fine_tune import FineTuned, Recipe, fine_tune
-from routers.training.fit import fit_router
-from routers.types import RouteRequest
+from pointsman.experts.spec import ExpertSpec, PoolView
+from pointsman.routers.artifacts import load_router, save_router
+from pointsman.routers.embed import restore_embedder
+from pointsman.routers.errors import ArtifactError, EmbedderError, TrainingError
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.training.fine_tune import FineTunedEncoder, FineTuningRecipe, fine_tune
+from pointsman.routers.training.fit import fit_router
+from pointsman.routers.types import RouteRequest
 
 WORDS = ("the", "cat", "dog", "boat", "sails", "barks", "sleeps", "over", "under", "a", "red", "blue")
 COLOURS = (WORDS.index("red"), WORDS.index("blue"))
+
+pytestmark = pytest.mark.train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,18 +70,18 @@ def prompts(n: int = 240, seed: int = 0) -> tuple[list[str], np.ndarray]:
     return texts, scores
 
 
-def recipe(base: Path, **changes: object) -> Recipe:
+def recipe(base: Path, **changes: object) -> FineTuningRecipe:
     given = {"base": str(base), "epochs": 12, "max_tokens": 16, "frozen_layers": 0, "encoder_rate": 3e-3}
-    return Recipe(**{**given, **changes})  # type: ignore[arg-type]
+    return FineTuningRecipe(**{**given, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def tuned(base: Path) -> FineTuned:
+def tuned(base: Path) -> FineTunedEncoder:
     texts, scores = prompts()
     return fine_tune(texts, scores, recipe(base), device="cpu")
 
 
-def test_it_learns_who_is_right(tuned: FineTuned) -> None:
+def test_it_learns_who_is_right(tuned: FineTunedEncoder) -> None:
     texts, scores = prompts(seed=1)
     predicted = tuned.predict(tuned.embedder.embed(texts))
     assert tuned.losses[-1] < 0.6 * tuned.losses[0]
@@ -89,14 +91,14 @@ def test_it_learns_who_is_right(tuned: FineTuned) -> None:
     assert np.abs(predicted[:, 2] - 0.5).mean() < 0.2
 
 
-def test_vectors_are_of_unit_length_and_do_not_depend_on_their_batch(tuned: FineTuned) -> None:
+def test_vectors_are_of_unit_length_and_do_not_depend_on_their_batch(tuned: FineTunedEncoder) -> None:
     texts, _ = prompts(100, seed=2)
     together = tuned.embedder.embed(texts)
     assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(100), abs=1e-5)
     assert np.concatenate([tuned.embedder.embed([text]) for text in texts[:5]]) == pytest.approx(together[:5], abs=1e-5)
 
 
-def test_a_saved_encoder_embeds_as_before(tuned: FineTuned) -> None:
+def test_a_saved_encoder_embeds_as_before(tuned: FineTunedEncoder) -> None:
     texts, _ = prompts(10, seed=3)
     embedder = tuned.embedder
     spec = json.loads(json.dumps(dict(embedder.spec())))
@@ -137,7 +139,7 @@ def test_the_same_seed_gives_the_same_encoder(base: Path) -> None:
     assert np.array_equal(first.embedder.embed(texts), second.embedder.embed(texts))
 
 
-def test_a_router_is_fitted_saved_and_loaded_with_it(tuned: FineTuned, tmp_path: Path) -> None:
+def test_a_router_is_fitted_saved_and_loaded_with_it(tuned: FineTunedEncoder, tmp_path: Path) -> None:
     texts, scores = prompts()
     data = TrainingData(
         texts=texts,
@@ -160,7 +162,7 @@ def test_without_outcomes_there_is_nothing_to_learn(base: Path) -> None:
         fine_tune(["the cat"], np.full((1, 2), np.nan), recipe(base))
 
 
-def test_weights_of_another_shape_are_refused(tuned: FineTuned, tmp_path: Path) -> None:
+def test_weights_of_another_shape_are_refused(tuned: FineTunedEncoder, tmp_path: Path) -> None:
     embedder = tuned.embedder
     spec = dict(embedder.spec())
     spec["config"] = {**spec["config"], "hidden_size": 32}
@@ -174,4 +176,4 @@ def test_weights_of_another_shape_are_refused(tuned: FineTuned, tmp_path: Path) 
 
 def test_a_base_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(EmbedderError, match="cannot fine-tune"):
-        fine_tune(["the cat"], np.ones((1, 1)), Recipe(base=str(tmp_path / "absent")))
+        fine_tune(["the cat"], np.ones((1, 1)), FineTuningRecipe(base=str(tmp_path / "absent")))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.selection.flags import ALIASES, FLAG_WEIGHT, apply_flags, parse_flags
-from routers.types import Budget, Flag, Weights
+from pointsman.routers.selection.flags import ALIASES, FLAG_WEIGHT, apply_flags, parse_flags
+from pointsman.routers.types import Budget, Flag, Weights
 
 
 def test_the_papers_example():

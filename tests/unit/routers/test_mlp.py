@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.mlp import MlpClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.training.mlp import fit_mlp
-from routers.training.softmax import fit_softmax
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.mlp import MlpClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.training.mlp import fit_mlp
+from pointsman.routers.training.softmax import fit_softmax
 
 LOOSE = Thresholds(max_entropy=10.0, min_scope=-1e9)
 
@@ -61,7 +61,7 @@ def test_one_prompt_is_classified_as_a_batch_is():
 def test_numpy_forward_equals_the_fitted_model():
     from sklearn.neural_network import MLPClassifier
 
-    from routers.training import mlp
+    from pointsman.routers.training import mlp
 
     vectors, _ = either_or(300)
     labels = np.random.default_rng(3).integers(0, 4, 300)

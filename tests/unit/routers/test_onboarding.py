@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from routers.artifacts import RouterParts, load_artifact, load_parts, save_router
-from routers.errors import TrainingError
-from routers.training.fit import fit_router
-from routers.training.onboarding import place_expert
+from pointsman.routers.artifacts import RouterParts, load_artifact, load_parts, save_router
+from pointsman.routers.errors import TrainingError
+from pointsman.routers.training.fit import fit_router
+from pointsman.routers.training.onboarding import place_expert
 from tests.unit.routers.tiny import tiny_data, tiny_embedder
 
 #: Good at food, where the known experts are not: a specialist that no mixture of them resembles.

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experts.spec import PoolView, Source
-from routers.classifiers.linear import LinearClassifier
-from routers.classifiers.uncertainty import Thresholds
-from routers.estimators.online import LEAST_PRIOR, MOST_PRIOR, Corrections, Tally, merged
-from routers.estimators.quality import BlendedQuality, BlendWeights
-from routers.two_stage import TwoStageRouter
-from routers.types import Classification, Quality
+from pointsman.experts.spec import PoolView, Source
+from pointsman.routers.classifiers.linear import LinearClassifier
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.estimators.online import LEAST_PRIOR, MOST_PRIOR, Corrections, Tally, merged
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights
+from pointsman.routers.two_stage import TwoStageRouter
+from pointsman.routers.types import Classification, Quality
 from tests.unit.routers.pools import assessment, request, spec
 from tests.unit.routers.tiny import tiny_embedder
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experts.spec import PoolView, Price
-from routers.types import Budget, Weights
+from pointsman.experts.spec import PoolView, Price
+from pointsman.routers.types import Budget, Weights
 from tests.unit.routers.pools import assessment, request, spec, views
 from tests.unit.routers.test_two_stage_select import make_router
 

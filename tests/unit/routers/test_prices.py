@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.selection.price_keeper import PriceKeeper
-from routers.selection.prices import (
+from pointsman.routers.selection.price_keeper import PriceKeeper
+from pointsman.routers.selection.prices import (
     AverageBudget,
     Gains,
     PriceState,
@@ -22,7 +22,7 @@ from routers.selection.prices import (
     prices,
     updated,
 )
-from routers.types import Prices
+from pointsman.routers.types import Prices
 
 BUDGET = AverageBudget(window_s=600.0, max_energy_j=100.0)
 

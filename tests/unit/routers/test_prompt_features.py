@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from routers.embed import restore_embedder
-from routers.embed.prompt_features import FEATURES, FormatEmbedder, prompt_features
+from pointsman.routers.embed import restore_embedder
+from pointsman.routers.embed.prompt_features import FEATURES, FormatEmbedder, prompt_features
 from tests.unit.routers.tiny import tiny_embedder
 
 BOUND = np.full(FEATURES, 2.0, dtype=np.float32)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from experts.spec import Source
-from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
-from routers.estimators.tokens import CompletionTokens
-from routers.types import Classification
+from pointsman.experts.spec import Source
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans, LinearHeads
+from pointsman.routers.estimators.tokens import CompletionTokens
+from pointsman.routers.types import Classification
 
 HALF = Classification({"code": 0.5, "math": 0.5}, "code", 0.69)
 CODE = Classification({"code": 1.0, "math": 0.0}, "code", 0.0)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from routers.training.ridge import FIGURE_SCALE, MAX_RANK, Prompts, compress, fit_ridges, merge_ridges
+from pointsman.routers.training.ridge import FIGURE_SCALE, MAX_RANK, PromptFeatures, compress, fit_ridges, merge_ridges
 
 
-def prompts(count: int = 120, tokens: int = 30, seed: int = 0) -> Prompts:
+def prompts(count: int = 120, tokens: int = 30, seed: int = 0) -> PromptFeatures:
     sparse = pytest.importorskip("scipy.sparse", reason="scipy is an extra")
     rng = np.random.default_rng(seed)
     bags = sparse.csr_matrix((rng.random((count, tokens)) * (rng.random((count, tokens)) < 0.2)).astype(np.float32))
-    return Prompts(
+    return PromptFeatures(
         rng.normal(size=(count, 4)).astype(np.float32),
         (rng.normal(size=(count, 2)) * [7.0, 50.0]).astype(np.float32),
         rng.dirichlet(np.ones(3), size=count).astype(np.float32),
@@ -18,7 +18,7 @@ def prompts(count: int = 120, tokens: int = 30, seed: int = 0) -> Prompts:
     )
 
 
-def sparse_scores(given: Prompts, experts: int = 3) -> np.ndarray:
+def sparse_scores(given: PromptFeatures, experts: int = 3) -> np.ndarray:
     rng = np.random.default_rng(1)
     scores = 0.01 * given.figures[:, [1]] + rng.random((len(given.vectors), experts))
     scores[::3, 1] = np.nan
@@ -27,7 +27,7 @@ def sparse_scores(given: Prompts, experts: int = 3) -> np.ndarray:
 
 def test_ridge_by_hand():
     nothing = np.zeros((2, 0), dtype=np.float32)
-    given = Prompts(np.array([[1.0], [-1.0]], dtype=np.float32), nothing, nothing)
+    given = PromptFeatures(np.array([[1.0], [-1.0]], dtype=np.float32), nothing, nothing)
     (ridge,) = fit_ridges(given, np.array([[1.0], [0.0]]), [2.0])
     assert ridge.vectors.tolist() == [[pytest.approx(0.25)]]
     assert ridge.bias.tolist() == [pytest.approx(0.5)]
@@ -36,7 +36,7 @@ def test_ridge_by_hand():
 @pytest.mark.parametrize("words", [True, False])
 def test_the_ridges_are_scikit_learns(words: bool):
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is an extra")
-    given = prompts() if words else Prompts(prompts().vectors, prompts().figures, prompts().posterior)
+    given = prompts() if words else PromptFeatures(prompts().vectors, prompts().figures, prompts().posterior)
     scores = sparse_scores(given)
     scaled = [given.vectors, given.figures * FIGURE_SCALE / given.figures.std(axis=0), given.posterior]
     design = np.concatenate([*scaled, given.bags.toarray()] if words else scaled, axis=1)

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from experts.spec import EnergyModel, ExpertState, LatencyModel, Price
-from routers.selection.pickers import by_utility
-from routers.selection.scorers import utility_terms
-from routers.types import Budget, Prices, RouteRequest, Stay, Weights
+from pointsman.experts.spec import EnergyModel, ExpertState, LatencyModel, Price
+from pointsman.routers.selection.pickers import by_utility
+from pointsman.routers.selection.scorers.utility import utility_terms
+from pointsman.routers.types import Budget, Prices, RouteRequest, Stay, Weights
 from tests.unit.routers.pools import assessment, figures_of, spec
 
 

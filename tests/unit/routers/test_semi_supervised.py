@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from routers.errors import TrainingError
-from routers.training.data import TrainingData
-from routers.training.fit import make_embedder
-from routers.training.semi_supervised import label_the_rest, propagate
+from pointsman.routers.errors import TrainingError
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.training.fit import make_embedder
+from pointsman.routers.training.semi_supervised import label_the_rest, propagate
 
 
 def blobs(n: int = 300, spread: float = 0.25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

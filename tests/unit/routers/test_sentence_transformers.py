@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experts.spec import ExpertSpec, PoolView
-from routers.artifacts import load_router, save_router
-from routers.errors import EmbedderError
-from routers.training.data import TrainingData
-from routers.training.fit import fit_router
-from routers.types import RouteRequest
+from pointsman.experts.spec import ExpertSpec, PoolView
+from pointsman.routers.artifacts import load_router, save_router
+from pointsman.routers.errors import EmbedderError
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.training.fit import fit_router
+from pointsman.routers.types import RouteRequest
 
 MODEL = "all-MiniLM-L6-v2"
+
+pytestmark = pytest.mark.train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,7 +26,7 @@ def _installed() -> None:
 
 
 def test_near_in_meaning_is_near_in_vector() -> None:
-    from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+    from pointsman.routers.embed.sentence_transformers import SentenceTransformersEmbedder
 
     embedder = SentenceTransformersEmbedder(MODEL)
     cat, kitten, court = embedder.embed(["A cat sleeps.", "The kitten is napping.", "The court dismissed the appeal."])
@@ -57,7 +59,7 @@ def test_a_router_is_fitted_saved_and_loaded_with_it(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_is_said_to_be_missing() -> None:
-    from routers.embed.sentence_transformers import SentenceTransformersEmbedder
+    from pointsman.routers.embed.sentence_transformers import SentenceTransformersEmbedder
 
     with pytest.raises(EmbedderError, match="no-such-model"):
         SentenceTransformersEmbedder("./no-such-model")

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from routers.artifacts import load_router, save_router
-from routers.classifiers.uncertainty import Thresholds
-from routers.estimators.quality import BlendWeights
-from routers.training import classify
-from routers.training.data import TrainingData
-from routers.training.fit import _price_uncertainty, _Quality, _Stage1, fit_router
-from routers.training.stage1 import HeadChoice, HeldOut, choose_head
-from routers.types import RouteRequest
+from pointsman.routers.artifacts import load_router, save_router
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.estimators.quality import BlendWeights
+from pointsman.routers.training import classify
+from pointsman.routers.training.data import TrainingData
+from pointsman.routers.training.fit import _price_uncertainty, _Quality, _Stage1, fit_router
+from pointsman.routers.training.stage1 import HeadChoice, HeldOutHead, choose_head
+from pointsman.routers.types import RouteRequest
 
 WORDS = {
     "law": "court contract tort plaintiff statute liable crime breach duty",
@@ -57,7 +57,7 @@ def test_auto_takes_the_head_that_a_table_asks_for() -> None:
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     labels = classify.index_labels(["same" if a * b > 0 else "other" for a, b in signs], None)
     fold = rng.integers(0, 3, 900)
-    guess = HeldOut(HeadChoice.LINEAR, np.full((900, 2), 0.5, np.float32), np.zeros(900, np.float32))
+    guess = HeldOutHead(HeadChoice.LINEAR, np.full((900, 2), 0.5, np.float32), np.zeros(900, np.float32))
     found = choose_head(HeadChoice.AUTO, guess, vectors, labels, fold, seed=0)
     assert found.kind in (HeadChoice.KNN, HeadChoice.MLP)
     assert found.log_loss(labels.category) < 0.3 < guess.log_loss(labels.category)
@@ -73,7 +73,7 @@ def test_heads_are_judged_on_prompts_they_were_not_fitted_on() -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     labels = classify.index_labels([str(which) for which in rng.integers(0, 2, 600)], None)
     fold = rng.integers(0, 3, 600)
-    even = HeldOut(HeadChoice.LINEAR, np.full((600, 2), 0.5, np.float32), np.zeros(600, np.float32))
+    even = HeldOutHead(HeadChoice.LINEAR, np.full((600, 2), 0.5, np.float32), np.zeros(600, np.float32))
     for head in (HeadChoice.KNN, HeadChoice.MLP):
         held = choose_head(head, even, vectors, labels, fold, seed=0)
         assert held.log_loss(labels.category) > np.log(2) - 0.01

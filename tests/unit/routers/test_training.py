@@ -5,21 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experts.spec import ExpertSpec, PoolView
-from routers.artifacts import RouterParts
-from routers.classifiers.uncertainty import Thresholds
-from routers.embed.prompt_features import FEATURES, FormatEmbedder, prompt_features
-from routers.errors import TrainingError
-from routers.estimators.quality import BlendedQuality, BlendWeights
-from routers.training import classify, heads
-from routers.training.bags import count_tokens, inverse_document_frequency, tfidf
-from routers.training.fit import fit_router, linear_heads
-from routers.training.folds import fold_of
-from routers.training.lengths import fit_lengths
-from routers.training.metrics import auroc, expected_calibration_error, routed_quality, selection_accuracy
-from routers.training.ridge import Prompts, fit_ridges
-from routers.training.softmax import fit_softmax
-from routers.types import RouteRequest
+from pointsman.experts.spec import ExpertSpec, PoolView
+from pointsman.routers.artifacts import RouterParts
+from pointsman.routers.classifiers.uncertainty import Thresholds
+from pointsman.routers.embed.prompt_features import FEATURES, FormatEmbedder, prompt_features
+from pointsman.routers.errors import TrainingError
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights
+from pointsman.routers.training import classify, heads
+from pointsman.routers.training.bags import count_tokens, inverse_document_frequency, tfidf
+from pointsman.routers.training.fit import fit_router, linear_heads
+from pointsman.routers.training.folds import fold_of
+from pointsman.routers.training.lengths import fit_lengths
+from pointsman.routers.training.metrics import auroc, expected_calibration_error, routed_quality, selection_accuracy
+from pointsman.routers.training.ridge import PromptFeatures, fit_ridges
+from pointsman.routers.training.softmax import fit_softmax
+from pointsman.routers.types import RouteRequest
 from tests.unit.routers.tiny import EXPERTS, tiny_data, tiny_embedder
 
 QUESTIONS = {
@@ -192,7 +192,7 @@ def test_the_run_time_heads_predict_as_the_regression_did():
     bounds = np.full(FEATURES, -3, np.float32), np.full(FEATURES, 3, np.float32)
     figures = np.array([prompt_features(text) for text in data.texts]).clip(*bounds)
     posterior = np.eye(3, dtype=np.float32)[labels.fine]
-    prompts = Prompts(features.vectors, figures, posterior, fitted.bags(features))
+    prompts = PromptFeatures(features.vectors, figures, posterior, fitted.bags(features))
     (ridge,) = fit_ridges(prompts, data.scores, [1.0])
     more, heads_ = linear_heads(ridge, prompts, fitted)
     assert more is not None

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experts.spec import ExpertSpec, PoolView, Source
-from routers.artifacts import load_router
-from routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans
-from routers.two_stage import TwoStageRouter
-from routers.types import Assessment, Budget, Classification, Qualities, Quality, RouteRequest, Weights
+from pointsman.experts.spec import ExpertSpec, PoolView, Source
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.estimators.quality import BlendedQuality, BlendWeights, CategoryMeans
+from pointsman.routers.two_stage import TwoStageRouter
+from pointsman.routers.types import Assessment, Budget, Classification, Qualities, Quality, RouteRequest, Weights
 
 PROMPTS = (
     "def merge(a, b):\n    return sorted(a + b)",
@@ -108,4 +108,7 @@ def test_a_heads_prediction_does_not_know_of_the_other_heads() -> None:
     whole = heads([0, 1, 2, 3]).estimate(vector, seen)
     for gone in range(4):
         left = heads([j for j in range(4) if j != gone]).estimate(vector, seen)
-        assert all(left[name] == whole[name] for name in left)
+        # Near, not equal: a product of matrices may round in another order when their shapes differ.
+        assert [left[name].mean for name in left] == pytest.approx([whole[name].mean for name in left], rel=1e-6)
+        # A deviation is the root of a difference of moments, which loses another digit.
+        assert [left[name].std for name in left] == pytest.approx([whole[name].std for name in left], rel=1e-5)

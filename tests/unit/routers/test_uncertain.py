@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from routers.training.uncertain import choose_max_entropy
+from pointsman.routers.training.uncertain import choose_max_entropy
 
 
 def world(n: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

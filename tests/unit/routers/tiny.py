@@ -8,8 +8,8 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
-from routers.embed.static import StaticEmbedder, quantise_rows
-from routers.training.data import TrainingData
+from pointsman.routers.embed.static import StaticEmbedder, quantise_rows
+from pointsman.routers.training.data import TrainingData
 
 TOPICS = {
     "code": ("python", "function", "loop", "bug", "class", "import"),

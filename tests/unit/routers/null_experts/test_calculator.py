@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.null_experts.calculator import calculate
+from pointsman.routers.null_experts.calculator import calculate
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routers.null_experts.guards import difference, signature
+from pointsman.routers.null_experts.guards import difference, signature
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.null_experts.share import ShareAccount
+from pointsman.routers.null_experts.share import ShareAccount
 
 
 def answered(gains: list[float], share: float, window: int = 500) -> list[bool]:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.artifacts import load_router
-from routers.embed import plain_embedder
-from routers.errors import ArtifactError
-from routers.protocols import Embedder
-from routers.safety.artifacts import SHIPPED, load_scorer, save_scorer
-from routers.safety.scorer import SafetyScorer, pieces
-from routers.safety.signs import SIGNS, signs
+from pointsman.routers.artifacts import load_router
+from pointsman.routers.embed import plain_embedder
+from pointsman.routers.errors import ArtifactError
+from pointsman.routers.protocols import Embedder
+from pointsman.routers.safety.artifacts import SHIPPED, load_scorer, save_scorer
+from pointsman.routers.safety.scorer import SafetyScorer, pieces
+from pointsman.routers.safety.signs import SIGNS, signs
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experts.spec import ExpertSpec, ExpertState, Source
-from routers.selection.exploration import ExplorationAccount, ExplorationBudget, quality_by_agreement
-from routers.types import Candidate, Estimates, Quality
+from pointsman.experts.spec import ExpertSpec, ExpertState, Source
+from pointsman.routers.selection.exploration import ExplorationAccount, ExplorationBudget, quality_by_agreement
+from pointsman.routers.types import Candidate, Estimates, Quality
 
 SHARES = st.floats(0.0, 1.0)
 

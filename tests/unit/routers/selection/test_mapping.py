@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routers.training.mapping import MappingInfeasible, MappingLimit, MappingProblem, describe, map_categories
+from pointsman.routers.training.mapping import MappingInfeasible, MappingLimit, MappingProblem, describe, map_categories
 
 SIZES = np.array([7.0, 9.0, 27.0, 70.0, 72.0])
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routers.selection.subset_bounds import relax
-from routers.selection.subsets import best_subset
-from routers.selection.worst_case import EnergyCap, Limits, Resource, slow_pairs
+from pointsman.routers.selection.subset_bounds import relax
+from pointsman.routers.selection.subsets import best_subset
+from pointsman.routers.selection.worst_case import AwakeSetLimits, SharedResource, WorstCaseEnergyCap, slow_pairs
 
 
 def pool(seed: int, experts: int, prompts: int):
@@ -18,14 +18,18 @@ def pool(seed: int, experts: int, prompts: int):
     size = rng.lognormal(2, 1, experts)
     fit = rng.normal(size=(prompts, 4)) @ rng.normal(size=(4, experts))
     quality = 1 / (1 + np.exp(-(fit + 0.4 * np.log(size) - 1)))
-    resources = [Resource("resident_b", size, float(size.sum() * rng.uniform(0.1, 0.5)))]
+    resources = [SharedResource("resident_b", size, float(size.sum() * rng.uniform(0.1, 0.5)))]
     gpus = rng.integers(1, 5, experts).astype(float)
     joules = size * rng.lognormal(0, 0.3, experts)
-    cap = EnergyCap(joules, float(np.sort(joules)[-3:].sum() * rng.uniform(0.2, 0.7)), int(rng.integers(1, 5)))
+    cap = WorstCaseEnergyCap(joules, float(np.sort(joules)[-3:].sum() * rng.uniform(0.2, 0.7)), int(rng.integers(1, 5)))
     kind = seed % 4
     if kind == 1:
-        resources.append(Resource("gpus", gpus, float(gpus.sum() * 0.3)))
-    return quality, rng.dirichlet(np.ones(prompts)), Limits(resources if kind < 3 else [], cap if kind else None)
+        resources.append(SharedResource("gpus", gpus, float(gpus.sum() * 0.3)))
+    return (
+        quality,
+        rng.dirichlet(np.ones(prompts)),
+        AwakeSetLimits(resources if kind < 3 else [], cap if kind else None),
+    )
 
 
 def expected_best(quality, weights, members):
@@ -106,7 +110,7 @@ def test_every_slack_is_what_forcing_an_expert_loses_at_least():
     relaxed = relax(quality * weights[:, None], memory.amounts[None], np.array([memory.limit]), np.zeros(25), 0.0, 30)
     decided = 0
     for expert in np.flatnonzero(relaxed.share == 0):
-        rest = Limits([Resource("resident_b", memory.amounts, memory.limit - memory.amounts[expert])])
+        rest = AwakeSetLimits([SharedResource("resident_b", memory.amounts, memory.limit - memory.amounts[expert])])
         if memory.amounts[expert] > memory.limit:
             continue
         with_it = np.maximum(quality, quality[:, [expert]])
@@ -120,7 +124,8 @@ def test_more_room_never_hurts():
     quality, weights, _ = pool(0, 14, 40)
     size = np.random.default_rng(1).uniform(1, 70, 14)
     values = [
-        best_subset(quality, weights, Limits([Resource("b", size, room)])).value for room in (5, 20, 80, 320, 999)
+        best_subset(quality, weights, AwakeSetLimits([SharedResource("b", size, room)])).value
+        for room in (5, 20, 80, 320, 999)
     ]
     assert values == sorted(values)
     assert values[-1] == pytest.approx(expected_best(quality, weights, np.arange(14)))
@@ -129,19 +134,19 @@ def test_more_room_never_hurts():
 def test_nobody_is_woken_for_nothing():
     # The first expert is cheap and comes in first; the other two do all that it does.
     quality = np.array([[0.6, 0.9, 0.1], [0.5, 0.1, 0.9]])
-    limits = Limits([Resource("resident_b", np.array([1.0, 70.0, 70.0]), 200.0)])
+    limits = AwakeSetLimits([SharedResource("resident_b", np.array([1.0, 70.0, 70.0]), 200.0)])
     assert best_subset(quality, np.array([0.5, 0.5]), limits).members == (1, 2)
 
 
 def test_without_an_admissible_expert_nobody_wakes():
     quality, weights, _ = pool(0, 5, 10)
-    found = best_subset(quality, weights, Limits([Resource("resident_b", np.full(5, 7.0), 6.0)]))
+    found = best_subset(quality, weights, AwakeSetLimits([SharedResource("resident_b", np.full(5, 7.0), 6.0)]))
     assert (found.members, found.value, found.gap) == ((), 0.0, 0.0)
 
 
 def test_an_unknown_amount_keeps_an_expert_out_under_a_cap():
     quality, weights = np.array([[0.9, 0.5]]), np.array([1.0])
-    limits = Limits(energy=EnergyCap(np.array([np.nan, 3.0]), 10.0))
+    limits = AwakeSetLimits(energy=WorstCaseEnergyCap(np.array([np.nan, 3.0]), 10.0))
     assert best_subset(quality, weights, limits).members == (1,)
 
 
@@ -149,8 +154,8 @@ def test_the_energy_cap_counts_the_k_dearest_members():
     # Both specialists together exceed what two calls may take; either alone with the small one does not.
     quality = np.array([[0.9, 0.1, 0.3], [0.1, 0.9, 0.3]])
     weights, joules = np.array([0.5, 0.5]), np.array([6.0, 6.0, 2.0])
-    assert best_subset(quality, weights, Limits(energy=EnergyCap(joules, 10.0, k=1))).members == (0, 1)
-    two = best_subset(quality, weights, Limits(energy=EnergyCap(joules, 10.0, k=2)))
+    assert best_subset(quality, weights, AwakeSetLimits(energy=WorstCaseEnergyCap(joules, 10.0, k=1))).members == (0, 1)
+    two = best_subset(quality, weights, AwakeSetLimits(energy=WorstCaseEnergyCap(joules, 10.0, k=2)))
     assert two.value == pytest.approx(0.6)
     assert len(two.members) == 2
     assert 2 in two.members
@@ -165,8 +170,8 @@ def test_slow_pairs():
 def test_what_is_refused():
     good = np.ones((2, 3)) * 0.5
     with pytest.raises(ValueError, match="finite"):
-        best_subset(good * np.nan, np.ones(2), Limits())
+        best_subset(good * np.nan, np.ones(2), AwakeSetLimits())
     with pytest.raises(ValueError, match="go together"):
-        best_subset(good, np.ones(3), Limits())
+        best_subset(good, np.ones(3), AwakeSetLimits())
     with pytest.raises(ValueError, match="at least one"):
-        EnergyCap(np.ones(1), 1.0, k=0)
+        WorstCaseEnergyCap(np.ones(1), 1.0, k=0)

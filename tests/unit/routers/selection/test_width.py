@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routers.selection.width import probability_best, smallest_sets
-from routers.training.width import fit_temperature
+from pointsman.routers.selection.width import probability_best, smallest_sets
+from pointsman.routers.training.width import fit_temperature
 
 
 def test_the_set_ends_with_the_expert_that_crosses_p() -> None:

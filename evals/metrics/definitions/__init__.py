@@ -1,0 +1,1 @@
+"""The metrics of the report, one decorated function each; `docs/add-a-metric.md` says how to add one."""

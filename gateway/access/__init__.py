@@ -1,0 +1,1 @@
+"""Who may call, with which key, and how much a caller may spend."""

@@ -1,0 +1,126 @@
+"""From the settings of callers to what runs: keyring, accounts, and leases where accounts are shared."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from functools import partial
+
+from pointsman.experts.pool import ExpertPool
+from pointsman.gateway.access.auth import Keyring
+from pointsman.gateway.access.caller import Caller, Role
+from pointsman.gateway.access.keys import Pepper, digest_of
+from pointsman.gateway.access.limit_leases import Leases
+from pointsman.gateway.access.limits import Account, Limit, Meter, Period, Resource
+from pointsman.gateway.access.worst_case import known_of
+from pointsman.gateway.parts import Parts
+from pointsman.gateway.settings import Settings
+from pointsman.gateway.settings.auth import KeySettings, LimitSettings
+from pointsman.gateway.shared.store import SharedStore
+
+#: The settings that state a limit, and what each limits.
+_STATED = {
+    "requests_per_minute": (Resource.REQUESTS, Period.MINUTE),
+    "tokens_per_minute": (Resource.TOKENS, Period.MINUTE),
+    "usd_per_hour": (Resource.USD, Period.HOUR),
+    "usd_per_day": (Resource.USD, Period.DAY),
+    "usd_per_month": (Resource.USD, Period.MONTH),
+    "joules_per_hour": (Resource.JOULES, Period.HOUR),
+    "joules_per_day": (Resource.JOULES, Period.DAY),
+    "joules_per_month": (Resource.JOULES, Period.MONTH),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call, and what they may spend.
+
+    Attributes:
+        keyring: The keys.
+        callers: Their holders, in the order of the settings.
+        meters: All limits, each once.
+        leases: Keeps what is leased of them; None where this process has its share for itself.
+    """
+
+    keyring: Keyring
+    callers: tuple[Caller, ...]
+    meters: tuple[Meter, ...]
+    leases: Leases | None
+
+
+def create_access(
+    settings: Settings, env: Mapping[str, str], pool: ExpertPool, store: SharedStore | None, parts: Parts
+) -> Access:
+    """Read the keys and open the accounts; a limit that is the same as before goes on as it stands.
+
+    Raises:
+        SettingsError: A secret is missing.
+    """
+    auth, workers = settings.auth, settings.server.workers
+    stated = auth.pepper(env)
+    # Keys that are known themselves are hashed anew by every process.
+    pepper = Pepper(os.urandom(32) if stated is None else stated.encode())
+    # Without a common account, a worker has its share of every limit.
+    share = 0.0 if store is not None else 1 / workers
+    by_scope = {f"tenant:{name}": tenant.limits for name, tenant in auth.tenants.items()}
+    by_scope |= {f"key:{key.name}": key.limits for key in auth.keys}
+    opened = {
+        scope: [
+            parts.get(f"limit {limit.name}", (limit, share, workers), partial(Meter, limit, share, workers))
+            for limit in _limits(scope, limits)
+        ]
+        for scope, limits in by_scope.items()
+    }
+    meters = tuple(meter for found in opened.values() for meter in found)
+    leases = None
+    if store is not None and meters:
+        replica = parts.get("replica of limits", (store,), lambda: secrets.token_hex(8))
+        leases = parts.get("leases", (store, meters), partial(_leases, meters, store, replica))
+    keys, callers = [], []
+    for key in auth.keys:
+        # The widest limit is asked first: what is refused for long is refused at once.
+        own = [*opened[f"key:{key.name}"], *opened.get(f"tenant:{key.tenant or key.name}", ())]
+        account = Account(own, time.time, None if leases is None else leases.more) if own else None
+        caller = _caller(key, account, pool)
+        callers.append(caller)
+        known = key.key(env)
+        keys += [(digest_of(written), caller) for written in key.hashes]
+        if known is not None:
+            keys.append((pepper.digest(known.encode()), caller))
+    return Access(Keyring(pepper, keys, time.time), tuple(callers), meters, leases)
+
+
+def _leases(meters: Sequence[Meter], store: SharedStore, replica: str) -> Leases:
+    return Leases(meters, store=store, replica=replica, clock=time.time)
+
+
+def _limits(scope: str, settings: LimitSettings) -> Sequence[Limit]:
+    return [
+        Limit(scope, resource, period, amount)
+        for name, (resource, period) in _STATED.items()
+        if (amount := getattr(settings, name)) is not None
+    ]
+
+
+def _caller(key: KeySettings, account: Account | None, pool: ExpertPool) -> Caller:
+    caller = Caller(
+        key.name,
+        key.tenant or key.name,
+        Role(key.role),
+        None if key.experts is None else frozenset(key.experts),
+        key.expires_s,
+        key.disabled,
+        account,
+    )
+    if account is None:
+        return caller
+    # What is promised to be kept can only be kept where it is known beforehand.
+    names = {expert.spec.name for expert in pool}
+    known = frozenset(expert.spec.name for expert in pool if known_of(expert.spec, account))
+    if known == names:
+        return caller
+    return replaced(caller, experts=known if caller.experts is None else caller.experts & known)

@@ -1,0 +1,47 @@
+"""Whoever a request comes from, once its key is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pointsman.gateway.access.limits import Account
+
+
+class Role(StrEnum):
+    """What a key is for."""
+
+    CLIENT = "client"
+    OPERATOR = "operator"
+    METRICS = "metrics"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Caller:
+    """A key's holder. One object per key, made at the start.
+
+    Attributes:
+        name: Of the key.
+        tenant: Whose requests these are.
+        role: What the key is for.
+        experts: Experts that may be asked; None for all.
+        expires_s: From when on the key is not accepted (seconds since 1970); None for never.
+        disabled: Whether it is not accepted now.
+        account: What it may still spend; None without limits.
+    """
+
+    name: str
+    tenant: str
+    role: Role = Role.CLIENT
+    experts: frozenset[str] | None = None
+    expires_s: float | None = None
+    disabled: bool = False
+    account: Account | None = None
+
+
+#: In the scope of a request that goes to the control plane.
+CALLER: Final = "pointsman.caller"
+
+#: Everybody, where no key is asked for.
+ANYBODY: Final = Caller("anonymous", "anonymous")

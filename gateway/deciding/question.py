@@ -1,0 +1,87 @@
+"""One request as it is put to the router: what is asked, and what the caller states of how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from pointsman.gateway.access.caller import Caller
+from pointsman.gateway.deciding.null_experts import NullAnswers
+from pointsman.gateway.wire.caching import CacheStatus, Caching
+from pointsman.gateway.wire.evidence import EvidenceOptions
+from pointsman.gateway.wire.request import Inbound
+from pointsman.gateway.wire.urgency import Urgency
+from pointsman.routers.types import Assessment, Budget, Offers, RouteRequest, Stay
+
+NO_OFFERS: Final = Offers()
+
+
+#: An assessment, and how the cache fared.
+Assessed = tuple[Assessment, CacheStatus]
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """One request as it is put to the router, and what has been found out for its decision.
+
+    Attributes:
+        inbound: The parsed request, without our own fields and flags.
+        caller: Who asks.
+        decision_id: Of the decision to be.
+        budget: What the caller allows, with the present prices.
+        allowed: Experts that may be asked; None for all.
+        texts: The user's turns to assess, the latest last; empty where a model is named and nothing else is asked.
+        session: Key of the caller's session, None without one.
+        caching: Whether the answer may come from a cache, or go into one.
+        evidence_options: Of answers as evidence.
+        urgency: When, and before whom.
+        received_s: When the request's last byte was in (monotonic).
+        opens: Whether it is the first turn of its session.
+        assessed: The assessments of the texts, as far as they are known.
+        asked: What the null experts have to say of it; None where they have no say.
+        stay: Who answered the session's previous turn; None where nobody did.
+        complete: Whether all that the decision rests upon is here.
+    """
+
+    inbound: Inbound
+    caller: Caller
+    decision_id: str
+    budget: Budget
+    allowed: frozenset[str] | None
+    texts: tuple[str, ...]
+    session: str | None
+    caching: Caching
+    evidence_options: EvidenceOptions | None
+    urgency: Urgency
+    received_s: float
+    opens: bool = False
+    assessed: list[Assessed] = field(default_factory=list)
+    asked: NullAnswers | None = None
+    stay: Stay | None = None
+    complete: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.caller.tenant
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When an answer is of no more use (monotonic); None without a deadline."""
+        stated_ms = self.urgency.deadline_ms
+        return None if stated_ms is None else self.received_s + stated_ms / 1e3
+
+    def request(self, text: str, stay: Stay | None = None, offers: Offers = NO_OFFERS) -> RouteRequest:
+        """The request as the router reads it, with one of the user's turns."""
+        inbound = self.inbound
+        return RouteRequest(
+            self.decision_id,
+            text,
+            inbound.prompt_tokens,
+            inbound.max_completion_tokens,
+            inbound.required,
+            self.budget,
+            self.allowed,
+            stay,
+            offers,
+        )

@@ -1,0 +1,191 @@
+"""An expert's answer on its way to the client, whole or streamed, accounted for exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from pointsman.experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken
+from pointsman.experts.protocols import Endpoint, Headers
+from pointsman.gateway.deciding.null_experts import Recording
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.whole_reply import ReplyHead
+from pointsman.gateway.errors import CLIENT_LEFT, refusal_for
+from pointsman.gateway.record.recorder import Attempt, Recorder
+from pointsman.gateway.wire.generated_text import tokens_said
+from pointsman.gateway.wire.messages.counting import COUNTED
+from pointsman.gateway.wire.refusal_shape import JSON_TYPE, path_of, refusal_body, refusal_event
+from pointsman.gateway.wire.reply import EventStream, usage_in, with_model, with_model_anywhere
+from pointsman.gateway.wire.responses.bindings import made_in
+from pointsman.gateway.wire.translation import AnswerTranslation
+
+_log = logging.getLogger(__name__)
+
+
+class RelayedAnswer:
+    """What the client gets of an expert's reply, and the account of it.
+
+    Whoever brings the reply pushes its pieces: `feed` for each, then `end` or `broken`; `left` when the client left.
+
+    Args:
+        recorder: Told how it ended.
+        routed: The request.
+        attempt: The attempt that answers.
+        reply: The expert's reply.
+        body: The whole body of an answer that is not streamed; None when its pieces are to come.
+        overhead_s: From the last byte of the request to its first dispatch.
+        recordings: Keep the answer once it is complete.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_events",
+        "_made",
+        "_over",
+        "_recorder",
+        "_recordings",
+        "_routed",
+        "_translation",
+        "body",
+        "head",
+        "overhead_s",
+        "status",
+    )
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        routed: RoutedRequest,
+        attempt: Attempt,
+        reply: ReplyHead,
+        body: bytes | None,
+        overhead_s: float,
+        recordings: Sequence[Recording] = (),
+    ) -> None:
+        self._recorder = recorder
+        self._routed = routed
+        self._attempt = attempt
+        self._recordings = recordings
+        self._over = False
+        self.head = reply
+        self.overhead_s = overhead_s
+        self.body = body
+        self.status = reply.status
+        translated = routed.inbound.translated
+        self._translation: AnswerTranslation | None = None
+        self._made: set[str] | None = None
+        if translated is not None:
+            if not attempt.native:
+                prompt_tokens = routed.inbound.prompt_tokens
+                self._translation = translated.translation(
+                    routed.decision.id.removeprefix("dec_"), attempt.expert, prompt_tokens
+                )
+            elif translated.endpoint is Endpoint.RESPONSES:
+                self._made = set()
+        if body is None:
+            self._events = EventStream(attempt.expert)
+        else:
+            self._account_for(body)
+
+    @property
+    def notes(self) -> Headers:
+        """Response headers of our own beside those of every answer."""
+        hedged_with = self._attempt.hedged_with
+        notes: Headers = ((b"x-pointsman-hedged", hedged_with.encode()),) if hedged_with else ()
+        return (*notes, COUNTED) if self._routed.inbound.asked is Endpoint.COUNT_TOKENS else notes
+
+    @property
+    def expert(self) -> str:
+        """Who answers."""
+        return self._attempt.expert
+
+    @property
+    def headers(self) -> Headers:
+        """The expert's response headers."""
+        if self._translation is None or self.body is None:
+            return self.head.headers
+        # What the translation writes is JSON, whatever came.
+        return (*[pair for pair in self.head.headers if pair[0] != b"content-type"], JSON_TYPE)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty."""
+        self._recorder.first_byte(self._attempt)
+        data = self._recorded(self._events.feed(chunk))
+        reservation = self._attempt.reservation
+        if reservation is not None:
+            reservation.heard_tokens += tokens_said(data)
+        if self._made is not None:
+            self._made |= made_in(data)
+        return data if self._translation is None else self._translation.feed(data)
+
+    def end(self) -> bytes:
+        """The streamed body is complete: what is left of it."""
+        data = self._recorded(self._events.finish())
+        if self._translation is not None:
+            data = self._translation.feed(data) + self._translation.end()
+            if not self._translation.complete:
+                return data + self.broken(ExpertStreamBroken(self.expert, "the stream ends without a reason to"))
+        for recording in self._recordings:
+            recording.complete()
+        self._finish(self.status)
+        return data
+
+    def broken(self, error: ExpertError) -> bytes:
+        """The expert broke the stream off: the event that says so, in place of a clean end."""
+        self._attempt.flight.fail(error)
+        _log.warning("%s: stream broken: %s", self.expert, error.message)
+        self._recorder.broken(self.expert)
+        self._finish(502)
+        refusal = refusal_for(error, self._routed.decision.id)
+        if self._translation is not None:
+            return self._translation.broken(refusal)
+        return refusal_event(refusal, self._routed.inbound.asked)
+
+    def cancelled(self, status: int = CLIENT_LEFT) -> None:
+        """It goes no further. Idempotent; nothing where the answer had ended before.
+
+        Args:
+            status: Why: the client left, or the gateway itself failed.
+        """
+        self._finish(status)
+
+    def _finish(self, status: int) -> None:
+        if not self._over:
+            self._over = True
+            self._recorder.finish(self._routed, self._attempt, status, self._events.usage)
+            if self._made:
+                self._recorder.remember_ids(self._routed, self.expert, self._made)
+
+    def _recorded(self, data: bytes) -> bytes:
+        if data:
+            for recording in self._recordings:
+                recording.feed(data)
+        return data
+
+    def _account_for(self, body: bytes) -> None:
+        self._over = True
+        self._recorder.first_byte(self._attempt)
+        good = self.status < 400
+        if good:
+            plain = self._routed.inbound.translated is None and self._routed.inbound.endpoint.writes
+            self.body = (with_model if plain else with_model_anywhere)(body, self.expert)
+            for recording in self._recordings:
+                recording.whole(body)
+            if self._made is not None:
+                self._recorder.remember_ids(self._routed, self.expert, made_in(body))
+        if self._translation is not None:
+            self._translate(body, self._translation)
+        self._recorder.finish(self._routed, self._attempt, self.status, usage_in(body) if good else None)
+
+    def _translate(self, body: bytes, translation: AnswerTranslation) -> None:
+        """Put a whole answer into the client's shape; one that cannot be read is an error of the expert."""
+        if self.status >= 400:
+            self.body = translation.refused(self.status, body)
+            return
+        self.body = translation.whole(body)
+        if self.body is None:
+            error = ExpertProtocolError(self.expert, "the answer is no chat completion")
+            _log.warning("%s: %s", self.expert, error.message)
+            refusal = refusal_for(error, self._routed.decision.id)
+            self.status = refusal.status
+            self.body = refusal_body(refusal, path_of(self._routed.inbound.asked))

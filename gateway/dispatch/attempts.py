@@ -1,0 +1,152 @@
+"""Attempts at experts: how one begins, whether what it brings may go to the client, and how it is given up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from pointsman.experts.errors import ExpertError
+from pointsman.experts.http1.response import Sink
+from pointsman.experts.pool import ExpertPool
+from pointsman.experts.protocols import ExpertCall, Headers
+from pointsman.experts.pump import sender_of
+from pointsman.gateway.access.limits import Reservation
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.expert_call import call_for
+from pointsman.gateway.dispatch.retry_budget import RetryBudget
+from pointsman.gateway.errors import Code, RequestRefused, refusal_for
+from pointsman.gateway.record.ledger import Entry
+from pointsman.gateway.record.recorder import Attempt, Recorder
+from pointsman.gateway.shared.average_budgets import AverageBudgets
+from pointsman.gateway.shared.sessions import Sessions
+from pointsman.gateway.telemetry import Telemetry
+from pointsman.routers.types import Reason
+
+_log = logging.getLogger(__name__)
+
+#: Statuses after which another expert may do better: load, outages, and an expert that is set up wrongly.
+TRY_NEXT: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
+#: Of these the client can make nothing: they speak of the operator's credentials or model names.
+_OPERATORS_FAULT: Final = frozenset({401, 403, 404})
+
+
+class Attempts:
+    """Begins attempts and judges what they bring. One per process; holds no state of its own beyond its parts.
+
+    Args:
+        pool: The experts.
+        recorder: Told how attempts end.
+        sessions: Told who answered.
+        telemetry: Told who was given up, and why.
+        averages: What calls are foreseen to spend; None without average budgets.
+        retries: The share of the traffic that further attempts may be.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: ExpertPool,
+        recorder: Recorder,
+        sessions: Sessions,
+        telemetry: Telemetry,
+        averages: AverageBudgets | None,
+        retries: RetryBudget,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._sessions = sessions
+        self._telemetry = telemetry
+        self._averages = averages
+        self._clock = clock
+        self._senders = {expert.spec.name: sender_of(expert) for expert in pool}
+        self.recorder = recorder
+        self.retries = retries
+
+    def begin(
+        self, name: str, routed: RoutedRequest, entry: Entry, *, stream: bool, reservation: Reservation | None
+    ) -> Attempt:
+        """A call goes out. A caller who names a model decides alone, and is left out of the average budgets."""
+        flight = self._pool.begin(name, stream=stream)
+        expected_spend = None
+        if self._averages is not None and routed.decision.reason is not Reason.NAMED:
+            expected_spend = self._averages.dispatched(routed.decision, name, stream=stream)
+        translated = routed.inbound.translated
+        native = translated is None or translated.spoken_by(self._pool[name].spec)
+        return Attempt(
+            name, flight, entry, self._clock(), expected_spend=expected_spend, reservation=reservation, native=native
+        )
+
+    def send(self, attempt: Attempt, routed: RoutedRequest, forward: Headers, sink: Sink) -> None:
+        """Send the call, its answer to a sink.
+
+        Raises:
+            ExpertError: It cannot be sent.
+        """
+        self._senders[attempt.expert](self.call_of(attempt.expert, routed, forward), sink)
+
+    def call_of(self, name: str, routed: RoutedRequest, forward: Headers) -> ExpertCall:
+        """The request as an expert gets it."""
+        return call_for(self._pool[name].spec, routed, forward, self._clock())
+
+    def accepts(self, routed: RoutedRequest, attempt: Attempt, status: int, *, last: bool) -> bool:
+        """Whether an answer's head lets it through to the client; if not, the next expert is to be tried.
+
+        Raises:
+            RequestRefused: It must not reach the client, and no other expert may follow.
+        """
+        attempt.flight.head(status)
+        if status in TRY_NEXT:
+            if not last:
+                attempt.flight.finish()
+                self.abandon(attempt, str(status))
+                return False
+            self._passed_on(routed, attempt)
+        if status in _OPERATORS_FAULT:
+            attempt.flight.fail(f"HTTP {status}")
+            self.recorder.finish(routed, attempt, 502)
+            raise RequestRefused(
+                Code.EXPERT_BAD_ANSWER,
+                f"Expert '{attempt.expert}' refused the gateway itself (status {status}).",
+                reason=Code.EXPERT_MISCONFIGURED.value,
+                decision_id=routed.decision.id,
+            )
+        if status < 400 and routed.session is not None and not self._pool[attempt.expert].spec.null:
+            self.keep_session(routed.session, attempt.expert)
+        return True
+
+    def keep_session(self, session: str, expert: str) -> None:
+        """The session's next turn gains by staying with whoever answered this one."""
+        self._sessions.put(session, expert)
+
+    def failed(self, routed: RoutedRequest, attempt: Attempt, error: ExpertError, *, last: bool) -> None:
+        """An expert failed before the first byte of its answer went to the client; the next one is to be tried.
+
+        Raises:
+            RequestRefused: No other expert may follow.
+        """
+        attempt.flight.fail(error)
+        if error.transient and not last:
+            self.abandon(attempt, type(error).__name__)
+            return
+        self._passed_on(routed, attempt)
+        refusal = refusal_for(error, routed.decision.id)
+        _log.warning("%s failed: %s", attempt.expert, error.message)
+        self.recorder.finish(routed, attempt, refusal.status)
+        raise refusal from error
+
+    def abandon(self, attempt: Attempt, cause: str) -> None:
+        """An attempt came to nothing, and another one follows."""
+        self.retries.take()
+        if attempt.reservation is not None:
+            attempt.reservation.release()
+        self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
+        if self._averages is not None and attempt.expected_spend is not None:
+            self._averages.given_up(attempt.expected_spend)
+        _log.info("%s failed (%s); trying the next expert", attempt.expert, cause)
+
+    def _passed_on(self, routed: RoutedRequest, attempt: Attempt) -> None:
+        """A failure goes to the client; where only the retry budget had it so, that is counted."""
+        if routed.decision.fallbacks and self.retries.spent:
+            self._telemetry.retries_refused.labels(attempt.expert).inc()

@@ -1,0 +1,329 @@
+"""A decided request on its way to experts: one after the other, two in a race, or several whose answers are compared.
+
+Until the first byte of an answer is here, another expert may still be asked; from then on nothing is switched. Every
+dispatch ends in exactly one outcome, whatever becomes of its attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Final, Protocol
+
+from pointsman.experts.errors import ExpertError
+from pointsman.experts.protocols import Headers
+from pointsman.gateway.access.limits import Reservation
+from pointsman.gateway.deciding.evidence_plan import EvidencePlan
+from pointsman.gateway.deciding.null_experts import Recording
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.answer import RelayedAnswer
+from pointsman.gateway.dispatch.attempts import TRY_NEXT
+from pointsman.gateway.dispatch.data_plane import DataPlane
+from pointsman.gateway.dispatch.gathered_answers import AcceptedAnswer
+from pointsman.gateway.dispatch.relay import ClientSide, Relay
+from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
+from pointsman.gateway.dispatch.response_head import answer_headers
+from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused
+
+#: A timer of the event loop may fire so much before its time.
+_TIMER_SLACK_S: Final = 0.001
+
+
+class DispatchOwner(Protocol):
+    """What a dispatch asks of the exchange that it is part of."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the response is complete, or nobody waits for it any more."""
+
+    def wait(self, work: Coroutine[None, None, None]) -> None:
+        """Go on in a task; a refusal that it raises is the response."""
+
+    def cancel_wait(self) -> None:
+        """What is waited for is of no more use."""
+
+    def refuse(self, refusal: RequestRefused) -> None:
+        """An error instead of an answer."""
+
+    def on_internal_error(self, error: BaseException) -> None:
+        """A bug of ours ends the response."""
+
+    def end(self) -> None:
+        """The response is complete."""
+
+
+class Dispatch:
+    """Begins with the first call: from here on the decision is on record.
+
+    Args:
+        exchange: What it is part of.
+        plane: What it runs on.
+        client: Where the answer goes.
+        routed: The decided request; its expert is not None.
+        forward: Client headers that may travel on.
+    """
+
+    __slots__ = (
+        "_client",
+        "_entry",
+        "_exchange",
+        "_forward",
+        "_gathering",
+        "_names",
+        "_overhead_s",
+        "_plane",
+        "_routed",
+        "_running",
+        "_timers",
+    )
+
+    def __init__(
+        self, exchange: DispatchOwner, plane: DataPlane, client: ClientSide, routed: RoutedRequest, forward: Headers
+    ) -> None:
+        decision = routed.decision
+        self._exchange = exchange
+        self._plane = plane
+        self._client = client
+        self._routed = routed
+        self._forward = forward
+        self._names = (str(decision.expert), *decision.fallbacks)[: plane.max_attempts]
+        self._running: list[Relay] = []
+        self._timers: list[asyncio.TimerHandle] = []
+        self._gathering = False
+        plane.telemetry.decided(decision, routed.hit)
+        if plane.nulls is not None:
+            plane.nulls.decided(decision, gathered=routed.evidence is not None)
+        self._entry = plane.ledger.record(routed.tenant, decision)
+        self._overhead_s = plane.clock() - routed.received_s
+        plane.telemetry.overhead_of(self._overhead_s)
+        plane.attempts.retries.request()
+        if routed.deadline_s is not None:
+            loop = asyncio.get_running_loop()
+            self._timers.append(loop.call_at(routed.deadline_s + _TIMER_SLACK_S, self._expire))
+
+    # What the exchange calls.
+
+    @property
+    def begun(self) -> bool:
+        """Whether a streamed answer has begun to go out."""
+        return any(relay.answer is not None for relay in self._running)
+
+    def resume(self) -> None:
+        """The client took what was waiting: read on."""
+        for relay in self._running:
+            if relay.carrier is not None:
+                relay.carrier.resume()
+
+    def cancel(self, status: int) -> None:
+        """Cancel whatever is under way, and account for it."""
+        self._stop_timers()
+        for relay in self._running:
+            self._cancel(relay, status)
+        self._running.clear()
+        # A gathering that is cancelled accounts for its calls by itself.
+        if self._entry.outcome is None and not self._gathering:
+            self._plane.attempts.recorder.unanswered(self._routed, self._entry, status)
+
+    def ask(self, reservation: Reservation | None) -> None:
+        """Begin an attempt at the next expert.
+
+        Args:
+            reservation: What is held for it; None without limits.
+        """
+        plane, routed = self._plane, self._routed
+        name, self._names = self._names[0], self._names[1:]
+        attempt = plane.attempts.begin(name, routed, self._entry, stream=routed.inbound.stream, reservation=reservation)
+        attempt.rival = bool(self._running)
+        relay = Relay(self, self._client, routed.inbound, attempt)
+        self._running.append(relay)
+        hedging = plane.hedging
+        if hedging is not None and self._names and not attempt.rival and not (reservation and reservation.of_money):
+            delay_s = hedging.delay_s(routed.decision, name, stream=routed.inbound.stream)
+            self._timers.append(asyncio.get_running_loop().call_later(delay_s, self._hedge, relay))
+        try:
+            plane.attempts.send(attempt, routed, self._forward, relay)
+        except ExpertError as error:
+            self.failed(relay, error)
+
+    async def gather(self, plan: EvidencePlan) -> None:
+        """Ask several experts and answer with what they agree upon; where none answered, ask on one by one.
+
+        Raises:
+            RequestRefused: The limits of the caller have no room for another call.
+        """
+        plane, routed = self._plane, self._routed
+        self._gathering = True
+        gathered = await plane.gathering.gather(routed, plan, self._entry, self._forward)
+        self._gathering = False
+        accepted = gathered.accepted
+        if accepted is None:
+            # Whoever failed just now comes last.
+            failed = {call.expert for call in gathered.calls}
+            names = (str(routed.decision.expert), *routed.decision.fallbacks)
+            self._names = tuple(sorted(names, key=lambda name: name in failed))[: plane.max_attempts]
+            await self._ask_later()
+            return
+        self._stop_timers()
+        if routed.session is not None and accepted.answered:
+            plane.attempts.keep_session(routed.session, accepted.expert)
+        recordings = self._recordings(accepted.expert, gathered.belief)
+        answer = AcceptedAnswer(plane.attempts.recorder, routed, self._entry, gathered, self._overhead_s, recordings)
+        headers = answer_headers(routed, answer)
+        if answer.streamed:
+            self._client.begin(answer.status, headers)
+            self._client.write(answer.data)
+            self._client.end()
+        else:
+            self._client.send_whole(answer.status, headers, answer.data)
+        self._exchange.end()
+
+    # What a relay calls.
+
+    def accept(self, relay: Relay, body: bytes | None) -> RelayedAnswer | None:
+        """An attempt's answer goes out: a stream that begins, or a whole body. None where another expert is tried."""
+        plane, routed, attempt = self._plane, self._routed, relay.attempt
+        try:
+            last = relay.status in TRY_NEXT and self._last()
+            if not plane.attempts.accepts(routed, attempt, relay.status, last=last):
+                relay.drop()
+                self._next(relay)
+                return None
+        except RequestRefused as refusal:
+            self._refuse(relay, refusal)
+            return None
+        if self._timers or len(self._running) > 1:
+            self._accept_first(relay)
+        recordings = self._recordings(attempt.expert)
+        answer = RelayedAnswer(plane.attempts.recorder, routed, attempt, relay, body, self._overhead_s, recordings)
+        if body is None:
+            self._client.begin(relay.status, answer_headers(routed, answer))
+        else:
+            relay.over = True
+            self._client.send_whole(answer.status, answer_headers(routed, answer), answer.body or b"")
+            self.finished()
+        return answer
+
+    def finished(self) -> None:
+        """The answer went out to its end."""
+        self._running.clear()  # they refer to us
+        self._exchange.end()
+
+    def failed(self, relay: Relay, error: ExpertError) -> None:
+        """An expert failed, and nothing of its answer went out."""
+        relay.over = True
+        try:
+            self._plane.attempts.failed(self._routed, relay.attempt, error, last=self._last())
+        except RequestRefused as refusal:
+            self._refuse(relay, refusal)
+        else:
+            self._next(relay)
+
+    def on_internal_error(self, error: Exception) -> None:
+        """The gateway itself failed at an answer."""
+        self._exchange.on_internal_error(error)
+
+    # Inside.
+
+    def _last(self) -> bool:
+        """Whether nobody may be asked after the attempt that fails now, and nobody else is still asked."""
+        return len(self._running) == 1 and (not self._names or self._plane.attempts.retries.spent)
+
+    def _next(self, relay: Relay) -> None:
+        """An attempt came to nothing: its rival goes on, else the next expert is asked."""
+        self._running.remove(relay)
+        if self._running:
+            self._running[0].attempt.rival = False
+            return
+        try:
+            self._ask_next()
+        except RequestRefused as refusal:
+            self._exchange.refuse(refusal)
+
+    def _ask_next(self) -> None:
+        """Ask the next expert, once its worst case is held.
+
+        Raises:
+            RequestRefused: The limits of the caller have no room for it.
+        """
+        reservation = None
+        if self._routed.caller.account is not None:
+            reservation = reserve_now(self._routed, self._plane.pool[self._names[0]].spec)
+            if reservation is None:
+                self._exchange.wait(self._ask_later())
+                return
+        self.ask(reservation)
+
+    async def _ask_later(self) -> None:
+        """The same, asking the common account of the limits."""
+        try:
+            reservation = await reserve_or_wait(self._routed, self._plane.pool[self._names[0]].spec)
+        except RequestRefused:
+            if self._running:
+                return  # as in `_hedge`
+            raise
+        self.ask(reservation)
+
+    def _hedge(self, first: Relay) -> None:
+        """The first expert is late: let a second one race it."""
+        hedging = self._plane.hedging
+        if self._running != [first] or not self._names or hedging is None or not hedging.allow():
+            return
+        try:
+            self._ask_next()
+        except RequestRefused:
+            # The limits have no room for a second call; the first one goes on.
+            return
+
+    def _accept_first(self, relay: Relay) -> None:
+        """An attempt answers: whoever else is asked is cancelled, and no clock runs against it."""
+        self._stop_timers()
+        self._exchange.cancel_wait()
+        rivals = [other for other in self._running if other is not relay]
+        if rivals and self._plane.hedging is not None:
+            self._plane.hedging.settled(won=relay.attempt.rival)
+        relay.attempt.rival = False
+        for other in rivals:
+            relay.attempt.hedged_with = other.attempt.expert
+            other.attempt.rival = True
+            self._cancel(other, CLIENT_LEFT)
+        self._running = [relay]
+
+    def _refuse(self, relay: Relay, refusal: RequestRefused) -> None:
+        """An attempt, which is accounted for already, settled the request with an error."""
+        relay.drop()
+        self._running.remove(relay)
+        self._exchange.refuse(refusal)
+
+    def _cancel(self, relay: Relay, status: int) -> None:
+        relay.drop()
+        if relay.answer is not None:
+            relay.answer.cancelled(status)
+            relay.answer = None  # it refers to its relay
+        elif relay.attempt.rival or self._entry.outcome is None:
+            self._plane.attempts.recorder.cancelled(self._routed, relay.attempt, status)
+
+    def _expire(self) -> None:
+        """The deadline has come, and no answer has begun."""
+        self._exchange.refuse(
+            RequestRefused(
+                Code.DEADLINE_EXCEEDED,
+                "routing.deadline_ms: no answer began in time.",
+                param="routing.deadline_ms",
+                decision_id=self._routed.decision.id,
+            )
+        )
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _recordings(self, expert: str, belief: float | None = None) -> Sequence[Recording]:
+        """What keeps the answer, once it is complete."""
+        plane, routed = self._plane, self._routed
+        kept = compared = None
+        if plane.nulls is not None and routed.asked is not None:
+            kept = plane.nulls.recording(routed.asked, routed.decision, expert, belief)
+        if plane.exploration is not None:
+            compared = plane.exploration.recording(routed, expert, self._forward)
+        return [recording for recording in (kept, compared) if recording is not None]

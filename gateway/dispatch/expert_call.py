@@ -1,0 +1,42 @@
+"""The request as an expert gets it: in the client's own words where the expert speaks them, as a chat where not."""
+
+from __future__ import annotations
+
+from pointsman.experts.protocols import ExpertCall, Headers
+from pointsman.experts.spec import ExpertSpec
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.wire.forwarding import without_anthropics
+from pointsman.gateway.wire.request import expert_body
+from pointsman.gateway.wire.urgency import DEADLINE_HEADER
+
+
+def call_for(spec: ExpertSpec, routed: RoutedRequest, forward: Headers, now_s: float) -> ExpertCall:
+    """What is sent.
+
+    Args:
+        spec: The expert.
+        routed: The decided request.
+        forward: Client headers that may travel on.
+        now_s: The moment it goes out (monotonic).
+    """
+    inbound = routed.inbound
+    translated = inbound.translated
+    if translated is not None and translated.spoken_by(spec):
+        endpoint, body, payload = translated.endpoint, translated.body_for(spec.model), translated.payload
+    else:
+        endpoint, body, payload = inbound.endpoint, expert_body(inbound, spec.model), inbound.payload
+        if translated is not None:
+            forward = without_anthropics(forward)
+    if routed.deadline_s is not None:
+        # For an expert that is a gateway like this one.
+        left_ms = max(1, int((routed.deadline_s - now_s) * 1e3))
+        forward = (*forward, (DEADLINE_HEADER, b"%d" % left_ms))
+    return ExpertCall(
+        request_id=routed.decision.id,
+        endpoint=endpoint,
+        body=body,
+        payload=payload,
+        stream=inbound.stream,
+        headers=forward,
+        prepared=None if routed.asked is None else routed.asked.answers.get(spec.name),
+    )

@@ -1,0 +1,204 @@
+"""Shadow calls at run time: after the client has its answer, another expert may be asked the same, and is compared.
+
+Whom, within what budget and what it tells is pure (`routers/selection/exploration.py`); here are the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from pointsman.experts.errors import ExpertError
+from pointsman.experts.pool import ExpertPool
+from pointsman.experts.protocols import ExpertCall, Headers
+from pointsman.gateway.deciding.null_experts import Recording
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.gathered_answers import CallResult, read_reply
+from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole
+from pointsman.gateway.record.ledger import Ledger
+from pointsman.gateway.shared.learning import JudgedAnswer, Learning
+from pointsman.gateway.tasks import end
+from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.request import AUTO, expert_body
+from pointsman.routers.evidence.keys import answer_key
+from pointsman.routers.outcomes import CallOutcome, Verdict
+from pointsman.routers.selection.exploration import (
+    SHADOW_WEIGHT,
+    ExplorationAccount,
+    ExplorationReservation,
+    choose_shadow,
+    quality_by_agreement,
+)
+from pointsman.routers.types import Candidate, Reason
+
+_log = logging.getLogger(__name__)
+
+_MOST_AT_ONCE: Final = 4
+#: Longer answers are not compared.
+_MOST_BYTES: Final = 256 * 1024
+_CHOSEN: Final = frozenset({Reason.BEST_UTILITY, Reason.UNCERTAIN})
+
+
+class Exploration:
+    """Makes shadow calls. The client never waits for one.
+
+    Args:
+        account: What they may take, of this process, and have taken.
+        pool: Whom to ask.
+        ledger: Told what came of a call.
+        telemetry: Likewise.
+        learning: Told what it teaches; None where nothing is learned.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        account: ExplorationAccount,
+        *,
+        pool: ExpertPool,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        learning: Learning | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._account = account
+        self._pool = pool
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._learning = learning
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def recording(self, routed: RoutedRequest, answered: str, forward: Headers) -> Recording | None:
+        """Where the answer goes once the client has it; None where no shadow call may follow.
+
+        None may follow when the caller chose the expert or wants nothing kept or no kept answer, when an expert without
+        a model answered, when answers were compared already, and when the budget's share is used up.
+
+        Args:
+            routed: The request.
+            answered: Who answered.
+            forward: Client headers that may travel on.
+        """
+        inbound = routed.inbound
+        if inbound.translated is not None or not inbound.endpoint.writes:
+            return None
+        fresh = not routed.caching.read or not routed.caching.keep or inbound.payload.get("store") is False
+        if inbound.model != AUTO or routed.decision.reason not in _CHOSEN or fresh or self._pool[answered].spec.null:
+            return None
+        if not self._account.request() or routed.evidence is not None or len(self._tasks) >= _MOST_AT_ONCE:
+            return None
+        return Recording(lambda text: self._follow(routed, answered, text, forward), _MOST_BYTES)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a shadow call is under way."""
+        return bool(self._tasks)
+
+    async def aclose(self) -> None:
+        """Cancel what is under way."""
+        await end(*self._tasks)
+
+    def _follow(self, routed: RoutedRequest, answered: str, text: str, forward: Headers) -> None:
+        # In a task of its own: the connection that had the answer is free for the next request.
+        task = asyncio.create_task(self._explore(routed, answered, text, forward), name="shadow")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a shadow call failed", exc_info=error)
+
+    async def _explore(self, routed: RoutedRequest, answered: str, text: str, forward: Headers) -> None:
+        now_s = self._clock()
+        learned = None if self._learning is None else self._learning.corrections
+        # The share may have been used since the answer began.
+        shadow = None
+        if self._account.ready:
+            shadow = choose_shadow(
+                routed.decision,
+                answered,
+                self._pool.snapshot(),
+                learned,
+                lambda candidate: self._account.affords(candidate, now_s),
+            )
+        if shadow is None:
+            return
+        reached = await self._ask(routed, shadow, self._account.reserve(shadow, now_s), forward)
+        verdict = _verdict(text, reached)
+        call = CallOutcome(
+            expert=shadow.spec.name,
+            status=reached.status,
+            verdict=verdict,
+            prompt_tokens=None if reached.usage is None else reached.usage.prompt_tokens,
+            completion_tokens=None if reached.usage is None else reached.usage.completion_tokens,
+            cost_usd=reached.cost_usd,
+            energy_j=reached.energy_j,
+            latency_ms=reached.latency_ms,
+        )
+        self._telemetry.shadowed(call)
+        await self._ledger.shadowed(routed.tenant, routed.decision.id, call)
+        if self._learning is not None and verdict in (Verdict.AGREED, Verdict.DIFFERED):
+            self._learning.learn(_lesson(routed, answered, shadow, agree=verdict is Verdict.AGREED))
+
+    async def _ask(
+        self, routed: RoutedRequest, shadow: Candidate, reserved: ExplorationReservation, forward: Headers
+    ) -> CallResult:
+        name, spec, inbound = shadow.spec.name, shadow.spec, routed.inbound
+        began_s = self._clock()
+        with self._pool.begin(name, stream=False) as flight:
+            try:
+                reply = await self._pool[name].call(
+                    ExpertCall(
+                        request_id=routed.decision.id,
+                        endpoint=inbound.endpoint,
+                        body=expert_body(inbound, spec.model),
+                        payload=inbound.payload,
+                        stream=inbound.stream,
+                        headers=forward,
+                    )
+                )
+                data = await read_whole(name, reply)
+            except ExpertError as error:
+                flight.fail(error)
+                return CallResult(name, None, latency_ms=(self._clock() - began_s) * 1e3)
+            flight.head(reply.status)
+        found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(inbound, reply))
+        usage, cost_usd, energy_j = found.usage, None, None
+        if usage is not None and spec.price is not None:
+            cost_usd = spec.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
+        if usage is not None and spec.energy is not None:
+            energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
+        self._account.settle(reserved, cost_usd, energy_j)
+        return CallResult(
+            name, found.status, text=found.text, usage=usage, cost_usd=cost_usd, energy_j=energy_j,
+            latency_ms=(self._clock() - began_s) * 1e3,
+        )  # fmt: skip
+
+
+def _verdict(text: str, reached: CallResult) -> Verdict:
+    """Whether both state the same result. Prose that states none cannot be told apart so, and teaches nothing."""
+    if not reached.answered:
+        return Verdict.FAILED
+    given = answer_key(text)
+    other = None if reached.text is None else answer_key(reached.text)
+    if given is None or other is None:
+        return Verdict.NOT_COMPARED
+    return Verdict.AGREED if given == other else Verdict.DIFFERED
+
+
+def _lesson(routed: RoutedRequest, answered: str, shadow: Candidate, *, agree: bool) -> JudgedAnswer:
+    decision = routed.decision
+    assert decision.classification is not None  # noqa: S101  # only routed requests are explored
+    given = next(one for one in decision.candidates if one.spec.name == answered).estimates.quality
+    quality = shadow.estimates.quality
+    return JudgedAnswer(
+        shadow.spec.name,
+        decision.classification.posterior,
+        quality.mean - quality.learned,
+        quality_by_agreement(given.mean, quality.mean, agree=agree),
+        SHADOW_WEIGHT,
+    )

@@ -1,0 +1,129 @@
+"""The calls of a request that asks several experts: made beside one another, each read to its end, then compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pointsman.experts.errors import ExpertError
+from pointsman.experts.pool import ExpertPool
+from pointsman.experts.protocols import Headers
+from pointsman.gateway.deciding.evidence_plan import EvidencePlan
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.attempts import TRY_NEXT, Attempts
+from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
+from pointsman.gateway.dispatch.gathered_answers import CallResult, GatheredAnswers, read_reply
+from pointsman.gateway.dispatch.reservations import reserve_or_wait
+from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole
+from pointsman.gateway.errors import CLIENT_LEFT, RequestRefused
+from pointsman.gateway.record.ledger import Entry
+from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend, failed
+
+
+class FanOut:
+    """Asks experts and compares what they answer. One per process.
+
+    Args:
+        pool: The experts.
+        attempts: Begins the calls.
+        evidence: Says whom to ask next, and which answer is accepted.
+        averages: Told what all calls of a request spent; None without average budgets.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: ExpertPool,
+        attempts: Attempts,
+        evidence: EvidenceGatherer,
+        averages: AverageBudgets | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._attempts = attempts
+        self._recorder = attempts.recorder
+        self._evidence = evidence
+        self._averages = averages
+        self._clock = clock
+
+    async def gather(
+        self, routed: RoutedRequest, plan: EvidencePlan, entry: Entry, forward: Headers
+    ) -> GatheredAnswers:
+        """Ask until an answer is accepted, or nobody is left to ask.
+
+        Args:
+            routed: The request.
+            plan: Whom to ask.
+            entry: The ledger's entry of the decision.
+            forward: Client headers that may travel on.
+        """
+        done: list[CallResult] = []
+        expected_spends: list[ExpectedSpend] = []
+        ttft_ms = None
+
+        async def call(name: str) -> CallResult:
+            try:
+                found = await self._reach(name, routed, entry, forward, expected_spends)
+            except BaseException:
+                # What a cancelled call cost is not known; that it was made is.
+                done.append(CallResult(name, None))
+                raise
+            done.append(found)
+            return found
+
+        try:
+            gathered = await self._evidence.gather(plan, call, routed.received_s)
+        except BaseException:
+            # The client left or time ran out, and the calls under way are cancelled.
+            late = routed.deadline_s is not None and self._clock() >= routed.deadline_s
+            left = GatheredAnswers(tuple(done), None, None, frozenset())
+            expert = done[0].expert if done else str(routed.decision.expert)
+            self._recorder.gathered(routed, entry, expert, left.outcomes(), 504 if late else CLIENT_LEFT)
+            raise
+        else:
+            if gathered.accepted is not None and gathered.accepted.streamed:
+                ttft_ms = (self._clock() - routed.received_s) * 1e3
+            return gathered
+        finally:
+            if self._averages is not None:
+                self._averages.one_request(expected_spends, ttft_ms)
+
+    async def _reach(
+        self, name: str, routed: RoutedRequest, entry: Entry, forward: Headers, expected_spends: list[ExpectedSpend]
+    ) -> CallResult:
+        """One call, to its end. A failed one is an answer that did not come, and leaves no stake."""
+        try:
+            reservation = await reserve_or_wait(routed, self._pool[name].spec)
+        except RequestRefused:
+            return CallResult(name, None)
+        attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
+        try:
+            reply = await self._pool[name].call(self._attempts.call_of(name, routed, forward))
+            data = await read_whole(name, reply)
+        except ExpertError as error:
+            attempt.flight.fail(error)
+            self._attempts.abandon(attempt, type(error).__name__)
+            return CallResult(name, None, latency_ms=attempt.after_ms(self._clock()))
+        except BaseException:
+            # The client left while we waited: only the record is missing.
+            self._recorder.call_ended(routed, attempt, CLIENT_LEFT)
+            if attempt.expected_spend is not None:
+                expected_spends.append(attempt.expected_spend)
+            raise
+        attempt.flight.head(reply.status)
+        found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(routed.inbound, reply))
+        if reply.status in TRY_NEXT:
+            attempt.flight.finish()
+            self._attempts.abandon(attempt, str(reply.status))
+            return replace(found, latency_ms=attempt.after_ms(self._clock()))
+        outcome = self._recorder.call_ended(routed, attempt, reply.status, found.usage)
+        if attempt.expected_spend is not None and not failed(reply.status):
+            expected_spends.append(attempt.expected_spend)
+        return replace(
+            found,
+            cost_usd=outcome.cost_usd,
+            energy_j=outcome.energy_j,
+            latency_ms=attempt.after_ms(self._clock()),
+            final=reply.status >= 400,
+        )

@@ -1,0 +1,172 @@
+"""An answer chosen among several: the calls that were made, and the accepted reply on its way to the client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pointsman.experts.protocols import Headers
+from pointsman.experts.spec import Usage
+from pointsman.gateway.deciding.null_experts import Recording
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.record.ledger import Entry
+from pointsman.gateway.record.recorder import Recorder
+from pointsman.gateway.wire.reply import EventStream, usage_in, with_model
+from pointsman.gateway.wire.transcript import Transcript, text_of_whole
+from pointsman.routers.outcomes import CallOutcome, Verdict
+
+#: Bytes by which events may grow when `model` names the expert.
+_ROOM_FOR_NAMES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallResult:
+    """One call that is over.
+
+    Attributes:
+        expert: Who was asked.
+        status: HTTP status; None where no answer came.
+        headers: Of the reply.
+        data: The whole body, or all events of a stream.
+        streamed: Whether the body is events.
+        text: The answer's text; None where it is not one plain, complete text.
+        usage: As the expert reported it.
+        cost_usd, energy_j: By the expert's price and energy model; None where unknown.
+        latency_ms: Since the call was sent.
+        final: The reply is for the client whatever others say: its request is at fault.
+    """
+
+    expert: str
+    status: int | None
+    headers: Headers = ()
+    data: bytes = b""
+    streamed: bool = False
+    text: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    energy_j: float | None = None
+    latency_ms: float = 0.0
+    final: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer to compare."""
+        return self.status is not None and self.status < 400
+
+
+def read_reply(expert: str, status: int, headers: Headers, data: bytes, *, streamed: bool) -> CallResult:
+    """A complete reply, with `model` naming the expert, its text and its usage."""
+    if streamed:
+        stream, transcript = EventStream(expert), Transcript(len(data) + _ROOM_FOR_NAMES)
+        events = stream.feed(data) + stream.finish()
+        transcript.feed(events)
+        return CallResult(expert, status, headers, events, True, transcript.text(), stream.usage)
+    if status >= 400:
+        return CallResult(expert, status, headers, data)
+    return CallResult(expert, status, headers, with_model(data, expert), False, text_of_whole(data), usage_in(data))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GatheredAnswers:
+    """What gathering came to.
+
+    Attributes:
+        calls: All calls, in the order in which they ended up being made.
+        accepted: The reply that goes to the client; None when no expert answered.
+        belief: Probability that it is right; None where nothing could be compared.
+        supporters: Experts whose answer it is.
+    """
+
+    calls: tuple[CallResult, ...]
+    accepted: CallResult | None
+    belief: float | None
+    supporters: frozenset[str]
+
+    def outcomes(self) -> tuple[CallOutcome, ...]:
+        """For the record."""
+        return tuple(
+            CallOutcome(
+                expert=call.expert,
+                status=call.status,
+                verdict=self._verdict(call),
+                prompt_tokens=None if call.usage is None else call.usage.prompt_tokens,
+                completion_tokens=None if call.usage is None else call.usage.completion_tokens,
+                cost_usd=call.cost_usd,
+                energy_j=call.energy_j,
+                latency_ms=call.latency_ms,
+            )
+            for call in self.calls
+        )
+
+    def _verdict(self, call: CallResult) -> Verdict:
+        if call is self.accepted:
+            return Verdict.ACCEPTED
+        if not call.answered:
+            return Verdict.FAILED
+        return Verdict.AGREED if call.expert in self.supporters else Verdict.DIFFERED
+
+
+class AcceptedAnswer:
+    """The accepted reply, accounted for with all calls, which are over. Looks as `answer.Answer`.
+
+    Attributes:
+        data: The whole body, or all events of a stream.
+        streamed: Whether it is events.
+    """
+
+    __slots__ = ("_reply", "data", "notes", "overhead_s", "streamed")
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        routed: RoutedRequest,
+        entry: Entry,
+        gathered: GatheredAnswers,
+        overhead_s: float,
+        recordings: Sequence[Recording] = (),
+    ) -> None:
+        assert gathered.accepted is not None  # noqa: S101  # the caller has seen to it
+        self._reply = gathered.accepted
+        self.overhead_s = overhead_s
+        self.data = self._reply.data
+        self.streamed = self._reply.streamed
+        self.notes = _notes(gathered)
+        if self._reply.answered:
+            for recording in recordings:
+                _keep(self._reply, recording)
+        recorder.gathered(routed, entry, self.expert, gathered.outcomes(), self.status)
+
+    @property
+    def expert(self) -> str:
+        """Whose answer was accepted."""
+        return self._reply.expert
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self._reply.status or 502
+
+    @property
+    def headers(self) -> Headers:
+        """The accepted reply's headers."""
+        return self._reply.headers
+
+
+def _keep(reply: CallResult, recording: Recording) -> None:
+    if reply.streamed:
+        recording.feed(reply.data)
+        recording.complete()
+    else:
+        recording.whole(reply.data)
+
+
+def _notes(gathered: GatheredAnswers) -> Headers:
+    """Response headers of our own: who was asked, what all of it cost, how sure the choice is."""
+    notes = [(b"x-pointsman-asked", ",".join(call.expert for call in gathered.calls).encode())]
+    costs = [call.cost_usd for call in gathered.calls]
+    if None not in costs:
+        notes.append((b"x-pointsman-total-cost-usd", b"%.8g" % sum(cost for cost in costs if cost is not None)))
+    if gathered.belief is not None:
+        notes.append((b"x-pointsman-belief", b"%.3f" % gathered.belief))
+    return tuple(notes)

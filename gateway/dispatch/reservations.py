@@ -1,0 +1,43 @@
+"""A request's calls, each held for against the limits of its caller before it goes out."""
+
+from __future__ import annotations
+
+from pointsman.experts.spec import ExpertSpec
+from pointsman.gateway.access.limits import Reservation
+from pointsman.gateway.access.worst_case import worst_case
+from pointsman.gateway.deciding.routed import RoutedRequest
+
+
+def reserve_now(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
+    """Hold what the next call may take, for a caller with limits.
+
+    Returns:
+        What is held; None where the common account has to be asked first (`reserve_or_wait`).
+
+    Raises:
+        RequestRefused: It does not fit into what the caller may spend.
+    """
+    account = routed.caller.account
+    assert account is not None  # noqa: S101  # the caller has limits
+    reservation = account.reserve(worst_case(spec, routed.inbound, account, requests=int(not routed.counted)))
+    routed.counted = routed.counted or reservation is not None
+    return reservation
+
+
+async def reserve_or_wait(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
+    """The same, asking the common account where that is needed; None for callers without limits.
+
+    Raises:
+        RequestRefused: It does not fit into what the caller may spend.
+    """
+    account = routed.caller.account
+    if account is None:
+        return None
+    # Several calls may be held for at once, and the request counts with the first of them.
+    first, routed.counted = not routed.counted, True
+    try:
+        return await account.reserve_or_wait(worst_case(spec, routed.inbound, account, requests=int(first)))
+    except BaseException:  # nothing is held, whatever it was: the request is yet to be counted
+        if first:
+            routed.counted = False
+        raise

@@ -1,0 +1,59 @@
+"""The head of an answer: what of the expert's own headers reaches the client, and what we say of the decision."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from pointsman.experts.protocols import Headers
+from pointsman.gateway.deciding.routed import RoutedRequest
+
+#: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
+_PASSED_ON: Final = frozenset(
+    {b"content-type", b"retry-after", b"x-request-id", b"request-id", b"openai-processing-ms"}
+)
+_PASSED_ON_PREFIX: Final = b"x-ratelimit-"
+#: No name begins with a blank.
+_NOTHING: Final = b" "
+
+
+class AnswerHead(Protocol):
+    """What the head tells of an answer."""
+
+    @property
+    def expert(self) -> str:
+        """Who answers."""
+
+    @property
+    def headers(self) -> Headers:
+        """The expert's response headers."""
+
+    @property
+    def notes(self) -> Headers:
+        """Response headers of our own beside those of every answer."""
+
+    @property
+    def overhead_s(self) -> float:
+        """From the last byte of the request to its first dispatch."""
+
+
+def answer_headers(routed: RoutedRequest, answer: AnswerHead) -> list[tuple[bytes, bytes]]:
+    """The response headers of an answer, without those that frame it."""
+    account = routed.caller.account
+    # A caller with limits here is told of these, and not of the expert's.
+    prefix = _PASSED_ON_PREFIX if account is None else _NOTHING
+    headers = [(name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(prefix)]
+    if account is not None:
+        headers += account.headers()
+    decision = routed.decision
+    kind = decision.classification
+    headers += [
+        (b"x-pointsman-decision", decision.id.encode()),
+        (b"x-pointsman-expert", answer.expert.encode()),
+        (b"x-pointsman-reason", str.encode(decision.reason)),
+        (b"x-pointsman-cache", str.encode(routed.hit)),
+        (b"x-pointsman-overhead-ms", b"%.3f" % (answer.overhead_s * 1e3)),
+        *answer.notes,
+    ]
+    if kind is not None:
+        headers.append((b"x-pointsman-category", kind.category.encode("ascii", "replace")))
+    return headers

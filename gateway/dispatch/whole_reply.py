@@ -1,0 +1,53 @@
+"""Reading an expert's reply to its end, where nothing of it goes out before."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from pointsman.experts.errors import ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
+from pointsman.experts.protocols import ExpertReply, Headers
+from pointsman.gateway.wire.request import Inbound
+
+#: Of an answer that is not streamed.
+MAX_WHOLE_BYTES: Final = 64 * 1024 * 1024
+
+
+class ReplyHead(Protocol):
+    """The head of a reply."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def headers(self) -> Headers:
+        """Response headers, lower-case names, hop-by-hop headers already dropped."""
+
+
+async def read_whole(name: str, reply: ExpertReply) -> bytes:
+    """The whole body: an answer that is not streamed is passed on complete or not at all.
+
+    Raises:
+        ExpertError: It broke off, or is too large.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in reply:
+            size += len(piece)
+            if size > MAX_WHOLE_BYTES:
+                raise ExpertProtocolError(name, f"answer of more than {MAX_WHOLE_BYTES} bytes")
+            pieces.append(piece)
+    except ExpertStreamBroken as error:
+        # Nothing has gone to the client yet, so another expert may still be tried.
+        raise ExpertUnavailable(name, error.message) from error
+    finally:
+        await reply.aclose()
+    return b"".join(pieces)
+
+
+def is_stream(inbound: Inbound, reply: ReplyHead) -> bool:
+    """A streamed answer is one that was asked for and did come as events; errors come whole."""
+    if not inbound.stream or reply.status >= 400:
+        return False
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers)

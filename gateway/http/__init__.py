@@ -1,0 +1,1 @@
+"""HTTP: requests in, responses out. Transports, the exchange of one request, the control plane and its endpoints."""

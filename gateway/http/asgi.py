@@ -1,0 +1,204 @@
+"""The gateway on any ASGI server: the few ASGI shapes, and the transport of an exchange over them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.access.caller import CALLER
+from pointsman.gateway.dispatch.data_plane import DataPlane
+from pointsman.gateway.errors import Code, RequestRefused, shutting_down
+from pointsman.gateway.http.body import Body
+from pointsman.gateway.http.exchange import Exchange
+from pointsman.gateway.wire.paths import PATHS
+from pointsman.gateway.wire.refusal_shape import refusal_body
+
+_log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ClientLeft(Exception):
+    """The client closed the connection."""
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The request body, inflated where it came compressed.
+
+    Raises:
+        RequestRefused: Larger than `limit` bytes, as it came or inflated, or in an encoding we do not read.
+        ClientLeft: The client left before the end of the body.
+    """
+    body = Body(headers, limit)
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        body.feed(message.get("body", b""))
+        if not message.get("more_body", False):
+            return body.whole()
+
+
+async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """One response in one piece."""
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class ASGIPlane:
+    """Serves the endpoints that experts answer by exchanges, and hands everything else to the control plane.
+
+    Args:
+        plane: What exchanges run on.
+        control: The FastAPI app.
+    """
+
+    def __init__(self, plane: DataPlane, control: ASGIApp) -> None:
+        self._plane = plane
+        self._control = control
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._control(scope, receive, send)
+            return
+        endpoint = PATHS.get(scope["path"])
+        if endpoint is not None and scope["method"] == "POST":
+            await _Transport(self._plane, endpoint, scope, receive, send).run()
+            return
+        sending = _Sending(send)
+        refusal = None
+        try:
+            scope[CALLER] = self._plane.keyring.caller(scope["path"], dict(scope["headers"]), scope["query_string"])
+            if endpoint is None:
+                await self._control(scope, receive, sending)
+            else:
+                refusal = RequestRefused(Code.METHOD_NOT_ALLOWED, f"{scope['path']} answers POST only.")
+        except RequestRefused as refused:
+            refusal = refused
+        except asyncio.CancelledError:
+            # Only a shutdown cancels us.
+            refusal = shutting_down()
+        except Exception:  # the last resort: a bug of ours must still be answered, and be seen in the log
+            _log.exception("request failed")
+            refusal = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
+        if refusal is not None:
+            self._plane.telemetry.refusals.labels(refusal.code.value).inc()
+            if not sending.begun:
+                body = refusal_body(refusal, scope["path"])
+                await send_whole(send, refusal.status, refusal.headers(), body)
+
+
+class _Sending:
+    """Knows whether a response has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
+
+
+class _Transport:
+    """Carries one exchange: what it writes is sent in order, and a client that leaves ends it. A `ClientSide`."""
+
+    def __init__(self, plane: DataPlane, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._messages: deque[Message] = deque()
+        self._unsent = 0
+        self._complete = False
+        self._written = asyncio.Event()
+        self._request_timeout_s = plane.idle_timeout_s
+        self._exchange = Exchange(plane, self, endpoint, scope["path"])
+
+    async def run(self) -> None:
+        """Serve the request to its end."""
+        exchange = self._exchange
+        exchange.open(self._scope["headers"], self._scope["query_string"])
+        receiving = asyncio.create_task(self._receive_all())
+        try:
+            await self._send_all()
+        except asyncio.CancelledError:
+            # Only a shutdown cancels us.
+            exchange.stop()
+            await self._send_all()
+        except OSError:
+            # As servers say that the client is gone; it took nothing for too long (TimeoutError) comes to the same.
+            exchange.client_left()
+        finally:
+            receiving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await receiving
+            del self._exchange  # it holds us
+
+    async def _receive_all(self) -> None:
+        """The body, then the client's leaving."""
+        exchange, more = self._exchange, True
+        while not exchange.over:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                exchange.client_left()
+                self._written.set()
+            elif more:
+                exchange.feed(message.get("body", b""))
+                more = message.get("more_body", False)
+                if not more and not exchange.over:
+                    exchange.start()
+
+    async def _send_all(self) -> None:
+        while True:
+            while self._messages:
+                message = self._messages.popleft()
+                async with asyncio.timeout(self._request_timeout_s):
+                    await self._send(message)
+                self._unsent -= len(message.get("body", b""))
+                if not self._messages:
+                    self._exchange.client_drained()
+            if self._complete or self._exchange.over:
+                return
+            self._written.clear()
+            await self._written.wait()
+
+    def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A response in one piece; it is complete."""
+        headers.append((b"content-length", str(len(body)).encode()))
+        self._put({"type": "http.response.start", "status": status, "headers": headers})
+        self._put({"type": "http.response.body", "body": body, "more_body": False})
+        self._complete = True
+
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head of a streamed response."""
+        headers.append((b"cache-control", b"no-cache"))
+        self._put({"type": "http.response.start", "status": status, "headers": headers})
+
+    def write(self, data: bytes) -> None:
+        """A piece of a streamed response."""
+        self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    def end(self) -> None:
+        """The end of a streamed response; it is complete."""
+        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+        self._complete = True
+
+    def unsent_bytes(self) -> int:
+        """What the server has not taken yet."""
+        return self._unsent
+
+    def _put(self, message: Message) -> None:
+        self._messages.append(message)
+        self._unsent += len(message.get("body", b""))
+        self._written.set()

@@ -1,0 +1,64 @@
+"""The control plane: a FastAPI app for everything that is not the hot path, with errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.http.asgi import ClientLeft
+from pointsman.gateway.http.endpoints.answering import describe_answering
+from pointsman.gateway.http.endpoints.decisions import decisions
+from pointsman.gateway.http.endpoints.models import models
+from pointsman.gateway.http.endpoints.operations import operations
+from pointsman.gateway.runtime import Runtime
+from pointsman.gateway.wire.refusal_shape import refusal_body
+
+_log = logging.getLogger(__name__)
+
+_HTTP_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.BODY_TOO_LARGE}
+
+
+def create_control(runtime: Runtime) -> FastAPI:
+    """The control plane over a runtime."""
+    app = FastAPI(
+        title="Pointsman",
+        version=version("pointsman"),
+        summary="A model-level router and compound-AI gateway.",
+        description="One endpoint for many models: `auto` chooses the expert, within the budgets stated.",
+    )
+    app.include_router(operations(runtime))
+    app.include_router(models(runtime))
+    app.include_router(decisions(runtime))
+    describe_answering(app)
+
+    @app.exception_handler(RequestRefused)
+    async def refused(request: Request, refusal: RequestRefused) -> Response:
+        runtime.telemetry.refusals.labels(refusal.code.value).inc()
+        headers = {name.decode(): value.decode() for name, value in refusal.headers()}
+        return Response(refusal_body(refusal, request.url.path), status_code=refusal.status, headers=headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return await refused(request, RequestRefused(Code.INVALID_JSON, "The body is not valid JSON."))
+        field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        code = Code.MISSING_FIELD if first["type"] == "missing" else Code.INVALID_VALUE
+        return await refused(request, RequestRefused(code, f"{field}: {first['msg']}", param=field or None))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        code = _HTTP_CODES.get(error.status_code, Code.INVALID_VALUE)
+        return await refused(request, RequestRefused(code, f"{request.url.path}: {error.detail}"))
+
+    @app.exception_handler(ClientLeft)
+    async def left(_: Request, __: ClientLeft) -> Response:
+        runtime.telemetry.disconnects.inc()
+        return Response(status_code=499)
+
+    return app

@@ -1,0 +1,136 @@
+"""The decision alone, looked up again, and judged: `POST /v1/route`, `GET /v1/decisions/{id}`, `POST /v1/feedback`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.access.caller import CALLER, Caller, Role
+from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.http.asgi import read_body
+from pointsman.gateway.runtime import Runtime
+from pointsman.gateway.wire.decision import decision_to_dict
+from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound, parse_json
+
+#: The field that tells what a body is for.
+_KNOWN_BY: Final = {"messages": Endpoint.CHAT, "input": Endpoint.RESPONSES}
+_DECISION_ID: Final = re.compile(r"dec_[0-9a-f]{32}")
+
+
+def _is_text(value: str) -> str:
+    """JSON may escape half a surrogate pair, which nothing can store.
+
+    Raises:
+        ValueError: There is one.
+    """
+    if not value.isascii():
+        value.encode()
+    return value
+
+
+_Text = Annotated[str, AfterValidator(_is_text)]
+
+
+class Feedback(BaseModel):
+    """A judgement of an answer."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    decision_id: _Text
+    """From the answer's `x-pointsman-decision` header."""
+    quality: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
+    """From 0 (useless) to 1 (as good as can be)."""
+    rating: Literal["up", "down"] | None = None
+    """In place of `quality`: up is 1, down is 0."""
+    comment: Annotated[_Text, Field(max_length=2000)] | None = None
+    """Anything people should know."""
+
+
+def decisions(runtime: Runtime) -> APIRouter:
+    """The endpoints that explain."""
+    api = APIRouter(prefix="/v1", tags=["decisions"])
+
+    @api.post("/route", summary="The decision alone: every candidate, its estimates and why it lost")
+    async def route(request: Request) -> dict[str, Any]:
+        """The body is that of a chat, a completion or a Responses request. `model` may be left out."""
+        headers = dict(request.scope["headers"])
+        body = await read_body(headers, request.receive, runtime.settings.server.max_body_bytes)
+        inbound = _routable(body)
+        question = runtime.decider.read(inbound, _caller(request), headers)
+        routed = await runtime.decider.later(question, wait=False)
+        runtime.telemetry.decided(routed.decision, routed.hit)
+        return {**decision_to_dict(routed.decision), "cache": routed.hit.value}
+
+    @api.get("/decisions/{decision_id}", summary="A recent decision and what became of it")
+    async def decision(decision_id: str, request: Request) -> dict[str, Any]:
+        record = None
+        if _DECISION_ID.fullmatch(decision_id):
+            caller = _caller(request)
+            operator = caller.role is Role.OPERATOR
+            record = await runtime.ledger.find(caller.tenant, decision_id, any_tenant=operator)
+        if record is None:
+            raise _unknown(decision_id)
+        return record
+
+    @api.post("/feedback", summary="Judge the answer to a decision")
+    async def feedback(judgement: Feedback, request: Request) -> dict[str, Any]:
+        quality = _quality(judgement)
+        judged = None
+        if _DECISION_ID.fullmatch(judgement.decision_id):
+            judged = await runtime.ledger.judge(
+                _caller(request).tenant, judgement.decision_id, quality, judgement.comment
+            )
+        if judged is None:
+            raise _unknown(judgement.decision_id)
+        if judged.before is None:
+            runtime.telemetry.feedback.labels(judged.expert).inc()
+            if runtime.learning is not None and judged.lesson is not None:
+                runtime.learning.learn(judged.lesson)
+                runtime.telemetry.lessons.labels(judged.expert).inc()
+        elif judged.before != quality:
+            raise RequestRefused(
+                Code.ALREADY_JUDGED,
+                f"The decision '{judgement.decision_id}' has been judged already, with {judged.before:g}.",
+                param="decision_id",
+            )
+        return {"object": "pointsman.feedback", "decision_id": judgement.decision_id, "quality": quality}
+
+    return api
+
+
+def _quality(judgement: Feedback) -> float:
+    """The judgement as a figure: exactly one of the two ways to state it."""
+    if judgement.quality is not None and judgement.rating is None:
+        return judgement.quality
+    if judgement.rating is not None and judgement.quality is None:
+        return 1.0 if judgement.rating == "up" else 0.0
+    code = Code.MISSING_FIELD if judgement.quality is None else Code.INVALID_VALUE
+    raise RequestRefused(code, "quality: state either quality or rating", param="quality")
+
+
+def _routable(body: bytes) -> Inbound:
+    """A body of chat, completions or Responses, or just `{"prompt": …}`; `model` may be left out here."""
+    payload = parse_json(body)
+    endpoint = next((known for field, known in _KNOWN_BY.items() if field in payload), Endpoint.COMPLETIONS)
+    if "model" not in payload:
+        payload["model"] = AUTO
+        body = orjson.dumps(payload)
+    return parse_inbound(endpoint, body)
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
+def _unknown(decision_id: str) -> RequestRefused:
+    return RequestRefused(
+        Code.DECISION_NOT_FOUND,
+        f"The decision '{decision_id[:80]}' is unknown, or too long ago.",
+        param="decision_id",
+    )

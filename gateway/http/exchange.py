@@ -1,0 +1,242 @@
+"""One request and its response, from the head of the one to the end of the other, whatever it needs on the way.
+
+A transport (`protocol.py`, or `asgi.py` for any other server) brings the request and takes the response. What can
+be decided on the spot is, and goes out at once; what has to be waited for is waited for in one task of the exchange,
+which goes on where the callbacks stopped. The answer comes by callbacks either way (`dispatch.py`, `relay.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.access.caller import Caller
+from pointsman.gateway.access.limits import Reservation
+from pointsman.gateway.deciding.eligibility import counts_tokens
+from pointsman.gateway.deciding.question import Question
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.data_plane import DataPlane
+from pointsman.gateway.dispatch.dispatch import Dispatch
+from pointsman.gateway.dispatch.relay import ClientSide
+from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
+from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused, shutting_down
+from pointsman.gateway.http.body import Body
+from pointsman.gateway.refusals import refusal_of
+from pointsman.gateway.wire.forwarding import forwarded
+from pointsman.gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_body
+from pointsman.gateway.wire.refusal_shape import refusal_body, refusal_event
+from pointsman.gateway.wire.request import parse_inbound
+
+_log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """One request to an endpoint that experts answer.
+
+    Args:
+        plane: What it runs on, to its end.
+        client: Where the response goes.
+        endpoint: What is called.
+        path: As the client wrote it.
+
+    Attributes:
+        over: Whether the response is complete, or nobody waits for it any more.
+    """
+
+    __slots__ = (
+        "_body",
+        "_caller",
+        "_client",
+        "_dispatch",
+        "_endpoint",
+        "_headers",
+        "_path",
+        "_plane",
+        "_task",
+        "over",
+    )
+
+    def __init__(self, plane: DataPlane, client: ClientSide, endpoint: Endpoint, path: str) -> None:
+        self._plane = plane
+        self._client = client
+        self._endpoint = endpoint
+        self._path = path
+        self._dispatch: Dispatch | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.over = False
+        plane.under_way.add(self)
+
+    # What the transport calls.
+
+    def open(self, headers: Sequence[tuple[bytes, bytes]], query: bytes = b"") -> None:
+        """The head of the request is here; `over` tells whether it was refused.
+
+        Args:
+            headers: Lower-case names. A header sent twice counts once, the last one.
+            query: What follows the `?`.
+        """
+        named = self._headers = dict(headers)
+        try:
+            self._caller: Caller = self._plane.keyring.caller(self._path, named, query)
+            if self._caller.account is not None:
+                self._caller.account.check()
+            self._body = Body(named, self._plane.max_body_bytes)
+        except RequestRefused as refusal:
+            self.refuse(refusal)
+
+    def feed(self, piece: bytes) -> None:
+        """A piece of the body is here; `over` tells whether it was one too many."""
+        if not self.over:
+            try:
+                self._body.feed(piece)
+            except RequestRefused as refusal:
+                self.refuse(refusal)
+
+    def start(self) -> None:
+        """The request is complete."""
+        plane = self._plane
+        try:
+            inbound = parse_inbound(self._endpoint, self._body.whole())
+            if self._endpoint is Endpoint.COUNT_TOKENS and not counts_tokens(plane.pool, inbound.model):
+                self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
+                self.end()
+                return
+            question = plane.decider.read(inbound, self._caller, self._headers)
+            routed = plane.decider.now(question)
+            if routed is None or not self._dispatch_now(routed):
+                self.wait(self._decide_and_dispatch(question, routed))
+        except RequestRefused as refusal:
+            self.refuse(refusal)
+        except Exception as error:  # the last resort
+            self.on_internal_error(error)
+
+    def client_left(self) -> None:
+        """The client is gone: cancel the expert."""
+        if not self.over:
+            self._plane.telemetry.disconnects.inc()
+            self._cancel_dispatch(CLIENT_LEFT)
+            self.end()
+
+    def client_drained(self) -> None:
+        """The client took what was waiting: read on."""
+        if self._dispatch is not None:
+            self._dispatch.resume()
+
+    def stop(self) -> None:
+        """The gateway shuts down: cancel the expert and say so."""
+        self._abort(shutting_down(), CLIENT_LEFT)
+
+    # Deciding.
+
+    def _dispatch_now(self, routed: RoutedRequest) -> bool:
+        """Begin the first call in the step in which it was decided; False where something has to be waited for."""
+        self._require_expert(routed)
+        reservation = None
+        if routed.evidence is not None:
+            return False
+        if routed.caller.account is not None:
+            reservation = reserve_now(routed, self._plane.pool[str(routed.decision.expert)].spec)
+            if reservation is None:
+                return False
+        self._begin_dispatch(routed).ask(reservation)
+        return True
+
+    async def _decide_and_dispatch(self, question: Question, routed: RoutedRequest | None) -> None:
+        """The same, with the waiting."""
+        plane = self._plane
+        reservation: Reservation | None = None
+        while True:
+            if routed is None:
+                routed = await plane.decider.later(question)
+                self._require_expert(routed)
+            if routed.evidence is not None:
+                break
+            chosen = str(routed.decision.expert)
+            reservation = await reserve_or_wait(routed, plane.pool[chosen].spec)
+            if reservation is None or plane.pool.has_room(chosen):
+                break
+            # Others filled it while the limits were asked for.
+            reservation.cancel()
+            routed = None
+        dispatch = self._begin_dispatch(routed)
+        if routed.evidence is None:
+            dispatch.ask(reservation)
+        else:
+            await dispatch.gather(routed.evidence)
+
+    def _require_expert(self, routed: RoutedRequest) -> None:
+        """See that somebody is to answer.
+
+        Raises:
+            RequestRefused: No expert is admissible.
+        """
+        if routed.decision.expert is None:
+            self._plane.telemetry.decided(routed.decision, routed.hit)
+            raise refusal_of(routed.decision)
+
+    def _begin_dispatch(self, routed: RoutedRequest) -> Dispatch:
+        """The decision stands: its first call begins."""
+        forward = forwarded(self._endpoint, self._plane.forward, self._headers)
+        self._dispatch = dispatch = Dispatch(self, self._plane, self._client, routed, forward)
+        return dispatch
+
+    # What a dispatch calls.
+
+    def wait(self, work: Coroutine[None, None, None]) -> None:
+        """Go on in a task. There is one at most: whoever goes on in another one has nothing more to do."""
+        self._task = asyncio.get_running_loop().create_task(work, name="exchange")
+        self._task.add_done_callback(self._on_task_done)
+
+    def cancel_wait(self) -> None:
+        """What is waited for is of no more use."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def refuse(self, refusal: RequestRefused) -> None:
+        """An error instead of an answer."""
+        if not self.over:
+            self._cancel_dispatch(refusal.status)
+            self._plane.telemetry.refusals.labels(refusal.code.value).inc()
+            body = refusal_body(refusal, self._path)
+            self._client.send_whole(refusal.status, refusal.headers(), body)
+            self.end()
+
+    def on_internal_error(self, error: BaseException) -> None:
+        """A bug of ours: it must still be answered in the caller's shape, and be seen in the log."""
+        _log.error("request failed", exc_info=error)
+        failed = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
+        self._abort(failed, failed.status)
+
+    def end(self) -> None:
+        """The response is complete, or nobody waits for it any more."""
+        self.over = True
+        self._dispatch = None  # it refers to us
+        self._plane.under_way.discard(self)
+
+    # Ending.
+
+    def _abort(self, refusal: RequestRefused, status: int) -> None:
+        """End the response with an error, even one that has begun."""
+        if self.over or self._dispatch is None or not self._dispatch.begun:
+            self.refuse(refusal)
+            return
+        self._cancel_dispatch(status)
+        self._client.write(refusal_event(refusal, self._endpoint))
+        self._client.end()
+        self.end()
+
+    def _cancel_dispatch(self, status: int) -> None:
+        self.cancel_wait()
+        if self._dispatch is not None:
+            self._dispatch.cancel(status)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        if self._task is task:
+            self._task = None
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, RequestRefused):
+            self.refuse(error)
+        elif error is not None:
+            self.on_internal_error(error)

@@ -1,0 +1,1 @@
+"""What became of every request: its outcome, in the ledger and in the metrics."""

@@ -1,0 +1,223 @@
+"""The record of decisions and what became of them: for `GET /v1/decisions/{id}`, for feedback, and for training.
+
+Recent decisions stay in this process in full. With Redis, every replica finds a shorter record of them
+(`shared_records.py`); with `ledger.path`, it is appended to a JSONL file by a thread of its own, so that no
+request waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from pointsman.gateway.shared.learning import JudgedAnswer
+from pointsman.gateway.shared.records import SharedRecords
+from pointsman.gateway.shared.store import SharedStore
+from pointsman.gateway.wire.decision import decision_to_dict, decision_to_record
+from pointsman.gateway.wire.outcome import outcome_to_dict
+from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
+from pointsman.routers.types import Decision
+
+_log = logging.getLogger(__name__)
+
+#: Another replica's record may still be on its way to Redis; who asks for one that is not there waits so long for it.
+_ON_ITS_WAY_S: Final = 0.2
+
+
+@dataclass(slots=True)
+class Entry:
+    """A decision, whose it is, and its outcome so far."""
+
+    tenant: str
+    decision: Decision
+    outcome: Outcome | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """In full, as JSON types, without the tenant."""
+        told = {**decision_to_dict(self.decision), "outcome": outcome_to_dict(self.outcome)}
+        if self.outcome is not None and self.outcome.calls:
+            told["explanation"] += f" {_gathered(self.outcome)}"
+        return told
+
+    def to_record(self) -> dict[str, Any]:
+        """In short, as JSON types, without the tenant."""
+        return {**decision_to_record(self.decision), "outcome": outcome_to_dict(self.outcome)}
+
+
+def _gathered(outcome: Outcome) -> str:
+    """What became of a decision whose expert was not to answer alone."""
+    asked = ", ".join(call.expert for call in outcome.calls)
+    accepted = next((call.expert for call in outcome.calls if call.verdict is Verdict.ACCEPTED), None)
+    end = "the client left before one was accepted" if accepted is None else f"that of {accepted} was accepted"
+    return f"Answers were gathered from {asked}; {end}."
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A judgement that was taken, or had been before.
+
+    Attributes:
+        expert: Who had answered.
+        before: The judgement that stands already; None for the first.
+        lesson: What can be learned of it; None where the router did not choose or the answer was an error.
+    """
+
+    expert: str
+    before: float | None
+    lesson: JudgedAnswer | None
+
+
+class Ledger:
+    """Recent decisions by id.
+
+    Args:
+        entries: How many stay in this process.
+        ttl_s: How long they stay in Redis.
+        store: Shared with other replicas, None without Redis.
+        path: JSONL file for finished outcomes, None for none.
+    """
+
+    def __init__(self, *, entries: int, ttl_s: int, store: SharedStore | None, path: Path | None) -> None:
+        self._entries = entries
+        self._records = SharedRecords(store, ttl_s) if store is not None else None
+        self._recent: OrderedDict[str, Entry] = OrderedDict()
+        self._file = _OutcomeFile(path) if path is not None else None
+
+    def record(self, tenant: str, decision: Decision) -> Entry:
+        """Remember a decision."""
+        entry = Entry(tenant, decision)
+        self._recent[decision.id] = entry
+        if len(self._recent) > self._entries:
+            self._recent.popitem(last=False)
+        return entry
+
+    def finish(self, entry: Entry, outcome: Outcome) -> None:
+        """Add what became of it, and share it."""
+        if entry.outcome is not None and entry.outcome.quality is not None and outcome.quality is None:
+            outcome = replace(outcome, quality=entry.outcome.quality)
+        entry.outcome = outcome
+        if self._records is not None:
+            self._records.put(entry.tenant, entry.decision, outcome)
+        if self._file is not None:
+            self._file.append(_line(entry.tenant, entry.to_record()))
+
+    async def shadowed(self, tenant: str, decision_id: str, call: CallOutcome) -> None:
+        """Add a call that was made to learn. A decision that has been forgotten stays so."""
+        shared = None if self._records is None else await self._records.find(tenant, decision_id)
+        entry = self._recent.get(decision_id)
+        if entry is None or entry.outcome is None or entry.tenant != tenant:
+            return
+        outcome = entry.outcome
+        if outcome.quality is None and shared is not None:
+            # Judged at another replica since.
+            outcome = replace(outcome, quality=shared["outcome"]["quality"])
+        self.finish(entry, replace(outcome, shadow=call))
+
+    async def find(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
+        """The decision and its outcome, in full where this process decided, else in short.
+
+        None when it is unknown, too long ago, or somebody else's; with `any_tenant`, whoever's it is.
+        """
+        entry = self._recent.get(decision_id)
+        if entry is not None:
+            return entry.to_dict() if any_tenant or entry.tenant == tenant else None
+        return await self._elsewhere(tenant, decision_id, any_tenant=any_tenant)
+
+    async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> Judgement | None:
+        """Record a judgement in [0, 1]. The first one stands; two replicas asked within a moment may each take one.
+
+        Returns:
+            What was judged, None when the decision is unknown, somebody else's, or had no outcome yet.
+        """
+        entry = self._recent.get(decision_id)
+        if entry is not None and (entry.tenant != tenant or entry.outcome is None):
+            return None
+        if entry is None or self._records is None:
+            shared = await self._elsewhere(tenant, decision_id)
+        else:
+            shared = await self._records.find(tenant, decision_id)
+        # From here on nothing waits: of two judgements on one replica one is the first.
+        if entry is not None and entry.outcome is not None:
+            before = entry.outcome.quality
+            if before is None and shared is not None:
+                before = shared["outcome"]["quality"]
+            entry.outcome = replace(entry.outcome, quality=quality if before is None else before)
+            record = entry.to_record()
+        elif shared is not None:
+            before = shared["outcome"]["quality"]
+            record = shared
+            record["outcome"]["quality"] = quality if before is None else before
+        else:
+            return None
+        if before is None:
+            if self._records is not None:
+                self._records.judge(decision_id, quality, comment)
+            if self._file is not None:
+                self._file.append(_line(tenant, record if comment is None else {**record, "comment": comment}))
+        return Judgement(record["outcome"]["expert"], before, _lesson(record, quality))
+
+    async def _elsewhere(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
+        """A decision that another process made."""
+        if self._records is None:
+            return None
+        found = await self._records.find(tenant, decision_id, any_tenant=any_tenant)
+        if found is None:
+            await asyncio.sleep(_ON_ITS_WAY_S)
+            found = await self._records.find(tenant, decision_id, any_tenant=any_tenant)
+        return found
+
+    def close(self) -> None:
+        """Write what is waiting to the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _line(tenant: str, record: dict[str, Any]) -> bytes:
+    return orjson.dumps({"tenant": tenant, **record})
+
+
+def _lesson(record: dict[str, Any], quality: float) -> JudgedAnswer | None:
+    outcome = record["outcome"]
+    found = next((one for one in record["candidates"] if one["expert"] == outcome["expert"]), None)
+    if found is None or not record["posterior"] or outcome["status"] >= 400:
+        return None
+    return JudgedAnswer(outcome["expert"], record["posterior"], found["quality"] - found["quality_learned"], quality)
+
+
+class _OutcomeFile:
+    """Appends lines from a thread. A full queue drops lines and says so, since a request must not wait for a disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=10_000)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handle = path.open("ab")
+        self._thread = threading.Thread(target=self._run, name="outcome-file", daemon=True)
+        self._thread.start()
+        self._dropped = 0
+
+    def append(self, line: bytes) -> None:
+        try:
+            self._lines.put_nowait(line + b"\n")
+        except queue.Full:
+            self._dropped += 1
+            if self._dropped == 1:
+                _log.warning("The outcome file cannot keep up; lines are being dropped")
+
+    def close(self) -> None:
+        self._lines.put(None)
+        self._thread.join(timeout=5)
+        self._handle.close()
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._handle.write(line)
+            if self._lines.empty():
+                self._handle.flush()

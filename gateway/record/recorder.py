@@ -1,0 +1,196 @@
+"""What became of a request: one outcome, told to the ledger and to telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from pointsman.experts.flight import Flight
+from pointsman.experts.pool import ExpertPool
+from pointsman.experts.spec import Source, Usage
+from pointsman.gateway.access.limits import Reservation
+from pointsman.gateway.access.worst_case import settle
+from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.errors import CLIENT_LEFT
+from pointsman.gateway.record.ledger import Entry, Ledger
+from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
+from pointsman.gateway.shared.sessions import Sessions
+from pointsman.gateway.telemetry import Telemetry
+from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
+
+
+@dataclass(slots=True)
+class Attempt:
+    """How one expert fares with one request.
+
+    Attributes:
+        expert: Its name.
+        flight: Its call in the pool's counters.
+        entry: The ledger's entry of the decision.
+        dispatched_s: When the call was sent (monotonic).
+        first_byte_s: When the first byte of the answer was here; None before.
+        expected_spend: What it was foreseen to spend of the average budgets; None where it counts in none.
+        hedged_with: Another expert that was asked at the same time; empty where none was.
+        rival: Whether another attempt settles the request: this one lost, or has not won yet.
+        reservation: What is held for it; None without limits.
+        native: Whether the expert answers as the client expects; if not, its answer is translated.
+    """
+
+    expert: str
+    flight: Flight
+    entry: Entry
+    dispatched_s: float
+    first_byte_s: float | None = None
+    expected_spend: ExpectedSpend | None = None
+    hedged_with: str = ""
+    rival: bool = False
+    reservation: Reservation | None = None
+    native: bool = True
+
+    def after_ms(self, moment_s: float) -> float:
+        """Milliseconds from the dispatch to a moment."""
+        return (moment_s - self.dispatched_s) * 1e3
+
+
+class Recorder:
+    """Turns the end of an attempt into an `Outcome`."""
+
+    def __init__(
+        self,
+        *,
+        pool: ExpertPool,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        averages: AverageBudgets | None,
+        sessions: Sessions,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._sessions = sessions
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._averages = averages
+        self.clock = clock
+
+    def first_byte(self, attempt: Attempt) -> None:
+        """The answer's first byte is here."""
+        if attempt.first_byte_s is None:
+            attempt.first_byte_s = self.clock()
+            attempt.flight.first_byte()
+            if self._averages is not None and attempt.expected_spend is not None:
+                self._averages.first_token(attempt.expected_spend, attempt.after_ms(attempt.first_byte_s))
+
+    def finish(self, routed: RoutedRequest, attempt: Attempt, status: int, usage: Usage | None = None) -> None:
+        """The attempt that settled the request is over.
+
+        Args:
+            routed: The request.
+            attempt: The attempt. Its flight has failed already where the expert is at fault; else it lands here.
+            status: What the client saw.
+            usage: As the expert reported it.
+        """
+        outcome = self.call_ended(routed, attempt, status, usage)
+        self._ledger.finish(attempt.entry, outcome)
+        self._telemetry.finished(routed.inbound.asked.value, outcome)
+
+    def remember_ids(self, routed: RoutedRequest, expert: str, ids: Iterable[str]) -> None:
+        """An answer holds what its expert alone can go on from."""
+        for one in ids:
+            self._sessions.put(Sessions.made_key(routed.tenant, one), expert)
+
+    def cancelled(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
+        """The attempt was cancelled before its answer came: the client left, time ran out, or another was quicker."""
+        if attempt.rival:
+            self.call_ended(routed, attempt, CLIENT_LEFT)
+        else:
+            attempt.flight.cancel()
+            self.finish(routed, attempt, status)
+
+    def unanswered(self, routed: RoutedRequest, entry: Entry, status: int) -> None:
+        """The request ended between two calls: those that were made are over, and the next one had not begun."""
+        outcome = Outcome(
+            decision_id=routed.decision.id,
+            expert=str(routed.decision.expert),
+            status=status,
+            latency_ms=(self.clock() - routed.received_s) * 1e3,
+        )
+        self._ledger.finish(entry, outcome)
+        self._telemetry.finished(routed.inbound.asked.value, outcome)
+
+    def call_ended(self, routed: RoutedRequest, attempt: Attempt, status: int, usage: Usage | None = None) -> Outcome:
+        """One call is over, whether it settles the request or not; the average budgets hear what it spent.
+
+        Arguments as `finish`.
+        """
+        if status == CLIENT_LEFT:
+            attempt.flight.cancel()
+        else:
+            attempt.flight.finish(usage.completion_tokens if usage else None)
+        spec = self._pool[attempt.expert].spec
+        cost_usd = energy_j = energy_source = None
+        if usage is not None and spec.price is not None:
+            cost_usd = spec.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
+        if usage is not None and spec.energy is not None:
+            energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
+            # However the model was fitted, applied to this call it is an estimate.
+            energy_source = Source.ESTIMATED
+        if attempt.reservation is not None:
+            settle(attempt.reservation, spec, routed.inbound, status, usage)
+        first_byte_s = attempt.first_byte_s
+        outcome = Outcome(
+            decision_id=routed.decision.id,
+            expert=attempt.expert,
+            status=status,
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            cost_usd=cost_usd,
+            energy_j=energy_j,
+            energy_source=energy_source,
+            ttft_ms=None if first_byte_s is None else attempt.after_ms(first_byte_s),
+            latency_ms=(self.clock() - routed.received_s) * 1e3,
+        )
+        if self._averages is not None and attempt.expected_spend is not None:
+            self._averages.finished(attempt.expected_spend, outcome)
+        return outcome
+
+    def gathered(
+        self, routed: RoutedRequest, entry: Entry, expert: str, calls: tuple[CallOutcome, ...], status: int
+    ) -> None:
+        """Several calls settled the request: one outcome, which spent what all of them did.
+
+        Args:
+            routed: The request.
+            entry: The ledger's entry of the decision.
+            expert: Whose answer the client gets; the first one asked when the client left before.
+            calls: All that were made; their flights have landed.
+            status: What the client saw.
+        """
+        accepted = next((call for call in calls if call.verdict is Verdict.ACCEPTED), None)
+        energy_j = _total([call.energy_j for call in calls])
+        latency_ms = (self.clock() - routed.received_s) * 1e3
+        outcome = Outcome(
+            decision_id=routed.decision.id,
+            expert=expert,
+            status=status,
+            prompt_tokens=None if accepted is None else accepted.prompt_tokens,
+            completion_tokens=None if accepted is None else accepted.completion_tokens,
+            cost_usd=_total([call.cost_usd for call in calls]),
+            energy_j=energy_j,
+            energy_source=None if energy_j is None else Source.ESTIMATED,
+            # Nothing is streamed before an answer is accepted.
+            ttft_ms=latency_ms,
+            latency_ms=latency_ms,
+            calls=calls,
+        )
+        self._ledger.finish(entry, outcome)
+        self._telemetry.finished(routed.inbound.asked.value, outcome)
+
+    def broken(self, expert: str) -> None:
+        """A stream was broken off by its expert."""
+        self._telemetry.broken_streams.labels(expert).inc()
+
+
+def _total(amounts: Sequence[float | None]) -> float | None:
+    """The sum; None where one of them is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known and len(known) == len(amounts) else None

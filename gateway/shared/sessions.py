@@ -1,0 +1,41 @@
+"""Who answered the previous turn of a session.
+
+A session is what a client calls one, within its tenant: keys hold both, and two tenants with the same word never meet.
+"""
+
+from __future__ import annotations
+
+from pointsman.gateway.shared.two_level_cache import TwoLevelCache, key_of
+
+
+class Sessions(TwoLevelCache[str]):
+    """The expert that answered last, by session; and who made what a later request may rest upon."""
+
+    kind = "session"
+
+    @staticmethod
+    def key(tenant: str, session: str) -> str:
+        """A key that holds the tenant, and nothing readable of the session."""
+        return key_of(tenant.encode(), session.encode("utf-8", "surrogatepass"))
+
+    @staticmethod
+    def made_key(tenant: str, made: str) -> str:
+        """A key for who made a response, or an item of one, by its id; no session has it."""
+        return key_of(tenant.encode(), b"made", made.encode("utf-8", "surrogatepass"))
+
+    @staticmethod
+    def encode(value: str) -> bytes:
+        """Its name in UTF-8."""
+        return value.encode()
+
+    @staticmethod
+    def decode(raw: bytes) -> str:
+        """The inverse."""
+        return raw.decode("utf-8", "replace")
+
+    async def previous(self, key: str) -> str | None:
+        """The expert that answered last; None for a new session.
+
+        Where there is Redis, another replica may have answered since, so it is asked first.
+        """
+        return await self.get_shared(key) or self.get_local(key)

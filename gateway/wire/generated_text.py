@@ -1,0 +1,41 @@
+"""How much a stream has said, for calls that end without usage: an estimate, by the bytes of its text."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import orjson
+
+#: As of prompts (`pointsman.gateway.wire.request`).
+_BYTES_PER_TOKEN: Final = 3.6
+
+
+def tokens_said(events: bytes) -> int:
+    """Tokens of whole server-sent events, estimated; at least one for every event that says something."""
+    tokens = 0
+    for line in events.splitlines():
+        if line.startswith(b"data:") and b"{" in line:
+            try:
+                event = orjson.loads(line[5:])
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(event, dict):
+                # OpenAI's chunks have choices, events of other APIs a delta.
+                tokens += math.ceil(_text_bytes(event.get("choices") or event.get("delta")) / _BYTES_PER_TOKEN)
+    return tokens
+
+
+def _text_bytes(said: object) -> int:
+    """Bytes of all strings in it, however deeply it is nested; but for names of roles and reasons to end."""
+    total, left = 0, [said]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            # Half a surrogate pair, which JSON may hold, is no UTF-8.
+            total += len(one.encode("utf-8", "surrogatepass"))
+        elif isinstance(one, dict):
+            left += [value for name, value in one.items() if name not in ("role", "finish_reason", "type")]
+        elif isinstance(one, list):
+            left += one
+    return total

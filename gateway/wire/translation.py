@@ -1,0 +1,156 @@
+"""Requests that are chats in another API's words (Messages, Responses), and their answers.
+
+Routing reads all of them as the chat they amount to. An expert that speaks the client's API gets the client's own
+bytes; any other gets the chat, and its answer is put back into the client's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import ExpertSpec
+from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.wire.fields import missing
+from pointsman.gateway.wire.messages.answer import MessagesAnswer
+from pointsman.gateway.wire.messages.request import to_chat as chat_of_messages
+from pointsman.gateway.wire.model_field import body_naming
+from pointsman.gateway.wire.responses.answer import ResponsesAnswer
+from pointsman.gateway.wire.responses.bindings import Binding, binding_of
+from pointsman.gateway.wire.responses.request import to_chat as chat_of_responses
+
+
+class AnswerTranslation(Protocol):
+    """Puts one answer of an expert that speaks chat completions into the client's shape."""
+
+    complete: bool
+    """Whether a stream has come to its end."""
+
+    def whole(self, body: bytes) -> bytes | None:
+        """An answer in one piece; None where the expert's cannot be read."""
+
+    def refused(self, status: int, body: bytes) -> bytes:
+        """An expert's error."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Whole events of the expert's stream -> events for the client."""
+
+    def end(self) -> bytes:
+        """The expert's stream is over."""
+
+    def broken(self, refusal: RequestRefused) -> bytes:
+        """The event in place of a clean end."""
+
+
+@dataclass(slots=True, eq=False)
+class TranslatedRequest:
+    """A request as its client wrote it, beside the chat that was made of it.
+
+    Attributes:
+        endpoint: What the client called.
+        body: Its bytes.
+        payload: The same, parsed.
+        native_only: Where it says what no chat can; None where any chat expert can answer.
+        binding: What of it only the expert that made it can read; None where nothing is.
+        rewritten: The payload no longer equals the body.
+    """
+
+    endpoint: Endpoint
+    body: bytes
+    payload: dict[str, Any]
+    native_only: str | None = None
+    binding: Binding | None = None
+    rewritten: bool = False
+
+    def spoken_by(self, spec: ExpertSpec) -> bool:
+        """Whether an expert speaks the client's API; answers without a model are chats, whatever they answer."""
+        return self.endpoint.capability in spec.capabilities and not spec.null
+
+    def body_for(self, model: str) -> bytes:
+        """The body for such an expert."""
+        return body_naming(self.body, self.payload, model, rewritten=self.rewritten)
+
+    def strip(self, field: str) -> None:
+        """Take a field of ours out."""
+        if field in self.payload:
+            del self.payload[field]
+            self.rewritten = True
+
+    def rewrite_user_text(self, rewrite: Callable[[str], str]) -> None:
+        """Rewrite every text the user wrote, in every turn."""
+        name = "input" if self.endpoint is Endpoint.RESPONSES else "messages"
+        turns = self.payload.get(name)
+        if isinstance(turns, str):
+            self.payload[name] = rewrite(turns)
+            self.rewritten |= self.payload[name] != turns
+            return
+        for turn in turns or ():
+            if turn.get("role") == "user":
+                self.rewritten |= rewrite_content(turn, rewrite)
+
+    def translation(self, answer_id: str, model: str, prompt_tokens: int) -> AnswerTranslation:
+        """What puts an answer back into the client's shape.
+
+        Args:
+            answer_id: For the ids in it.
+            model: Who answers.
+            prompt_tokens: Estimated.
+        """
+        if self.endpoint is Endpoint.MESSAGES:
+            return MessagesAnswer(
+                message_id=answer_id, model=model, prompt_tokens=prompt_tokens, thoughts=_thinks(self.payload)
+            )
+        return ResponsesAnswer(answer_id=answer_id, model=model, asked=self.payload)
+
+
+_TO_CHAT: Final[Mapping[Endpoint, Callable[[Mapping[str, Any], list[str]], dict[str, Any]]]] = {
+    Endpoint.MESSAGES: chat_of_messages,
+    Endpoint.COUNT_TOKENS: chat_of_messages,
+    Endpoint.RESPONSES: chat_of_responses,
+}
+
+#: Text of a user, as chats and Messages name it, and as Responses do.
+_TEXT_PARTS: Final = ("text", "input_text")
+
+
+def read_translated(
+    endpoint: Endpoint, body: bytes, payload: dict[str, Any]
+) -> tuple[TranslatedRequest, dict[str, Any]]:
+    """The request as it is, and as a chat.
+
+    Args:
+        endpoint: What the client called.
+        body: Its bytes.
+        payload: The same, parsed, with `model` checked already.
+
+    Raises:
+        RequestRefused: A field is malformed.
+    """
+    if endpoint is Endpoint.MESSAGES and payload.get("max_tokens") is None:
+        raise missing("max_tokens")
+    lost: list[str] = []
+    chat = _TO_CHAT[endpoint](payload, lost)
+    binding = binding_of(payload) if endpoint is Endpoint.RESPONSES else None
+    return TranslatedRequest(endpoint, body, payload, lost[0] if lost else None, binding), chat
+
+
+def rewrite_content(message: dict[str, Any], rewrite: Callable[[str], str]) -> bool:
+    """Rewrite the text of a message, a string or parts; whether it changed."""
+    content = message.get("content")
+    if isinstance(content, str):
+        message["content"] = rewrite(content)
+        return bool(message["content"] != content)
+    changed = False
+    for part in content or ():
+        text = part.get("text")
+        if part.get("type") in _TEXT_PARTS and isinstance(text, str):
+            part["text"] = rewrite(text)
+            changed |= part["text"] != text
+    return changed
+
+
+def _thinks(payload: Mapping[str, Any]) -> bool:
+    thinking = payload.get("thinking")
+    return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")

@@ -1,0 +1,7 @@
+"""`python -m pointsman`, the same as `pointsman`."""
+
+from __future__ import annotations
+
+from pointsman.gateway.cli import main
+
+main(prog_name="pointsman")

@@ -1,0 +1,70 @@
+"""What the request needs of an expert: capabilities, and room in its context window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pointsman.experts.spec import Capability
+from pointsman.routers.arrays import Mask
+from pointsman.routers.estimators.call import CallFigures
+from pointsman.routers.protocols import Filter
+from pointsman.routers.selection.filters.kind import FilterKind, RuleRow
+from pointsman.routers.types import Rejection, RouteRequest, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Capable:
+    """The expert must do all that the request needs."""
+
+    required: frozenset[Capability]
+
+    def passes(self, figures: CallFigures) -> Mask:
+        """Nothing required is missing."""
+        return figures.roster.capable(self.required)
+
+    def rejection(self, figures: CallFigures, index: int) -> Rejection:
+        """Rule `capability`."""
+        missing = ", ".join(sorted(self.required - figures.roster.specs[index].capabilities))
+        return Rejection(figures.roster.names[index], Rule.CAPABILITY, f"it lacks {missing}, which the request needs")
+
+
+@dataclass(frozen=True, slots=True)
+class FitsContext:
+    """Prompt plus the caller's completion limit (one token where none is stated) must fit into the context window."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    def passes(self, figures: CallFigures) -> Mask:
+        """It fits, or the window is unknown."""
+        return self.prompt_tokens + self.completion_tokens <= figures.roster.window_tokens
+
+    def rejection(self, figures: CallFigures, index: int) -> Rejection:
+        """Rule `context_window`."""
+        return Rejection(
+            figures.roster.names[index],
+            Rule.CONTEXT_WINDOW,
+            f"about {self.prompt_tokens} prompt and {self.completion_tokens} completion tokens do not fit its "
+            f"window of {figures.roster.specs[index].context_window_tokens}",
+        )
+
+
+def _capable(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:
+    if request.required and not figures.roster.all_capable(request.required):
+        return (Capable(request.required),)
+    return None
+
+
+def _fits_context(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:
+    completion = 1 if request.max_completion_tokens is None else request.max_completion_tokens
+    if request.prompt_tokens + completion > figures.roster.least_window_tokens:
+        return (FitsContext(request.prompt_tokens, completion),)
+    return None
+
+
+CAPABLE: Final = FilterKind((RuleRow(Rule.CAPABILITY, "It cannot do what the request needs."),), _capable)
+FITS_CONTEXT: Final = FilterKind(
+    (RuleRow(Rule.CONTEXT_WINDOW, "Prompt and answer do not fit its context window."),), _fits_context
+)

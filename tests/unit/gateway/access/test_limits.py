@@ -1,0 +1,245 @@
+"""What may be spent: held before, settled after, by the clock's windows, and shared by leases."""
+
+from __future__ import annotations
+
+import random
+from calendar import timegm
+
+import orjson
+import pytest
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import EnergyModel, ExpertSpec, Price, Usage
+from pointsman.gateway.access.limits import Account, Limit, Meter, Period, Resource, window_of
+from pointsman.gateway.access.worst_case import known_of, settle, worst_case
+from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused
+from pointsman.gateway.wire.request import Inbound, parse_inbound
+
+NOON_S = float(timegm((2026, 2, 28, 12, 0, 30)))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = NOON_S
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def meter(resource: Resource, period: Period, amount: float, share: float = 1.0, scope: str = "key:a") -> Meter:
+    return Meter(Limit(scope, resource, period, amount), share, 1)
+
+
+def account(clock: Clock, *meters: Meter) -> Account:
+    return Account(meters, clock, None)
+
+
+def refused(act: object) -> RequestRefused:
+    with pytest.raises(RequestRefused) as caught:
+        act()  # type: ignore[operator]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("period", "began", "ends"),
+    [
+        (Period.MINUTE, (2026, 2, 28, 12, 0, 0), (2026, 2, 28, 12, 1, 0)),
+        (Period.HOUR, (2026, 2, 28, 12, 0, 0), (2026, 2, 28, 13, 0, 0)),
+        (Period.DAY, (2026, 2, 28, 0, 0, 0), (2026, 3, 1, 0, 0, 0)),
+        (Period.MONTH, (2026, 2, 1, 0, 0, 0), (2026, 3, 1, 0, 0, 0)),
+    ],
+)
+def test_windows_are_those_of_the_clock(period: Period, began: tuple[int, ...], ends: tuple[int, ...]) -> None:
+    assert window_of(period, NOON_S) == (timegm(began), timegm(ends))
+
+
+def test_a_year_ends_with_its_december() -> None:
+    december = float(timegm((2026, 12, 31, 23, 59, 59)))
+    assert window_of(Period.MONTH, december)[1] == timegm((2027, 1, 1, 0, 0, 0))
+
+
+def test_calls_at_once_hold_their_worst_case_and_give_back_what_they_did_not_spend() -> None:
+    dollars = meter(Resource.USD, Period.HOUR, 1.0)
+    wallet = account(Clock(), dollars)
+    holds = [wallet.reserve((1, 0, 0.3, 0)) for _ in range(3)]
+    assert refused(lambda: wallet.reserve((1, 0, 0.3, 0))).code is Code.INSUFFICIENT_QUOTA
+    assert holds[0] is not None
+    holds[0].settle(0, 0.05, 0)
+    holds[0].settle(0, 5.0, 0)
+    assert dollars.spent == pytest.approx(0.05), "settled once"
+    assert wallet.reserve((1, 0, 0.3, 0)) is not None
+    assert refused(lambda: wallet.reserve((1, 0, 0.3, 0))).retry_after_s == 1.0, "calls under way will give some back"
+
+
+def test_of_several_limits_all_or_none_are_held() -> None:
+    requests, dollars = meter(Resource.REQUESTS, Period.MINUTE, 10), meter(Resource.USD, Period.DAY, 1.0)
+    wallet = account(Clock(), requests, dollars)
+    for _ in range(3):
+        refusal = refused(lambda: wallet.reserve((1, 0, 2.0, 0)))
+        assert "more than all of it" in refusal.message
+    assert requests.free == 10
+    assert (refusal.reason, refusal.retry_after_s) == ("key_usd_per_day", 12 * 3600 - 30)
+
+
+def test_a_tenants_limit_holds_for_its_keys_together() -> None:
+    shared = meter(Resource.REQUESTS, Period.MINUTE, 5, scope="tenant:t")
+    clock = Clock()
+    first, second = account(clock, shared), account(clock, meter(Resource.REQUESTS, Period.MINUTE, 100), shared)
+    assert [first.reserve((1, 0, 0, 0)), second.reserve((1, 0, 0, 0))].count(None) == 0
+    for _ in range(3):
+        first.reserve((1, 0, 0, 0))
+    assert refused(lambda: second.reserve((1, 0, 0, 0))).reason == "tenant_requests_per_minute"
+    assert refused(second.check).status == 429
+    clock.now_s += 30
+    second.check()
+    assert second.reserve((1, 0, 0, 0)) is not None, "a new minute"
+
+
+def test_a_call_counts_in_the_window_in_which_it_began() -> None:
+    dollars, clock = meter(Resource.USD, Period.HOUR, 1.0), Clock()
+    wallet = account(clock, dollars)
+    old = wallet.reserve((1, 0, 0.9, 0))
+    clock.now_s += 3600
+    assert wallet.reserve((1, 0, 0.9, 0)) is not None
+    assert old is not None
+    old.settle(0, 0.9, 0)
+    assert dollars.free == pytest.approx(0.1), "nothing of it in the new window"
+
+
+def test_a_cancelled_call_leaves_no_trace_and_a_failed_one_counts_as_a_request() -> None:
+    requests = meter(Resource.REQUESTS, Period.MINUTE, 10)
+    wallet = account(Clock(), requests)
+    for end, left in (("cancel", 10), ("release", 9)):
+        reservation = wallet.reserve((1, 0, 0, 0))
+        assert reservation is not None
+        getattr(reservation, end)()
+        assert requests.free == left
+
+
+def test_headers_tell_of_the_tightest_limit_a_minute() -> None:
+    clock = Clock()
+    wide, tight = meter(Resource.TOKENS, Period.MINUTE, 1000), meter(Resource.TOKENS, Period.MINUTE, 500)
+    wallet = account(clock, wide, tight, meter(Resource.USD, Period.DAY, 1))
+    wallet.reserve((1, 100, 0, 0))
+    assert dict(wallet.headers()) == {
+        b"x-ratelimit-limit-tokens": b"500",
+        b"x-ratelimit-remaining-tokens": b"400",
+        b"x-ratelimit-reset-tokens": b"31s",
+    }
+
+
+def test_no_order_of_calls_overruns_a_limit_nor_loses_any_of_it() -> None:
+    """Random calls, each spending at most what was held: held and spent never exceed the limit, and nothing leaks."""
+    draw = random.Random(7)
+    dollars = meter(Resource.USD, Period.DAY, 10.0)
+    wallet, spent, under_way = account(Clock(), dollars), 0.0, []
+    for _ in range(20_000):
+        if under_way and draw.random() < 0.5:
+            reservation, worst = under_way.pop(draw.randrange(len(under_way)))
+            amount = worst * draw.random() * 0.01
+            reservation.settle(0, amount, 0)
+            spent += amount
+        else:
+            worst = draw.random()
+            try:
+                reservation = wallet.reserve((1, 0, worst, 0))
+            except RequestRefused:
+                continue
+            under_way.append((reservation, worst))
+        assert spent + sum(worst for _, worst in under_way) <= 10.0 + 1e-6
+    for reservation, _ in under_way:
+        reservation.release()
+    assert dollars.spent == pytest.approx(spent)
+    assert dollars.free + spent == pytest.approx(10.0)
+
+
+def test_without_an_answer_a_process_takes_its_share_of_what_was_left() -> None:
+    leased, clock = meter(Resource.USD, Period.DAY, 10.0, share=0.0), Clock()
+    wallet = account(clock, leased)
+    assert wallet.reserve((1, 0, 1.0, 0)) is None, "the common account has to be asked"
+    leased.grant(2.0, 6.0, peers=3)
+    assert wallet.reserve((1, 0, 1.0, 0)) is not None
+    leased.take_share()
+    assert (leased.lease, leased.free) == (4.0, 3.0)
+    leased.take_share()
+    assert leased.lease == 4.0, "once"
+    leased.grant(3.0, 5.0, peers=3)
+    assert leased.lease == 4.0, "what was granted meanwhile is part of the share"
+    assert refused(lambda: wallet.reserve((1, 0, 9.0, 0))).code is Code.INSUFFICIENT_QUOTA, "nobody has so much"
+
+
+# What a call takes.
+
+SPEC = ExpertSpec(
+    "e", "fake", "m", context_window_tokens=1_000, price=Price(1e6, 2e6), energy=EnergyModel(1.0, 0.0, 0.5)
+)  # fmt: skip
+
+
+def inbound(**fields: object) -> Inbound:
+    body = {"model": "e", "messages": [{"role": "user", "content": "x" * 32}], **fields}
+    endpoint = Endpoint.COMPLETIONS if "prompt" in fields else Endpoint.CHAT
+    return parse_inbound(endpoint, orjson.dumps(body))
+
+
+def everything() -> Account:
+    clock = Clock()
+    return account(clock, meter(Resource.USD, Period.DAY, 1e9), meter(Resource.JOULES, Period.DAY, 1e9))
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens", "answer"),
+    [
+        ({"max_tokens": 10}, 10, 10),
+        ({"max_tokens": 10, "n": 3}, 30, 30),
+        ({"max_tokens": 5_000}, 988, 988),
+        ({}, 988, 988),
+        ({"max_tokens": 10, "prompt": ["x" * 16, "y" * 16]}, 20, 20),
+    ],
+)
+def test_the_worst_case_is_the_longest_answer(fields: dict[str, object], tokens: int, answer: int) -> None:
+    request = inbound(**fields)
+    held = worst_case(SPEC, request, everything(), requests=1)
+    prompt = request.prompt_tokens
+    assert held == (1, prompt + tokens, prompt + 2 * answer, 1 + 0.5 * answer)
+
+
+def test_a_rate_of_tokens_holds_a_usual_answer_where_nothing_bounds_it() -> None:
+    endless = ExpertSpec("e", "fake", "m", context_window_tokens=128_000)
+    assert worst_case(endless, inbound(), everything(), requests=1)[1] == inbound().prompt_tokens + 1_024
+
+
+def test_an_expert_of_unknown_price_is_none_for_a_key_with_a_limit_in_dollars() -> None:
+    wallet = account(Clock(), meter(Resource.USD, Period.DAY, 1))
+    assert known_of(SPEC, wallet)
+    assert not known_of(ExpertSpec("e", "fake", "m", context_window_tokens=10), wallet)
+    assert not known_of(ExpertSpec("e", "fake", "m", price=Price(1, 1)), wallet), "an answer without an end"
+    assert known_of(ExpertSpec("e", "fake", "m"), account(Clock(), meter(Resource.REQUESTS, Period.MINUTE, 1)))
+
+
+@pytest.mark.parametrize(
+    ("status", "stream", "heard", "usage", "spent_tokens"),
+    [
+        (200, False, 0, Usage(5, 7), 12),
+        (200, True, 0, Usage(5, 7), 12),
+        (500, False, 0, None, 0),
+        (200, False, 0, None, "all"),
+        (CLIENT_LEFT, False, 0, None, "all"),
+        (200, True, 9, None, 12 + 9),
+        (CLIENT_LEFT, True, 9, None, 12 + 9),
+        (502, True, 9, None, 12 + 9),
+        (502, True, 0, None, 0),
+    ],
+)
+def test_what_is_not_reported_is_never_free(
+    status: int, stream: bool, heard: int, usage: Usage | None, spent_tokens: int | str
+) -> None:
+    tokens = meter(Resource.TOKENS, Period.MINUTE, 10_000)
+    wallet = account(Clock(), tokens)
+    request = inbound(max_tokens=100, stream=stream)
+    held = worst_case(SPEC, request, wallet, requests=1)
+    reservation = wallet.reserve(held)
+    assert reservation is not None
+    reservation.heard_tokens = heard
+    settle(reservation, SPEC, request, status, usage)
+    assert tokens.spent == (held[1] if spent_tokens == "all" else spent_tokens)
+    assert tokens.held == 0
