@@ -73,6 +73,7 @@ def checked(script: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     return run(sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, script, cwd=script.parent)
 
 
+@pytest.mark.slow
 def test_a_users_script_is_typed(tmp_path: Path, cache: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(dedent(SCRIPT), encoding="utf-8")
@@ -80,6 +81,7 @@ def test_a_users_script_is_typed(tmp_path: Path, cache: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_mistakes_in_a_users_script_are_found(tmp_path: Path, cache: Path) -> None:
     for at, mistake in enumerate(MISTAKES):
         (tmp_path / f"mistake_{at}.py").write_text(mistake + "\n", encoding="utf-8")

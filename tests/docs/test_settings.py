@@ -93,6 +93,7 @@ def ask(url: str, key: str, model: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.place)
 def test_the_settings_are_checked_served_and_asked_once(
     block: Block, tmp_path: Path, stand_ins: StandIns, redis: str, monkeypatch: pytest.MonkeyPatch

@@ -258,7 +258,7 @@ async def test_a_stop_ends_whatever_else_is_going_on(tmp_path: Path, workers: in
             began = time.monotonic()
             while gateway.runs():
                 await asyncio.sleep(0.05)
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < 30
     assert "Traceback" not in (tmp_path / "log").read_text("utf-8")
 
 

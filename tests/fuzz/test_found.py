@@ -74,10 +74,10 @@ def test_usage_that_counts_nothing_is_none(prompt: str) -> None:
 def test_a_long_event_in_small_pieces_takes_no_longer_than_in_large_ones() -> None:
     """Searching all that is held with every piece took minutes for this."""
     stream, piece = EventStream("m"), b"data: " + b"a" * 57 + b"\n"
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     for _ in range(6 * 1024 * 1024 // len(piece)):
         assert stream.feed(piece) == b""
-    assert time.perf_counter() - began_s < 5
+    assert time.thread_time() - began_s < 5
     assert len(stream.finish()) == 6 * 1024 * 1024 // len(piece) * len(piece)
 
 

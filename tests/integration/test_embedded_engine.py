@@ -170,7 +170,7 @@ async def test_it_stops_when_the_caller_leaves(expert: EmbeddedExpert, stream: b
         await asyncio.gather(task, return_exceptions=True)
     left = time.monotonic()
     while await sequences(expert):
-        assert time.monotonic() - left < 0.5, "it goes on without a caller"
+        assert time.monotonic() - left < 1.2, "it goes on without a caller"
         await asyncio.sleep(0.005)
 
 

@@ -20,7 +20,7 @@ from tests.integration.deploy.built import PACKAGES, PROJECT, ROOT, run
 
 COMMANDS: dict[str, str] = PROJECT["project"]["entry-points"]["pointsman.commands"]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,6 @@ async def test_a_task_that_never_ends_is_left() -> None:
     await asyncio.sleep(0)
     began = time.monotonic()
     await end(task)
-    assert 0.9 < time.monotonic() - began < 5
+    assert 0.9 < time.monotonic() - began < 15
     stop = True
     await task

@@ -120,6 +120,7 @@ def test_the_table_says_that_each_specialist_wins_its_domain_clearly(domain: str
     assert own < min(others) - 0.1
 
 
+@pytest.mark.slow
 def test_the_code_specialist_wins_held_out_code_here_and_now(code: list[CorpusDocument]) -> None:
     bits = score_texts(sampled([d for d in code if d.split is Split.HELDOUT], 12))
     means = {name: float(values.mean()) for name, values in bits.items()}
@@ -129,6 +130,7 @@ def test_the_code_specialist_wins_held_out_code_here_and_now(code: list[CorpusDo
     assert means["nano-code"] == pytest.approx(claimed()["nano-code"]["code"], abs=0.8)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("domain", ["math", "clinical", "prose"])
 def test_the_other_specialists_win_held_out_text_here_and_now(domain: str) -> None:

@@ -104,6 +104,7 @@ def test_on_prompts_people_write(parts: RouterParts, budget: Budget) -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("parts", "budget"), [(SHIPPED, Budget()), (larger(), PRICED)], ids=["shipped", "larger"])
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_on_every_table(table: str, parts: RouterParts, budget: Budget, shared_data: Path) -> None:
     polars = pytest.importorskip("polars")

@@ -293,7 +293,7 @@ def test_a_request_that_outlasts_the_grace_is_cut_off(serve: Serve, folder: Path
     response.read1(4096)
     began = time.monotonic()
     assert served.stop() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     rest = b""
     with contextlib.suppress(http.client.HTTPException, OSError):
         rest = response.read()
@@ -386,7 +386,7 @@ def test_a_second_signal_ends_everything_at_once(serve: Serve, folder: Path) -> 
     assert served.process.poll() is None
     began = time.monotonic()
     served.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     response.close()
 
 
