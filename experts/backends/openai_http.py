@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import Field
+
 from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec
 from pointsman.experts.errors import (
     ExpertError,
@@ -32,7 +34,7 @@ from pointsman.experts.http1.failures import (
 from pointsman.experts.http1.origin import Origin
 from pointsman.experts.http1.response import Headers, Response, Sink
 from pointsman.experts.protocols import Endpoint, ExpertCall
-from pointsman.experts.spec import ENDPOINT_CAPABILITIES, ExpertSpec
+from pointsman.experts.spec import ENDPOINT_CAPABILITIES, Capability, ExpertSpec
 
 #: Request headers this backend writes itself; a client's own never replace or double them.
 OWN_HEADERS = frozenset(
@@ -51,6 +53,8 @@ OWN_HEADERS = frozenset(
 )
 
 _PROBE_HEAD_TIMEOUT_S = 5.0
+#: The version that Anthropic's API wants named with every request.
+_ANTHROPIC_VERSION = b"2023-06-01"
 
 
 class OpenAIHttpOptions(BackendOptions):
@@ -60,14 +64,17 @@ class OpenAIHttpOptions(BackendOptions):
     """Whether to check the server's certificate."""
     tls_ca_file: Path | None = None
     """Certificate authorities to trust in place of the system's, relative to the settings file."""
+    probe_path: str | None = Field(default=None, pattern=r"^/[!-~]*$")
+    """Where the server says whether it is well, such as `/healthz`, from its root. Any answer but a 2xx
+    then counts as unwell. When left out: `/health`, then the list of models, and a 5xx alone counts as unwell."""
 
 
 class OpenAIHttpExpert:
     """An expert behind OpenAI's HTTP API.
 
-    `base_url` may end in `/v1` or not: `http://host:8000`, `http://host:8000/v1` and `http://host:8000/v1/` all send a
-    chat to `http://host:8000/v1/chat/completions`. Any other path is kept in front of `/v1`
-    (`https://host/tenant-a` sends to `/tenant-a/v1/chat/completions`).
+    `base_url` is what OpenAI's own client takes: `https://host/v1beta/openai` sends a chat to
+    `/v1beta/openai/chat/completions`. A host without a path means `/v1`: `http://host:8000` and `http://host:8000/v1/`
+    both send a chat to `http://host:8000/v1/chat/completions`.
 
     Args:
         spec: What it is; `spec.model` is the id the server knows, and stands in the body already.
@@ -77,6 +84,7 @@ class OpenAIHttpExpert:
         timeouts: Of connecting, queueing, and waiting for bytes.
         max_connections: Open connections to the server; calls beyond wait in line.
         verify_tls: False accepts any certificate (a lab with self-signed ones); a string is a path to a CA bundle.
+        probe_path: The one path to probe, from the server's root; None for `/health`, then the list of models.
 
     Raises:
         ExpertMisconfigured: The URL, a header or the CA bundle is unusable.
@@ -91,11 +99,14 @@ class OpenAIHttpExpert:
         timeouts: Timeouts | None = None,
         max_connections: int = 256,
         verify_tls: bool | str = True,
+        probe_path: str | None = None,
     ) -> None:
         self._spec = spec
+        self._probe_path = probe_path
         try:
             origin = Origin.parse(base_url)
-            origin = replace(origin, path=origin.path.removesuffix("/v1"))
+            if not origin.path:
+                origin = replace(origin, path="/v1")
             fixed, tls = _fixed_headers(api_key, headers or {}), _tls(origin, verify_tls)
             self._client = HttpClient(
                 origin,
@@ -107,13 +118,23 @@ class OpenAIHttpExpert:
             )
             # A connection apart: a server that is busy with every other one is not sick.
             self._probe_client = HttpClient(
-                origin, headers=fixed, timeouts=timeouts, limits=ConnectionLimits(1), tls=tls, translate=self._translate
+                replace(origin, path=""),
+                headers=fixed,
+                timeouts=timeouts,
+                limits=ConnectionLimits(1),
+                tls=tls,
+                translate=self._translate,
             )
             self._prepared = {
-                endpoint: self._client.prepare("POST", f"/v1/{endpoint}", _endpoint_headers(endpoint, api_key))
+                endpoint: self._client.prepare("POST", f"/{endpoint}", _endpoint_headers(endpoint, api_key))
                 for endpoint in Endpoint
             }
-            self._probes = tuple(self._probe_client.prepare("GET", path) for path in ("/health", "/v1/models"))
+            usual = (f"{origin.path.removesuffix('/v1')}/health", f"{origin.path}/models")
+            headers_of_probe = _probe_headers(spec, api_key)
+            self._probes = tuple(
+                self._probe_client.prepare("GET", path, headers_of_probe)
+                for path in ((probe_path,) if probe_path else usual)
+            )
         except (ValueError, OSError) as error:
             raise ExpertMisconfigured(spec.name, f"cannot be reached as configured: {error}") from error
 
@@ -151,8 +172,10 @@ class OpenAIHttpExpert:
             raise ExpertError(self._spec.name, f"request refused: {error}") from error
 
     async def probe(self) -> str | None:
-        """GET /health as vLLM answers it; where a server has no such page, GET /v1/models."""
-        status = 0
+        """GET /health as vLLM answers it; where that says nothing, GET the list of models.
+
+        A server that has neither page, or keeps it from us, answers all the same: what its calls bring says the rest.
+        """
         for prepared in self._probes:
             try:
                 async with asyncio.timeout(_PROBE_HEAD_TIMEOUT_S):
@@ -165,10 +188,11 @@ class OpenAIHttpExpert:
                 return f"no answer to a probe within {_PROBE_HEAD_TIMEOUT_S:g} s"
             except ExpertError as error:
                 return error.message
-            status = reply.status
-            if status not in (404, 405, 501):
-                break
-        return None if 200 <= status < 300 else f"answers a probe with HTTP {status}"
+            if 200 <= reply.status < 300:
+                return None
+            if self._probe_path or (reply.status >= 500 and reply.status != 501):
+                return f"answers a probe with HTTP {reply.status}"
+        return None
 
     async def aclose(self) -> None:
         """Close every connection, busy ones too."""
@@ -236,6 +260,14 @@ def _endpoint_headers(endpoint: Endpoint, api_key: str | None) -> Headers:
     return (*headers, (b"x-api-key", api_key.encode("ascii")))
 
 
+def _probe_headers(spec: ExpertSpec, api_key: str | None) -> Headers:
+    """What Anthropic's API wants of every request, where the expert speaks it."""
+    if Capability.MESSAGES not in spec.capabilities:
+        return ()
+    version = (b"anthropic-version", _ANTHROPIC_VERSION)
+    return (version,) if api_key is None else (version, (b"x-api-key", api_key.encode("ascii")))
+
+
 def _tls(origin: Origin, verify: bool | str) -> ssl.SSLContext | None:
     if not origin.tls or verify is True:
         return None  # the client makes the default context on its first connection
@@ -259,6 +291,7 @@ def _build(setup: BackendSetup[OpenAIHttpOptions]) -> OpenAIHttpExpert:
         timeouts=setup.timeouts,
         max_connections=setup.max_connections,
         verify_tls=str(ca_file) if ca_file else setup.options.verify_tls,
+        probe_path=setup.options.probe_path,
     )
 
 
@@ -269,6 +302,6 @@ BACKEND = BackendSpec(
     address="required",
     endpoints=ENDPOINT_CAPABILITIES,
     answers="byte for byte the server's",
-    probe="`GET /health`, else `GET /v1/models`",
+    probe="`GET /health`, else the list of models; or `options.probe_path`",
     when_left="closes the connection",
 )

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pointsman.experts.backend_registry import backend_spec, installed_backends
+from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import (
     ENDPOINT_CAPABILITIES,
     TEXT_CAPABILITIES,
@@ -35,6 +36,14 @@ _FORBIDDEN_HEADERS: Final = frozenset(
 _HEADER_NAME: Final = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
 
+#: Paths that people paste with the address, since examples of `curl` show them.
+_ENDPOINTS: Final = (
+    Endpoint.CHAT,
+    Endpoint.COMPLETIONS,
+    Endpoint.MESSAGES,
+    Endpoint.RESPONSES,
+    Endpoint.EMBEDDINGS,
+)
 #: Chats in other words.
 _CHATS: Final = frozenset({Capability.MESSAGES, Capability.RESPONSES, Capability.COUNT_TOKENS})
 
@@ -252,6 +261,9 @@ def _address_problem(url: str) -> str | None:
         return "must not hold a user or password; use api_key_env"
     if parts.query or parts.fragment:
         return "must not hold a query or a fragment"
+    path = parts.path.rstrip("/")
+    if endpoint := next((one for one in _ENDPOINTS if path.endswith(f"/{one}")), None):
+        return f"must end before '/{endpoint}', which every call adds by itself"
     return None
 
 

@@ -21,7 +21,7 @@ from pointsman.experts.errors import (
 )
 from pointsman.experts.http1.client import Timeouts
 from pointsman.experts.http1.server import ServerExchange, serve
-from pointsman.experts.spec import ExpertSpec
+from pointsman.experts.spec import TEXT_CAPABILITIES, Capability, ExpertSpec
 from tests.unit.experts.calls import chat, read
 from tests.unit.experts.raw_server import Peer, plain, talking
 
@@ -61,8 +61,13 @@ def ok(exchange: ServerExchange) -> None:
         ("/", "/v1/chat/completions"),
         ("/v1", "/v1/chat/completions"),
         ("/v1/", "/v1/chat/completions"),
-        ("/tenant-a", "/tenant-a/v1/chat/completions"),
         ("/api/v1", "/api/v1/chat/completions"),
+        # Gemini, DeepInfra, Zhipu, Volcengine and GitHub Models, as their pages give the address.
+        ("/v1beta/openai/", "/v1beta/openai/chat/completions"),
+        ("/v1/openai", "/v1/openai/chat/completions"),
+        ("/api/paas/v4", "/api/paas/v4/chat/completions"),
+        ("/api/v3", "/api/v3/chat/completions"),
+        ("/inference", "/inference/chat/completions"),
     ],
 )
 async def test_where_a_chat_is_sent(path: str, expected: str) -> None:
@@ -184,21 +189,65 @@ async def test_all_connections_busy() -> None:
         ({"/health": 204}, None),
         ({"/health": 503, "/v1/models": 200}, "503"),
         ({"/health": 404, "/v1/models": 200}, None),
-        ({"/health": 405, "/v1/models": 401}, "401"),
-        ({}, "404"),
+        ({"/health": 401, "/v1/models": 200}, None),
+        ({"/health": 501, "/v1/models": 429}, None),
+        ({"/health": 405, "/v1/models": 401}, None),
+        ({"/health": 307, "/v1/models": 500}, "500"),
+        ({}, None),
     ],
 )
-async def test_probes(pages: dict[str, int], expected: str | None) -> None:
+async def test_a_probe_fails_on_a_5xx_alone(pages: dict[str, int], expected: str | None) -> None:
+    problem = await probed(pages)
+    assert problem is None if expected is None else expected in (problem or "")
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, None), (404, "404"), (401, "401"), (503, "503")])
+async def test_a_probe_of_a_stated_path_fails_on_all_but_a_2xx(status: int, expected: str | None) -> None:
+    problem = await probed({"/up": status, "/health": 503}, path="/api/v3", probe_path="/up")
+    assert problem is None if expected is None else expected in (problem or "")
+
+
+@pytest.mark.parametrize(
+    ("path", "health", "models"),
+    [
+        ("", "/health", "/v1/models"),
+        ("/a/v1", "/a/health", "/a/v1/models"),
+        ("/api/v3", "/api/v3/health", "/api/v3/models"),
+    ],
+)
+async def test_where_a_probe_looks(path: str, health: str, models: str) -> None:
+    assert "500" in (await probed({health: 404, models: 500}, path=path) or "")
+
+
+async def test_a_probe_of_an_expert_with_messages_sends_what_anthropic_wants() -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    def answer(exchange: ServerExchange) -> None:
+        seen.append(dict(exchange.headers))
+        exchange.respond(200, (), b"")
+
+    server = await serve(answer)
+    spec = ExpertSpec("claude", "openai_http", "m", capabilities=TEXT_CAPABILITIES | {Capability.MESSAGES})
+    expert = OpenAIHttpExpert(spec, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", api_key="sk-x")
+    assert await expert.probe() is None
+    assert (seen[0][b"x-api-key"], seen[0][b"anthropic-version"]) == (b"sk-x", b"2023-06-01")
+    await expert.aclose()
+    server.close()
+
+
+async def probed(pages: dict[str, int], **options: Any) -> str | None:
+    """What a probe finds on a server with these pages."""
+
     def answer(exchange: ServerExchange) -> None:
         assert exchange.method == "GET"
         exchange.respond(pages.get(exchange.target, 404), (), b"")
 
     server = await serve(answer)
-    expert = expert_at(server.sockets[0].getsockname()[1])
+    expert = expert_at(server.sockets[0].getsockname()[1], **options)
     problem = await expert.probe()
-    assert problem is None if expected is None else expected in (problem or "")
     await expert.aclose()
     server.close()
+    return problem
 
 
 async def test_a_server_busy_with_calls_still_answers_probes() -> None:

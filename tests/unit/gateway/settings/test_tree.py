@@ -215,6 +215,8 @@ def test_what_cannot_work_is_refused(text: str, problem: str) -> None:
         ("http://user:secret@gpu", "must not hold a user or password"),
         ("http://gpu/v1?key=1", "must not hold a query"),
         ("http://gpu:99999", "is not an address"),
+        ("http://gpu/v1/chat/completions", "must end before '/chat/completions'"),
+        ("http://gpu/v1/messages/", "must end before '/messages'"),
         ("http+unix://vllm.sock", "must name a socket's path"),
     ],
 )
