@@ -9,11 +9,18 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 
 #: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
 _PASSED_ON: Final = frozenset(
-    {b"content-type", b"retry-after", b"x-request-id", b"request-id", b"openai-processing-ms"}
+    {
+        b"content-type",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"x-request-id",
+        b"request-id",
+        b"openai-processing-ms",
+        b"openai-version",
+    }
 )
-_PASSED_ON_PREFIX: Final = b"x-ratelimit-"
-#: No name begins with a blank.
-_NOTHING: Final = b" "
+_PASSED_ON_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
 class AnswerHead(Protocol):
@@ -40,8 +47,8 @@ def answer_headers(routed: RoutedRequest, answer: AnswerHead) -> list[tuple[byte
     """The response headers of an answer, without those that frame it."""
     account = routed.caller.account
     # A caller with limits here is told of these, and not of the expert's.
-    prefix = _PASSED_ON_PREFIX if account is None else _NOTHING
-    headers = [(name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(prefix)]
+    prefixes = _PASSED_ON_PREFIXES if account is None else ()
+    headers = [(name, value) for name, value in answer.headers if name in _PASSED_ON or name.startswith(prefixes)]
     if account is not None:
         headers += account.headers()
     decision = routed.decision

@@ -212,6 +212,32 @@ async def test_an_expert_that_speaks_messages_gets_and_gives_bytes(transport: Tr
         assert (counted["prompt_tokens"], counted["completion_tokens"]) == (12, 2)
 
 
+#: What the SDKs of both providers act upon, and what they show to their users.
+ACTED_UPON = {
+    "request-id": "req_1",
+    "retry-after": "7",
+    "retry-after-ms": "7123",
+    "x-should-retry": "false",
+    "x-ratelimit-remaining-requests": "0",
+    "anthropic-ratelimit-unified-status": "rejected",
+    "anthropic-ratelimit-tokens-reset": "2026-11-30T00:00:00Z",
+}
+
+
+async def test_headers_that_sdks_act_upon_reach_the_client() -> None:
+    sent = {**ACTED_UPON, "set-cookie": "secret=1", "openai-organization": "ours"}
+    says = Says(WHOLE, headers=tuple((name.encode(), value.encode()) for name, value in sent.items()))
+    async with (
+        upstream(messages=says) as server,
+        running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}) as gateway,
+    ):
+        body = b'{"model":"auto","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+        _, _, headers = await ask(gateway.url, "/v1/messages", body)
+        assert {name: headers[name] for name in ACTED_UPON} == ACTED_UPON
+        assert "set-cookie" not in headers
+        assert "openai-organization" not in headers
+
+
 @both
 async def test_a_stream_of_an_expert_that_speaks_messages_passes_byte_for_byte(transport: Transport) -> None:
     body = orjson.dumps({"model": "auto", "max_tokens": 9, "stream": True, "messages": ASKED})
