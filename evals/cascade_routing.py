@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pointsman.evals.evidence import Board, Floats, Ints, PolicyReturns
+from pointsman.evals.evidence import EvidenceTable, Floats, Ints, PolicyReturns
 from pointsman.routers.evidence.policy import set_members
 from pointsman.routers.evidence.vote import VoteModel, group_answers
 
@@ -20,7 +20,7 @@ from pointsman.routers.evidence.vote import VoteModel, group_answers
 _DRAWS = 64
 
 
-def cascade_routing(board: Board, vote: VoteModel, members: Ints, sigma: Floats, rate: float) -> PolicyReturns:
+def cascade_routing(board: EvidenceTable, vote: VoteModel, members: Ints, sigma: Floats, rate: float) -> PolicyReturns:
     """Follow cascade routing.
 
     Args:
@@ -56,7 +56,7 @@ def cascade_routing(board: Board, vote: VoteModel, members: Ints, sigma: Floats,
     return PolicyReturns(score, (board.cost[:, members] * calls).sum(axis=1), count, count)
 
 
-def estimates_after(board: Board, vote: VoteModel, members: Ints, rows: Ints, asked: list[int]) -> Floats:
+def estimates_after(board: EvidenceTable, vote: VoteModel, members: Ints, rows: Ints, asked: list[int]) -> Floats:
     """Quality of those asked, given all their answers: the posterior of each one's answer, shape (rows, asked)."""
     if not asked:
         return np.zeros((len(rows), 0))

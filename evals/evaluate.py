@@ -18,7 +18,7 @@ from pointsman.evals.metrics.quality import by_label, coverage, mean_known
 from pointsman.evals.policies import Policy, Trial
 from pointsman.evals.report import BandPoint, CalibrationBin, Comparison, CurvePoint, ExpertRow, RouterRow
 from pointsman.evals.resampling import BAND_SHARES, Points, bootstrap, measure
-from pointsman.evals.router_result import References, RouterResult
+from pointsman.evals.router_result import ReferencePolicies, RouterResult
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def evaluate(
     per_prompt = {one.name: one.per_prompt for one in metrics if one.per_prompt is not None}
     measured = measure(trial, policies, per_prompt)
     samples = bootstrap(trial, measured, compared_pairs(policies), resamples, seed, progress)
-    references = References.of(trial, measured, samples)
+    references = ReferencePolicies.of(trial, measured, samples)
     rows = tuple(_row(RouterResult(references, one, i), metrics) for i, one in enumerate(measured))
     return Evaluation(rows, compare(rows, measured, samples) if resamples else ())
 

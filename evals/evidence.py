@@ -25,7 +25,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Board:
+class EvidenceTable:
     """n prompts with the answers of m experts, and what a router predicts of them.
 
     Attributes:
@@ -46,10 +46,10 @@ class Board:
     codes: Ints
     completion_tokens: Floats
 
-    def rows(self, rows: npt.NDArray[np.integer]) -> Board:
+    def rows(self, rows: npt.NDArray[np.integer]) -> EvidenceTable:
         """The same for some of the prompts."""
         cells = (self.quality, self.expected_cost, self.cost, self.scores, self.codes, self.completion_tokens)
-        return Board(self.experts, *(cell[rows] for cell in cells))
+        return EvidenceTable(self.experts, *(cell[rows] for cell in cells))
 
     def columns(self, names: tuple[str, ...]) -> Ints:
         """Positions of experts.
@@ -77,7 +77,9 @@ class PolicyReturns:
     rounds: Floats
 
 
-def make_board(router: RouterProtocol, train: OutcomeTable, table: OutcomeTable, unit_usd: float | None) -> Board:
+def make_board(
+    router: RouterProtocol, train: OutcomeTable, table: OutcomeTable, unit_usd: float | None
+) -> EvidenceTable:
     """Assess every prompt of a table.
 
     Args:
@@ -101,21 +103,21 @@ def make_board(router: RouterProtocol, train: OutcomeTable, table: OutcomeTable,
                 for request, one in zip(asked, assessed, strict=True)
             ]
     codes = table.answers.astype(np.int64)
-    return Board(table.experts, quality, expected, cost, table.scores, codes, table.completion_tokens)
+    return EvidenceTable(table.experts, quality, expected, cost, table.scores, codes, table.completion_tokens)
 
 
-def one_expert(board: Board, choice: Ints) -> PolicyReturns:
+def one_expert(board: EvidenceTable, choice: Ints) -> PolicyReturns:
     """Ask one expert per prompt, shape (n,): routing that sees the prompt alone."""
     every, one = np.arange(len(choice)), np.ones(len(choice))
     return PolicyReturns(board.scores[every, choice], board.cost[every, choice], one, one)
 
 
-def by_prompt(board: Board, rate: float) -> PolicyReturns:
+def by_prompt(board: EvidenceTable, rate: float) -> PolicyReturns:
     """The router without answers: argmax of predicted quality less priced cost."""
     return one_expert(board, (board.quality - rate * board.expected_cost).argmax(axis=1))
 
 
-def by_policy(board: Board, policy: SequentialPolicy, rate: float) -> PolicyReturns:
+def by_policy(board: EvidenceTable, policy: SequentialPolicy, rate: float) -> PolicyReturns:
     """The sequential policy; `rate` is what a unit of cost is worth in quality."""
     members = board.columns(policy.members)
     done = ask(
@@ -128,7 +130,7 @@ def by_policy(board: Board, policy: SequentialPolicy, rate: float) -> PolicyRetu
     return _played(board, members, done.calls, done.accepted)
 
 
-def agree_else_judge(board: Board, first: int, second: int, judge: int) -> PolicyReturns:
+def agree_else_judge(board: EvidenceTable, first: int, second: int, judge: int) -> PolicyReturns:
     """A fixed rule: ask two experts at once; where they agree accept, else ask and accept a third."""
     codes = board.codes
     agree = (codes[:, first] == codes[:, second]) & (codes[:, first] >= 0)
@@ -138,7 +140,7 @@ def agree_else_judge(board: Board, first: int, second: int, judge: int) -> Polic
     return PolicyReturns(played.score, played.cost, played.calls, np.where(agree, 1.0, 2.0))
 
 
-def by_vote(board: Board, vote: VoteModel, members: Ints, asked: Bools | None = None) -> PolicyReturns:
+def by_vote(board: EvidenceTable, vote: VoteModel, members: Ints, asked: Bools | None = None) -> PolicyReturns:
     """Ask members at once and accept the answer the weighted vote finds most probable.
 
     Args:
@@ -161,7 +163,7 @@ def by_vote(board: Board, vote: VoteModel, members: Ints, asked: Bools | None = 
     return PolicyReturns(played.score, played.cost, played.calls, np.ones(n))
 
 
-def _played(board: Board, members: Ints, calls: Bools, accepted: Ints) -> PolicyReturns:
+def _played(board: EvidenceTable, members: Ints, calls: Bools, accepted: Ints) -> PolicyReturns:
     every = np.arange(len(accepted))
     score = np.where(accepted >= 0, board.scores[every, members[np.maximum(accepted, 0)]], 0.0)
     count = calls.sum(axis=1).astype(np.float64)

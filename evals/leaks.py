@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pointsman.evals.near_duplicates import SHINGLE, clusters_of
-from pointsman.evals.shingles import Marks, hashed_words, shingles
+from pointsman.evals.shingles import ShingleHashes, hashed_words, shingles
 
 Bools = npt.NDArray[np.bool_]
 
@@ -20,7 +20,7 @@ _RUN = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Leaks:
+class SplitLeakage:
     """Which prompts of two splits stand in both.
 
     Attributes:
@@ -44,7 +44,7 @@ class Leaks:
         return self.same_text | self.shared_run | self.near_duplicate
 
 
-def find_leaks(train: Sequence[str], test: Sequence[str]) -> Leaks:
+def find_leaks(train: Sequence[str], test: Sequence[str]) -> SplitLeakage:
     """Compare two splits.
 
     Args:
@@ -59,19 +59,19 @@ def find_leaks(train: Sequence[str], test: Sequence[str]) -> Leaks:
     shared = _in_both(shingles(words, _RUN), len(test), most=max(10, 0.002 * words.texts))
     near = np.concatenate([np.isin(ours, theirs), np.isin(theirs, ours)])
     concerned = (same | shared | near)[len(test) :]
-    return Leaks(same[: len(test)], shared[: len(test)], near[: len(test)], concerned, ours)
+    return SplitLeakage(same[: len(test)], shared[: len(test)], near[: len(test)], concerned, ours)
 
 
-def _whole(words: Marks) -> Marks:
+def _whole(words: ShingleHashes) -> ShingleHashes:
     """One hash per text, of all its words in order."""
     bounds = words.bounds()
     digests = b"".join(
         blake2b(words.values[start:end].tobytes(), digest_size=8).digest() for start, end in pairwise(bounds)
     )
-    return Marks(np.frombuffer(digests, dtype=np.uint64), np.arange(words.texts), words.texts)
+    return ShingleHashes(np.frombuffer(digests, dtype=np.uint64), np.arange(words.texts), words.texts)
 
 
-def _in_both(marks: Marks, test: int, most: float = math.inf) -> Bools:
+def _in_both(marks: ShingleHashes, test: int, most: float = math.inf) -> Bools:
     """Which texts share a mark with one on the other side: the first `test` texts, or the others.
 
     Marks that stand in more than `most` texts do not count.

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pointsman.evals.shingles import Hashes, Ints, Marks, hashed_words, shingles
+from pointsman.evals.shingles import Hashes, Ints, ShingleHashes, hashed_words, shingles
 
 #: Words in a row.
 SHINGLE = 5
@@ -34,7 +34,7 @@ def near_duplicate_clusters(texts: Sequence[str], similarity: float = 0.8) -> In
     return clusters_of(hashed_words(texts, SHINGLE), similarity)
 
 
-def clusters_of(words: Marks, similarity: float = 0.8) -> Ints:
+def clusters_of(words: ShingleHashes, similarity: float = 0.8) -> Ints:
     """`near_duplicate_clusters` of texts whose words are hashed already, at least `SHINGLE` of each."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -52,7 +52,7 @@ def clusters_of(words: Marks, similarity: float = 0.8) -> Ints:
     return np.asarray(first[label], dtype=np.int64)
 
 
-def _without_templates(grams: Marks) -> Marks:
+def _without_templates(grams: ShingleHashes) -> ShingleHashes:
     """Drop n-grams found in more than 10 texts and more than 0.2 % of them; a text made of those alone keeps them."""
     _, which, texts_with = np.unique(grams.values, return_inverse=True, return_counts=True)
     telling = texts_with[which] <= max(10, 0.002 * grams.texts)
@@ -60,7 +60,7 @@ def _without_templates(grams: Marks) -> Marks:
     return grams.where(telling | ~told[grams.owner])
 
 
-def _candidates(grams: Marks) -> list[tuple[int, int]]:
+def _candidates(grams: ShingleHashes) -> list[tuple[int, int]]:
     """Pairs of texts that agree in a band of their signatures."""
     rng = np.random.default_rng(0)  # fixed hash functions: the same texts always make the same clusters
     # Odd factors modulo 2^64: every function is a permutation of the grams, of which a text's least is taken.

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class References:
+class ReferencePolicies:
     """The trial, and those that a router is held against.
 
     Attributes:
@@ -41,7 +41,7 @@ class References:
     all_quality: Floats
 
     @classmethod
-    def of(cls, trial: Trial, measured: Sequence[PolicyMeasurements], samples: Samples) -> References:
+    def of(cls, trial: Trial, measured: Sequence[PolicyMeasurements], samples: Samples) -> ReferencePolicies:
         """From everybody on the trial; `best_single` must be among them."""
         named = {one.policy.name: i for i, one in enumerate(measured)}
         # Nobody can reach the oracle: with it among them every front would be its curve.
@@ -68,7 +68,7 @@ class RouterResult:
         position: Its position among the policies of the samples.
     """
 
-    references: References
+    references: ReferencePolicies
     measured: PolicyMeasurements
     position: int
 

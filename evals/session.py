@@ -23,7 +23,7 @@ from pointsman.evals.fitting import fit_on_table, save_fitted
 from pointsman.evals.losses import lost_prompts
 from pointsman.evals.policies import Policy, Trial, make_trial
 from pointsman.evals.prices import find_prices, with_prices
-from pointsman.evals.protocols.division import Division, Protocol, divide
+from pointsman.evals.protocols.division import Protocol, TrialSplit, divide
 from pointsman.evals.protocols.onboarding import OnboardingRow
 from pointsman.evals.protocols.onboarding_session import onboard_all, onboarding_json, print_onboarding
 from pointsman.evals.protocols.resplit import resplit
@@ -182,7 +182,7 @@ def build_report(
 
 
 def _meet(
-    trial: Trial, division: Division, named: Sequence[Contender], options: EvalOptions, start: Callable[[str], Step]
+    trial: Trial, division: TrialSplit, named: Sequence[Contender], options: EvalOptions, start: Callable[[str], Step]
 ) -> tuple[list[Policy], list[Policy]]:
     """Routers and baselines on a trial, fold by fold where it is divided."""
 

@@ -19,7 +19,7 @@ _BASE = np.uint64(1_000_003)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Marks:
+class ShingleHashes:
     """Hashes of texts one after the other.
 
     Attributes:
@@ -32,16 +32,16 @@ class Marks:
     owner: Ints
     texts: int
 
-    def where(self, kept: npt.NDArray[np.bool_]) -> Marks:
+    def where(self, kept: npt.NDArray[np.bool_]) -> ShingleHashes:
         """Some of them, chosen by a mask of shape (k,)."""
-        return Marks(self.values[kept], self.owner[kept], self.texts)
+        return ShingleHashes(self.values[kept], self.owner[kept], self.texts)
 
     def bounds(self) -> Ints:
         """Text i has the hashes from bound i to bound i + 1, shape (texts + 1,)."""
         return np.searchsorted(self.owner, np.arange(self.texts + 1))
 
 
-def hashed_words(texts: Sequence[str], least: int) -> Marks:
+def hashed_words(texts: Sequence[str], least: int) -> ShingleHashes:
     """The words of each text in order, whatever their case; zeros make up for those missing to `least`.
 
     A text without a word, of signs alone, counts as a single word.
@@ -55,10 +55,10 @@ def hashed_words(texts: Sequence[str], least: int) -> Marks:
         values += [hashed(word) for word in words]
         values += [0] * missing
         lengths.append(len(words) + missing)
-    return Marks(np.array(values, dtype=np.uint64), np.repeat(np.arange(len(texts)), lengths), len(texts))
+    return ShingleHashes(np.array(values, dtype=np.uint64), np.repeat(np.arange(len(texts)), lengths), len(texts))
 
 
-def shingles(words: Marks, size: int) -> Marks:
+def shingles(words: ShingleHashes, size: int) -> ShingleHashes:
     """The runs of `size` words in each text, without repetition, those of a text in rising order."""
     runs = max(0, words.values.size - size + 1)
     hashed = np.zeros(runs, dtype=np.uint64)
@@ -72,4 +72,4 @@ def shingles(words: Marks, size: int) -> Marks:
     values, owner = values[order], owner[order]
     new = np.ones(values.size, dtype=np.bool_)
     new[1:] = (values[1:] != values[:-1]) | (owner[1:] != owner[:-1])
-    return Marks(values[new], owner[new], words.texts)
+    return ShingleHashes(values[new], owner[new], words.texts)

@@ -13,7 +13,7 @@ from pointsman.experts.spec import NULL_BACKEND
 _GROUP: Final = "pointsman.backends"
 
 
-class BackendNotUsable(ValueError):
+class BackendUnavailable(ValueError):
     """No installed package has a backend of this name, or the one that has it is broken."""
 
 
@@ -30,27 +30,29 @@ def backend_spec(name: str) -> BackendSpec[Any]:
         name: As the settings state it.
 
     Raises:
-        BackendNotUsable: None is installed, two are, or it cannot be imported.
+        BackendUnavailable: None is installed, two are, or it cannot be imported.
     """
     # The same package may be found twice on the path; that is one backend.
     points = {point.value: point for point in _points() if point.name == name}
     if not points:
         names = installed_backends()
         if not names:
-            raise BackendNotUsable("no backend is installed: install Pointsman again, so that its entry points are new")
+            raise BackendUnavailable(
+                "no backend is installed: install Pointsman again, so that its entry points are new"
+            )
         close = difflib.get_close_matches(name, names, n=1)
         meant = f" (did you mean {close[0]}?)" if close else ""
-        raise BackendNotUsable(f"no backend '{name}' is installed{meant}; installed are {', '.join(names)}")
+        raise BackendUnavailable(f"no backend '{name}' is installed{meant}; installed are {', '.join(names)}")
     if len(points) > 1:
         packages = " and ".join(sorted(map(_package, points.values())))
-        raise BackendNotUsable(f"backend '{name}' is in two packages, {packages}: remove one of them")
+        raise BackendUnavailable(f"backend '{name}' is in two packages, {packages}: remove one of them")
     (point,) = points.values()
     try:
         spec = point.load()
     except Exception as error:  # somebody else's module may fail in any way as it is imported
-        raise BackendNotUsable(f"backend '{name}' of {_package(point)} cannot be imported: {error!r}") from error
+        raise BackendUnavailable(f"backend '{name}' of {_package(point)} cannot be imported: {error!r}") from error
     if not isinstance(spec, BackendSpec):
-        raise BackendNotUsable(f"backend '{name}' of {_package(point)}: {point.value} is no BackendSpec")
+        raise BackendUnavailable(f"backend '{name}' of {_package(point)}: {point.value} is no BackendSpec")
     return spec
 
 

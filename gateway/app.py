@@ -28,7 +28,7 @@ from pointsman.gateway.dispatch.exploration import Exploration
 from pointsman.gateway.dispatch.fan_out import FanOut
 from pointsman.gateway.dispatch.hedging import HedgePolicy, Hedging
 from pointsman.gateway.dispatch.retry_budget import RetryBudget
-from pointsman.gateway.http.asgi import ASGIPlane, Receive, Scope, Send
+from pointsman.gateway.http.asgi import ASGIDataPlane, Receive, Scope, Send
 from pointsman.gateway.http.control import create_control
 from pointsman.gateway.parts import Parts
 from pointsman.gateway.record.ledger import Ledger
@@ -66,7 +66,7 @@ class App:
     """
 
     plane: DataPlane
-    asgi: ASGIPlane
+    asgi: ASGIDataPlane
     runtime: Runtime
     parts: Parts
     _calls: int = 0
@@ -236,7 +236,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     )
     parts.release_previous()
     # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
-    return App(plane, ASGIPlane(plane, create_control(weakref.proxy(runtime))), runtime, parts)
+    return App(plane, ASGIDataPlane(plane, create_control(weakref.proxy(runtime))), runtime, parts)
 
 
 def _pool(settings: Settings, env: Mapping[str, str], parts: Parts, before: ExpertPool | None) -> ExpertPool:

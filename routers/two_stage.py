@@ -19,7 +19,7 @@ from pointsman.experts.spec import PoolView
 from pointsman.routers.arrays import Column, Mask
 from pointsman.routers.classifiers.cards import CardReader
 from pointsman.routers.estimators.call import CallFigures
-from pointsman.routers.estimators.live import Live
+from pointsman.routers.estimators.live import LiveFigures
 from pointsman.routers.estimators.online import Corrections
 from pointsman.routers.estimators.roster import Roster
 from pointsman.routers.estimators.tokens import CompletionTokens
@@ -189,7 +189,7 @@ class TwoStageRouter:
         """`select(assess(request), request, view)`. Pure and deterministic."""
         return self.select(self.assess(request), request, view)
 
-    def _read(self, view: PoolView, assessment: Assessment) -> tuple[Roster, Live]:
+    def _read(self, view: PoolView, assessment: Assessment) -> tuple[Roster, LiveFigures]:
         """The pool as arrays. What was read last is kept: a pool is the same for many requests, a view for some."""
         kept = self._last_read
         if kept is not None and kept.view is view and kept.roster.knows(assessment):
@@ -199,7 +199,7 @@ class TwoStageRouter:
             roster = kept.roster
         else:
             roster = Roster(specs, assessment, self._cards.claims)
-        live = Live(roster, states)
+        live = LiveFigures(roster, states)
         self._last_read = _Read(view, roster, live)
         return roster, live
 
@@ -234,4 +234,4 @@ class _Read:
 
     view: PoolView
     roster: Roster
-    live: Live
+    live: LiveFigures

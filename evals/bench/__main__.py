@@ -22,7 +22,7 @@ import uvloop
 
 from pointsman.evals.bench import beside, curves, rig, wrk
 from pointsman.evals.bench.page import show, write_page
-from pointsman.evals.bench.profile import NoProfile, profile
+from pointsman.evals.bench.profile import ProfileError, profile
 from pointsman.evals.bench.results import Results
 from pointsman.evals.bench.run import BenchSettings
 
@@ -38,7 +38,7 @@ async def _measure(run: BenchSettings, parts: Iterable[str], soak: int) -> Resul
         for part in parts:
             try:
                 await _PARTS[part](run, results)
-            except NoProfile as error:  # the rest is worth having without it
+            except ProfileError as error:  # the rest is worth having without it
                 click.echo(f"No profile: {error}", err=True)
         if soak:
             await curves.soak(run, results, soak)

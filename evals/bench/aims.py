@@ -11,7 +11,7 @@ from pointsman.evals.bench.results import REDIS_OFF, Results
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class FigureBound:
     """A bound on one figure.
 
     Attributes:
@@ -52,16 +52,16 @@ def _redis_costs(name: str) -> Callable[[Results], float]:
 
 
 AIMS: Final = (
-    Aim("named model, throughput of sglang-router's", 1.0, True, _beside_peer("named model")),
-    Aim("decision held, throughput of sglang-router's", 0.95, True, _beside_peer("auto, decision held")),
-    Aim("fresh prompt, throughput of sglang-router's", 0.5, True, _beside_peer("auto, fresh prompt")),
-    Aim("piece of a stream, CPU of sglang-router's", 1.2, False, lambda run: run.piece_ratio("stream")),
-    Aim("added at half load, p50, ms", 0.5, False, lambda run: run.added_p50_ms),
-    Aim("added at half load, p99, ms", 3.0, False, lambda run: run.added_p99_ms),
-    Aim("named model, CPU of that with Redis off", 1.1, False, _redis_costs("named model")),
-    Aim("decision held, CPU of that with Redis off", 1.1, False, _redis_costs("auto, decision held")),
-    Aim("fresh prompt, CPU of that with Redis off", 1.1, False, _redis_costs("auto, fresh prompt")),
-    Aim("from start to ready, s", 2.0, False, lambda run: run.ready_s),
-    Aim("2,000 streams, longest pause beyond the expert's, ms", 100.0, False, lambda run: run.gap_ms - 500),
-    Aim("2,000 streams, resident, MB", 150.0, False, lambda run: run.streams_mb),
+    FigureBound("named model, throughput of sglang-router's", 1.0, True, _beside_peer("named model")),
+    FigureBound("decision held, throughput of sglang-router's", 0.95, True, _beside_peer("auto, decision held")),
+    FigureBound("fresh prompt, throughput of sglang-router's", 0.5, True, _beside_peer("auto, fresh prompt")),
+    FigureBound("piece of a stream, CPU of sglang-router's", 1.2, False, lambda run: run.piece_ratio("stream")),
+    FigureBound("added at half load, p50, ms", 0.5, False, lambda run: run.added_p50_ms),
+    FigureBound("added at half load, p99, ms", 3.0, False, lambda run: run.added_p99_ms),
+    FigureBound("named model, CPU of that with Redis off", 1.1, False, _redis_costs("named model")),
+    FigureBound("decision held, CPU of that with Redis off", 1.1, False, _redis_costs("auto, decision held")),
+    FigureBound("fresh prompt, CPU of that with Redis off", 1.1, False, _redis_costs("auto, fresh prompt")),
+    FigureBound("from start to ready, s", 2.0, False, lambda run: run.ready_s),
+    FigureBound("2,000 streams, longest pause beyond the expert's, ms", 100.0, False, lambda run: run.gap_ms - 500),
+    FigureBound("2,000 streams, resident, MB", 150.0, False, lambda run: run.streams_mb),
 )

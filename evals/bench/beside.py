@@ -9,7 +9,7 @@ import statistics
 
 from pointsman.evals.bench import poisson, rig
 from pointsman.evals.bench.peers import Peer, peers
-from pointsman.evals.bench.pieces import PIECES_PER_S, Pieces, cost_of_a_piece, tokens
+from pointsman.evals.bench.pieces import PIECES_PER_S, StreamMeasurement, cost_of_a_piece, tokens
 from pointsman.evals.bench.processes import Process
 from pointsman.evals.bench.results import REDIS_OFF, Case, Results
 from pointsman.evals.bench.run import FRESH, HELD, NAMED, BenchSettings, median
@@ -77,7 +77,7 @@ async def pieces(run: BenchSettings, results: Results) -> None:
         servers = {"stream": ours, "stream" + REDIS_OFF: redis_off}
         servers |= {name: peer.process for name, peer in others.items()}
         task = run.progress.add_task("Pieces of streams", total=run.rounds * len(servers))
-        found: dict[str, list[Pieces]] = {name: [] for name in servers}
+        found: dict[str, list[StreamMeasurement]] = {name: [] for name in servers}
         for _ in range(run.rounds):
             for name, server in servers.items():
                 cost = await cost_of_a_piece(
@@ -88,8 +88,8 @@ async def pieces(run: BenchSettings, results: Results) -> None:
     results.pieces = [_median(costs) for costs in found.values()]
 
 
-def _median(costs: list[Pieces]) -> Pieces:
+def _median(costs: list[StreamMeasurement]) -> StreamMeasurement:
     def of(name: str) -> float:
         return float(statistics.median(getattr(cost, name) for cost in costs))
 
-    return Pieces(costs[0].name, of("cpu_us"), of("per_s"), of("per_read"), of("load_busy"))
+    return StreamMeasurement(costs[0].name, of("cpu_us"), of("per_s"), of("per_read"), of("load_busy"))

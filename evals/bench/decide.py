@@ -253,7 +253,7 @@ def _vocabulary(embedder: object) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class DecisionMeasurement:
     """All that is measured of a decision.
 
     Attributes:
@@ -271,7 +271,7 @@ class Speed:
     select_by_experts: Mapping[str, CallTiming]
 
 
-def measure(count: int, rounds: int, progress: Callable[[float], None] = lambda _: None) -> Speed:
+def measure(count: int, rounds: int, progress: Callable[[float], None] = lambda _: None) -> DecisionMeasurement:
     """Measure everything, on one core, round after round.
 
     Args:
@@ -289,11 +289,13 @@ def measure(count: int, rounds: int, progress: Callable[[float], None] = lambda 
             progress((number + 1) / rounds)
     finally:
         os.sched_setaffinity(0, cores)
-    return Speed(**{name: _merged([getattr(one, name) for one in made]) for name in Speed.__slots__})
+    return DecisionMeasurement(
+        **{name: _merged([getattr(one, name) for one in made]) for name in DecisionMeasurement.__slots__}
+    )
 
 
-def _round(bench: Bench) -> Speed:
-    return Speed(
+def _round(bench: Bench) -> DecisionMeasurement:
+    return DecisionMeasurement(
         whole={
             "no caps": bench.decision(TOKENS_HERE, EXPERTS_HERE),
             "every cap and weight": bench.decision(TOKENS_HERE, EXPERTS_HERE, EVERYTHING),

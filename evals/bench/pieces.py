@@ -23,7 +23,7 @@ _EVENT: Final = b"data:"
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class StreamMeasurement:
     """One server under many streams.
 
     Attributes:
@@ -46,7 +46,7 @@ def tokens(window_s: float) -> int:
     return round(PIECES_PER_S * (_RAMP_S + 2 * _SETTLE_S + window_s))
 
 
-async def cost_of_a_piece(name: str, url: str, pid: int, *, window_s: float, upstream_pid: int) -> Pieces:
+async def cost_of_a_piece(name: str, url: str, pid: int, *, window_s: float, upstream_pid: int) -> StreamMeasurement:
     """Open the streams, wait until all run, measure, and read each to its end.
 
     Args:
@@ -62,7 +62,7 @@ async def cost_of_a_piece(name: str, url: str, pid: int, *, window_s: float, ups
     return await asyncio.to_thread(_watch, name, url, pid, window_s, upstream_pid)
 
 
-def _watch(name: str, url: str, pid: int, window_s: float, upstream_pid: int) -> Pieces:
+def _watch(name: str, url: str, pid: int, window_s: float, upstream_pid: int) -> StreamMeasurement:
     body = json.dumps({"model": "fake", "messages": [{"role": "user", "content": "hello"}], "stream": True})
     reader = _Reader(raw_http.request(url, body))
     try:
@@ -82,7 +82,7 @@ def _watch(name: str, url: str, pid: int, window_s: float, upstream_pid: int) ->
         reader.read_to_the_end(limit_s=30.0)
     finally:
         reader.close()
-    return Pieces(name, spent_ns / 1e3 / pieces, pieces / seconds, pieces / reads, busy)
+    return StreamMeasurement(name, spent_ns / 1e3 / pieces, pieces / seconds, pieces / reads, busy)
 
 
 class _Reader:

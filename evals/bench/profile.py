@@ -56,7 +56,7 @@ PARTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 _FRAME = re.compile(r"^(?P<function>.*) \((?P<file>[^()]*?)(?::\d+)?\)$")
 
 
-class NoProfile(RuntimeError):
+class ProfileError(RuntimeError):
     """py-spy is not there, or saw nothing."""
 
 
@@ -64,7 +64,7 @@ def _py_spy() -> str:
     """The sampler, on PATH or beside this Python."""
     found = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
     if found is None:
-        raise NoProfile("py-spy is not installed")
+        raise ProfileError("py-spy is not installed")
     return found
 
 
@@ -96,7 +96,7 @@ def shares(raw: Iterable[str]) -> dict[str, float]:
         raw: Lines of py-spy's raw format with `--threads --native`.
 
     Raises:
-        NoProfile: There is no sample of the main thread.
+        ProfileError: There is no sample of the main thread.
     """
     counts: Counter[str] = Counter()
     for line in raw:
@@ -104,7 +104,7 @@ def shares(raw: Iterable[str]) -> dict[str, float]:
         if "MainThread" in stack.split(";", 1)[0]:
             counts[part_of(stack)] += int(count)
     if not counts:
-        raise NoProfile("no sample of the main thread")
+        raise ProfileError("no sample of the main thread")
     return {part: count / counts.total() for part, count in counts.most_common()}
 
 
@@ -112,7 +112,7 @@ async def profile(run: BenchSettings, results: Results) -> None:
     """Sample the gateway under each load; the shares become microseconds of processor time per request.
 
     Raises:
-        NoProfile: py-spy is not there, or failed.
+        ProfileError: py-spy is not there, or failed.
     """
     sampler = _py_spy()
     loads = {"named model": NAMED, "auto, decision held": HELD, "auto, fresh prompt": FRESH}
@@ -146,5 +146,5 @@ async def _sampled(run: BenchSettings, sampler: str, ours: Process, body: str) -
     output, _ = await child.communicate()
     await load
     if child.returncode:
-        raise NoProfile(f"py-spy failed: {output.decode(errors='replace')}")
+        raise ProfileError(f"py-spy failed: {output.decode(errors='replace')}")
     return shares(path.read_text("utf-8", "replace").splitlines())

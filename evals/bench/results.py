@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from pointsman.evals.bench.pieces import Pieces
+from pointsman.evals.bench.pieces import StreamMeasurement
 
 #: Ends the names of our cases that run without Redis.
 REDIS_OFF: Final = ", Redis off"
@@ -54,7 +54,7 @@ class Results:
     rounds: int
     connections: int
     cases: list[Case] = field(default_factory=list)
-    pieces: list[Pieces] = field(default_factory=list)
+    pieces: list[StreamMeasurement] = field(default_factory=list)
     by_connections: dict[int, Case] = field(default_factory=dict)
     by_words: dict[int, Case] = field(default_factory=dict)
     by_experts: dict[int, Case] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Results:
         """From JSON, which knows neither NaN nor numbers as keys."""
         values = {each.name: found[each.name] for each in fields(cls) if found.get(each.name) is not None}
         values["cases"] = [Case(**case) for case in found["cases"]]
-        values["pieces"] = [Pieces(**pieces) for pieces in found["pieces"]]
+        values["pieces"] = [StreamMeasurement(**pieces) for pieces in found["pieces"]]
         for name in ("by_connections", "by_words", "by_experts", "by_workers"):
             values[name] = {int(at): Case(**case) for at, case in found[name].items()}
         return cls(**values)

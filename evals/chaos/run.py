@@ -49,7 +49,7 @@ class ChaosRun:
 
 
 @dataclass(slots=True)
-class Stage:
+class ChaosSetup:
     """What the faults act upon; `gateway` is its main process."""
 
     experts: dict[str, ExpertServer]
@@ -91,27 +91,27 @@ class Stage:
             await expert.kill()
 
 
-Fault = Callable[[Stage], Awaitable[None]]
+Fault = Callable[[ChaosSetup], Awaitable[None]]
 
 
-async def _nothing(stage: Stage) -> None:
+async def _nothing(stage: ChaosSetup) -> None:
     """Nothing to mend."""
 
 
-async def _pass(stage: Stage) -> None:
+async def _pass(stage: ChaosSetup) -> None:
     stage.proxy.mode = Mode.PASS
     # Bytes were swallowed: no connection of before is of use.
     stage.proxy.cut()
 
 
 def _mode(mode: Mode) -> Fault:
-    async def inject(stage: Stage) -> None:
+    async def inject(stage: ChaosSetup) -> None:
         stage.proxy.mode = mode
 
     return inject
 
 
-async def _replace(stage: Stage) -> None:
+async def _replace(stage: ChaosSetup) -> None:
     """Another, empty server at the same address, as after a fail-over."""
     await stage.redis.kill()
     stage.redis.port = 0
@@ -121,20 +121,20 @@ async def _replace(stage: Stage) -> None:
 
 
 def _expert(*script: str) -> Fault:
-    async def inject(stage: Stage) -> None:
+    async def inject(stage: ChaosSetup) -> None:
         await stage.experts["code"].start(*script)
 
     return inject
 
 
 def _signal(number: signal.Signals, every_s: float) -> Fault:
-    async def inject(stage: Stage) -> None:
+    async def inject(stage: ChaosSetup) -> None:
         stage.signal(number, every_s)
 
     return inject
 
 
-async def _quiet(stage: Stage) -> None:
+async def _quiet(stage: ChaosSetup) -> None:
     stage.quiet()
 
 
@@ -157,7 +157,7 @@ FAULTS: Final[dict[str, tuple[Fault, Fault]]] = {
 }
 
 
-def _settings(stage: Stage) -> dict[str, Any]:
+def _settings(stage: ChaosSetup) -> dict[str, Any]:
     experts = [
         {
             "name": name,
@@ -181,8 +181,8 @@ def _settings(stage: Stage) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _gateway(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
-    stage = Stage({name: ExpertServer() for name in _EXPERTS}, RedisServer(), FaultProxy())
+async def _gateway(folder: Path) -> AsyncIterator[tuple[ChaosSetup, str]]:
+    stage = ChaosSetup({name: ExpertServer() for name in _EXPERTS}, RedisServer(), FaultProxy())
     async with AsyncExitStack() as cleanup:
         cleanup.push_async_callback(stage.tear_down)
         await stage.set_up()

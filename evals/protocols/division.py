@@ -24,7 +24,7 @@ class Protocol(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Division:
+class TrialSplit:
     """A trial, divided.
 
     Attributes:
@@ -36,7 +36,7 @@ class Division:
     note: str
 
 
-def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed: int) -> Division:
+def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed: int) -> TrialSplit:
     """Divide a trial.
 
     - `split`: as the table says; without a train split in folds at random, near-duplicates together.
@@ -51,17 +51,17 @@ def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed:
         return _leave_one_out(trial, protocol)
     if protocol is Protocol.RESPLIT:
         note = f"train and test prompts were divided anew with seed {seed}: 70 to 30 per cent, near-duplicates together"
-        return Division((), note)
+        return TrialSplit((), note)
     if len(trial.train):
-        return Division((), "")
+        return TrialSplit((), "")
     note = (
         f"split {train_split!r} is empty: all that is chosen or fitted is cross-fitted in {folds} folds of the "
         "evaluated prompts"
     )
-    return Division(tuple(fold_trials(trial, folds, seed)), note)
+    return TrialSplit(tuple(fold_trials(trial, folds, seed)), note)
 
 
-def _leave_one_out(trial: Trial, protocol: Protocol) -> Division:
+def _leave_one_out(trial: Trial, protocol: Protocol) -> TrialSplit:
     what, ours, theirs = (
         ("data set", trial.test.datasets, trial.train.datasets)
         if protocol is Protocol.LODO
@@ -73,7 +73,7 @@ def _leave_one_out(trial: Trial, protocol: Protocol) -> Division:
     group = _numbered(ours, names)
     train_group = _numbered(theirs, names) if len(trial.train) else None
     note = f"leave one {what} out: what is learned for its prompts is learned on the others ({len(names)} rounds)"
-    return Division(tuple(held_out(trial, group, train_group)), note)
+    return TrialSplit(tuple(held_out(trial, group, train_group)), note)
 
 
 def _numbered(labels: Sequence[str], names: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -34,7 +34,7 @@ from pointsman.routers.artifacts import RouterParts
 Floats = npt.NDArray[np.float64]
 
 
-class Place(Protocol):
+class OnboardingMethod(Protocol):
     """Puts an expert beside those that a fitted router knows, without fitting anything of theirs again."""
 
     def __call__(
@@ -84,7 +84,7 @@ class OnboardingRow:
 def onboard(
     trial: Trial,
     newcomer: str,
-    place: Place | None = None,
+    place: OnboardingMethod | None = None,
     labelled: Sequence[int] = LABELLED,
     card: str | None = None,
     resamples: int = 1000,

@@ -55,7 +55,7 @@ def judge(beliefs: Mapping[str, Floats], weak: Floats, strong: Floats) -> dict[s
         from routellm.evals import benchmarks, evaluate
         from routellm.routers.routers import Router
 
-        class Told(Router):  # type: ignore[misc] # the package is not typed where it is absent
+        class GivenScoresRouter(Router):  # type: ignore[misc] # the package is not typed where it is absent
             NO_PARALLEL = True
 
             def __init__(self, belief: Floats) -> None:
@@ -65,7 +65,7 @@ def judge(beliefs: Mapping[str, Floats], weak: Floats, strong: Floats) -> dict[s
                 return float(self.belief[prompt])
 
         controller = Controller(routers=[], strong_model="strong", weak_model="weak")
-        controller.routers |= {name: Told(belief) for name, belief in beliefs.items() if _divides(belief)}
+        controller.routers |= {name: GivenScoresRouter(belief) for name, belief in beliefs.items() if _divides(belief)}
         if not controller.routers:
             return {}
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

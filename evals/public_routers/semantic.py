@@ -32,7 +32,7 @@ def choose(trial: Trial, features: TextFeatures) -> Ints:
     vectors = {f"train {i}": vector for i, vector in enumerate(features.train)}
     vectors |= {f"test {i}": vector for i, vector in enumerate(features.test)}
 
-    class Known(DenseEncoder):  # type: ignore[misc] # the package is not typed where it is absent
+    class FixedEncoder(DenseEncoder):  # type: ignore[misc] # the package is not typed where it is absent
         def __call__(self, docs: list[str]) -> list[list[float]]:
             return [vectors[name].tolist() for name in docs]
 
@@ -45,7 +45,7 @@ def choose(trial: Trial, features: TextFeatures) -> Ints:
         for j, name in enumerate(trial.train.experts)
         if (winner == j).any()
     ]
-    router = IndexedRouter(encoder=Known(name="features"), routes=routes)
+    router = IndexedRouter(encoder=FixedEncoder(name="features"), routes=routes)
     columns = {name: j for j, name in enumerate(trial.test.experts)}
     chosen = [router(f"test {i}") for i in range(len(trial.test))]
     return np.array([columns.get(one.name, -1) if one is not None else -1 for one in chosen], dtype=np.int64)

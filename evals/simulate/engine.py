@@ -1,7 +1,7 @@
 """The discrete-event simulation: arrivals, decisions, calls and answers on one simulated clock.
 
-What decides is what decides in the gateway: `select` of the router on a snapshot of an `ExpertPool` (its load, moving
-averages and circuits), with the prices of a `PriceKeeper`, one pool and one keeper per replica. Simulated are the
+The decision is the gateway's own: `select` of the router on a snapshot of an `ExpertPool` (its load, moving averages
+and circuits), with the prices of a `PriceController`. Each replica has one pool and one controller. Simulated are the
 clock, the machines behind the experts, and what the replicas share.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pointsman.evals.simulate.machines import Machines
-from pointsman.evals.simulate.replicas import FixedPrices, Notices, Pricing, Replica
+from pointsman.evals.simulate.replicas import FixedPrices, PriceSource, Replica, ReplicaReports
 from pointsman.evals.simulate.scenarios import Scenario, TrafficTrace
 from pointsman.evals.simulate.world import World
-from pointsman.routers.selection.price_keeper import PriceKeeper
+from pointsman.routers.selection.price_controller import PriceController
 from pointsman.routers.selection.prices import AverageBudget, Gains, Spending, correction
 from pointsman.routers.types import Budget, Prices, RouteRequest
 
@@ -34,7 +34,7 @@ class Setup:
 
     Attributes:
         budget: What a request may spend on average.
-        fixed: Prices that never move, instead of a keeper; None for prices that hold the budget.
+        fixed: Prices that never move, instead of a controller; None for prices that hold the budget.
         replicas: Gateway processes; arrivals are dealt to them at random.
         sync_s: How often each tells the others what it spent.
         delay_s: How long it takes to hear of the others.
@@ -106,7 +106,7 @@ class _Simulation:
         self._replicas = [
             Replica(str(index), world.pool, self._pricing(), self._clock) for index in range(setup.replicas)
         ]
-        self._notices = Notices()
+        self._notices = ReplicaReports()
         self._dealt = np.random.default_rng(seed).integers(0, setup.replicas, len(traffic.arrivals)).tolist()
         n = len(traffic.arrivals)
         self._expert = np.full(n, -1, dtype=np.int64)
@@ -116,9 +116,9 @@ class _Simulation:
     def _clock(self) -> float:
         return self._now_s
 
-    def _pricing(self) -> Pricing:
+    def _pricing(self) -> PriceSource:
         setup = self._setup
-        return PriceKeeper(setup.budget, 0.0, setup.gains) if setup.fixed is None else FixedPrices(setup.fixed)
+        return PriceController(setup.budget, 0.0, setup.gains) if setup.fixed is None else FixedPrices(setup.fixed)
 
     def run(self, progress: Callable[[float], None]) -> SimulationRun:
         at_s = self._traffic.arrivals.at_s

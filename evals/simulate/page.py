@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pointsman.evals.page import STYLE
 from pointsman.evals.plots import FAINT, INK, SERIES, figure_svg
-from pointsman.evals.simulate.report import AverageBudgetAdherence, Moment, SimulationReport
+from pointsman.evals.simulate.report import AverageBudgetAdherence, SimulationReport, SimulationSnapshot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,7 +183,7 @@ def _share(value: float | None, allowed: float) -> float:
 
 def _prices(ax: Axes, report: SimulationReport) -> None:
     budget = report.budget
-    wanted: Sequence[tuple[str, str, Callable[[Moment], float]]] = (
+    wanted: Sequence[tuple[str, str, Callable[[SimulationSnapshot], float]]] = (
         ("max_cost_usd", "cost", lambda moment: moment.per_usd),
         ("max_energy_j", "energy", lambda moment: moment.per_j),
         ("p95_ttft_ms", "time to first token", lambda moment: moment.per_ttft_ms),

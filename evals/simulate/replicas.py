@@ -8,12 +8,12 @@ from typing import Protocol
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.protocols import ExpertCall, ExpertReply
 from pointsman.experts.spec import ExpertSpec
-from pointsman.routers.selection.price_keeper import PriceKeeper, SpendingReport
+from pointsman.routers.selection.price_controller import PriceController, SpendingReport
 from pointsman.routers.selection.prices import Spending
 from pointsman.routers.types import Prices
 
 
-class Pricing(Protocol):
+class PriceSource(Protocol):
     """Where a replica's prices come from."""
 
     def prices(self, now_s: float) -> Prices:
@@ -47,7 +47,7 @@ class FixedPrices:
         """Nothing changes."""
 
 
-class Notices:
+class ReplicaReports:
     """The latest report of every replica: what Redis holds for the gateway."""
 
     def __init__(self) -> None:
@@ -69,21 +69,23 @@ class Replica:
         clock: The simulated clock, in seconds.
     """
 
-    def __init__(self, name: str, specs: Sequence[ExpertSpec], pricing: Pricing, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, specs: Sequence[ExpertSpec], pricing: PriceSource, clock: Callable[[], float]
+    ) -> None:
         self.pool = ExpertPool([_Silent(spec) for spec in specs], clock)
         self.pricing = pricing
         self._name = name
         self._clock = clock
 
-    def report_to(self, notices: Notices) -> Callable[[], None]:
+    def report_to(self, notices: ReplicaReports) -> Callable[[], None]:
         """Leave a report; gives what happens when those of the others are here."""
-        keeper = self.pricing
-        if not isinstance(keeper, PriceKeeper):
+        controller = self.pricing
+        if not isinstance(controller, PriceController):
             return lambda: None
-        others = notices.post(self._name, keeper.report())
+        others = notices.post(self._name, controller.report())
 
         def heard() -> None:
-            keeper.heard(others, self._clock())
+            controller.heard(others, self._clock())
 
         return heard
 

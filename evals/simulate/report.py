@@ -47,7 +47,7 @@ class AverageBudgetAdherence(_Model):
     within: float
 
 
-class Moment(_Model):
+class SimulationSnapshot(_Model):
     """The state of things at one moment; averages are of the window that ends there, None where nobody was answered."""
 
     at_s: float
@@ -105,7 +105,7 @@ class SimulationReport(_Model):
     p95_ttft_ms: float
     kept: dict[str, AverageBudgetAdherence]
     shares: dict[str, float]
-    moments: tuple[Moment, ...]
+    moments: tuple[SimulationSnapshot, ...]
     notes: tuple[str, ...] = ()
 
     def write_json(self, path: Path) -> None:
@@ -179,7 +179,7 @@ def make_report(
     )
 
 
-def _moments(run: SimulationRun, window_s: float, names: list[str]) -> tuple[Moment, ...]:
+def _moments(run: SimulationRun, window_s: float, names: list[str]) -> tuple[SimulationSnapshot, ...]:
     ends = np.arange(_EVERY_S * 3, run.at_s[-1] + 1e-9, _EVERY_S * 3)
     quality, cost, energy = (
         sliding_means(run.at_s, values, window_s, ends) for values in (run.score, run.cost_usd, run.energy_j)
@@ -192,7 +192,7 @@ def _moments(run: SimulationRun, window_s: float, names: list[str]) -> tuple[Mom
         asked = run.expert[lately]
         prices = run.prices[noted].tolist()
         found.append(
-            Moment(
+            SimulationSnapshot(
                 at_s=end,
                 requests_per_s=len(asked) / (_EVERY_S * 3),
                 refused=float((asked < 0).mean()) if len(asked) else 0.0,

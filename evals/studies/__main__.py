@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from pointsman.evals.studies.prose import wrapped
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 
 #: Modules with a `STUDY`, in the order of the index.
 MODULES: tuple[str, ...] = (
@@ -61,7 +61,7 @@ def main(names: tuple[str, ...], data: Path | None, out: Path, quick: bool) -> N
         start = time.monotonic()
         with Progress(console=Console(stderr=True), transient=True) as bars:
             bar = bars.add_task(study.name, total=1.0)
-            body = study.run(Ground(root, figures, quick, partial(_tell, bars, bar)))
+            body = study.run(StudyContext(root, figures, quick, partial(_tell, bars, bar)))
         (out / f"{study.name}.md").write_text(_page(study, body, quick), "utf-8")
         click.echo(f"{study.name}: {time.monotonic() - start:.0f} s -> {out / study.name}.md")
     (out / "README.md").write_text(_index(out), "utf-8")

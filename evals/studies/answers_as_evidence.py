@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pointsman.evals.baselines import best_single_column
 from pointsman.evals.cascade_routing import cascade_routing, estimates_after
 from pointsman.evals.evidence import (
-    Board,
+    EvidenceTable,
     PolicyReturns,
     agree_else_judge,
     by_policy,
@@ -28,7 +28,7 @@ from pointsman.evals.policies import make_trial
 from pointsman.evals.prices import find_prices, with_prices
 from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
 from pointsman.evals.studies.pools import CLOSE_POOL, NINE_PRICED
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.evals.tables import OutcomeTable, load_table
 from pointsman.routers.evidence.policy import SequentialPolicy
 from pointsman.routers.selection.width import probability_best, smallest_sets
@@ -66,7 +66,7 @@ class PoolResult:
     """What was measured on one pool."""
 
     name: str
-    board: Board
+    board: EvidenceTable
     policy: SequentialPolicy
     curves: tuple[ExchangeRateSweep, ...]
     single: ExchangeRateSweep
@@ -75,7 +75,7 @@ class PoolResult:
     categories: tuple[str, ...]
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     whole = load_table(ground.data / "mmlu_pro")
     prices = find_prices(ground.data / "mmlu_pro")
     table = whole if prices is None else with_prices(whole, prices)
@@ -124,7 +124,7 @@ def _measure(name: str, table: OutcomeTable, resamples: int) -> PoolResult:
     return PoolResult(name, board, policy, curves, always, points, counts, trial.test.categories)
 
 
-def _spread(board: Board, policy: SequentialPolicy) -> Floats:
+def _spread(board: EvidenceTable, policy: SequentialPolicy) -> Floats:
     """How far the members' estimates move once all have answered, on train prompts."""
     members = board.columns(policy.members)
     rows = np.arange(len(board.quality))
@@ -132,7 +132,7 @@ def _spread(board: Board, policy: SequentialPolicy) -> Floats:
     return np.asarray((after - board.quality[:, members]).std(axis=0))
 
 
-def _anchors_members(board: Board, policy: SequentialPolicy, sigma: Floats) -> Ints:
+def _anchors_members(board: EvidenceTable, policy: SequentialPolicy, sigma: Floats) -> Ints:
     """The members with which cascade routing does best on train prompts: it need not ask all that we ask."""
     members = board.columns(policy.members)
     sample = board.rows(np.random.default_rng(0).permutation(len(board.quality))[:CHOOSING_PROMPTS])
@@ -159,7 +159,7 @@ def _curve(name: str, play: Callable[[float], PolicyReturns]) -> ExchangeRateSwe
     )
 
 
-def _fixed_rules(board: Board) -> dict[str, PolicyReturns]:
+def _fixed_rules(board: EvidenceTable) -> dict[str, PolicyReturns]:
     rules = ((_LLAMA, _FLASH, _PRO), (_PHI, _FLASH, _PRO))
     found = {}
     for names in rules:

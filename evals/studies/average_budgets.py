@@ -30,7 +30,7 @@ from pointsman.evals.simulate.scenarios import (
 )
 from pointsman.evals.simulate.world import World, make_world
 from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.evals.tables import load_table
 from pointsman.routers.selection.prices import AverageBudget
 
@@ -70,7 +70,7 @@ class _Trial:
     by_phase: Floats
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     world, arrivals = _world(ground)
     seeds = range(1 if ground.quick else 3)
     found: list[list[_Trial]] = []
@@ -86,7 +86,7 @@ def _run(ground: Ground) -> str:
     return _page(world, arrivals, found, len(seeds), resamples)
 
 
-def _world(ground: Ground) -> tuple[World, Arrivals]:
+def _world(ground: StudyContext) -> tuple[World, Arrivals]:
     pool = read_pool(DEFAULT_POOL)
     table = load_table(ground.data / "mmlu_pro").pool([spec.artifact_name for spec in pool])
     router = fit_on_table(table.split("train"), "average budgets").router()
@@ -163,8 +163,8 @@ all {len(world.pool)} experts of `evals/simulate/pool.yaml` are scored, drawn wi
 the train split. Energy of two experts is measured (ML.ENERGY v3), that of the others, and of reading prompts, is
 estimated; each at the one operating point that the pool file states. {_REPLICAS} replicas tell each other once a
 second what they spent. Seeds of prompts, machines and replicas: {seeds}. The first {_WARM_UP_S / 60:.0f} minutes are
-warm-up and left out. The simulator calls the same `select` on the same `ExpertPool` with the same `PriceKeeper` as the
-gateway; the clock, the machines and what the replicas share are simulated.
+warm-up and left out. The simulator calls the same `select` on the same `ExpertPool` with the same `PriceController` as
+the gateway; the clock, the machines and what the replicas share are simulated.
 
 ## The averages
 
@@ -201,7 +201,7 @@ def _told(figures: tuple[float, float, float]) -> str:
     return f"{mean:+.2%} ({low:+.2%} to {high:+.2%})"
 
 
-def _draw(ground: Ground, trials: Sequence[_Trial]) -> None:
+def _draw(ground: StudyContext, trials: Sequence[_Trial]) -> None:
     figure, row = axes(len(trials), (11.0, 2.6), sharey=True)
     moments = np.arange(60.0, 3510.0, 30.0)
     for ax, trial, (scenario, changes) in zip(row, trials, _SCENARIOS, strict=False):

@@ -16,7 +16,7 @@ from pointsman.evals.studies.categories_figures import plot_confusion, plot_seed
 from pointsman.evals.studies.labelled import LabelledPrompts, PosteriorHead, load_labelled, logits_of
 from pointsman.evals.studies.pools import CLOSE_POOL
 from pointsman.evals.studies.seed_sets import SHARES, SeedCurve, seed_curve
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.routers.training import classify
 from pointsman.routers.training.folds import fold_of
 from pointsman.routers.training.metrics import auroc
@@ -52,7 +52,7 @@ class HeadEvaluation:
     held: Floats
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     resamples = 200 if ground.quick else 2000
     clinc, mmlu = (load_labelled(ground.data / name) for name in ("clinc150", "mmlu_pro"))
     ground.progress(0.1)

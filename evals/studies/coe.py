@@ -13,7 +13,7 @@ from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampl
 from pointsman.evals.metrics.hull import non_decreasing_hull
 from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
 from pointsman.evals.studies.open_models import CategoryPredictions, OpenModels, load_open_models, see_categories
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.routers.training.heads import fit_category_means
 from pointsman.routers.training.mapping import MappingInfeasible, MappingProblem, map_categories
 
@@ -39,7 +39,7 @@ class RoutingChoices:
     experts: Ints
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     models = load_open_models(ground.data / "mmlu_pro")
     resamples = 200 if ground.quick else 2000
     seen = see_categories(models, models.train, models.test)
@@ -59,7 +59,7 @@ def _categories(models: OpenModels) -> npt.NDArray[np.str_]:
     return np.array(models.table.categories)
 
 
-def _held_out_domains(models: OpenModels, ground: Ground) -> list[RoutingChoices]:
+def _held_out_domains(models: OpenModels, ground: StudyContext) -> list[RoutingChoices]:
     """Fit on the training prompts of all other domains, route the test prompts of the domains held out."""
     names = sorted(set(models.table.categories))
     categories = _categories(models)

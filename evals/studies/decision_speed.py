@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pointsman.evals.bench.decide import EXPERTS_HERE, TOKENS_HERE, CallTiming, measure
 from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 
 #: Aims: (what, prompt tokens, experts, microseconds).
 _AIMS = (("a short prompt", 100, 10, 60.0), ("a long prompt", 8000, 10, 500.0), ("a large pool", 100, 1000, 450.0))
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     speed = measure(100 if ground.quick else 500, 1 if ground.quick else 5, ground.progress)
     _draw(ground.figures / "decision_speed.svg", speed.by_tokens, speed.by_experts, speed.select_by_experts)
     one, every, plain = speed.whole.values()

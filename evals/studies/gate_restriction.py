@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampled_means
 from pointsman.evals.studies.drawing import axes, save
 from pointsman.evals.studies.open_models import OpenModels, load_open_models
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -121,7 +121,7 @@ def random_subsets(experts: int, count: int, seed: int) -> list[Ints]:
     return [np.sort(rng.choice(experts, min(SIZES[i % len(SIZES)], experts - 1), replace=False)) for i in range(count)]
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     models = load_open_models(ground.data / "mmlu_pro")
     subsets = random_subsets(len(models.table.experts), 5 if ground.quick else SUBSETS, seed=0)
     vectors = models.features.vectors.astype(np.float64)

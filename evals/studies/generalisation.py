@@ -18,7 +18,7 @@ from pointsman.evals.report import EvaluationReport, RouterRow
 from pointsman.evals.session import EvalOptions, build_report
 from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
 from pointsman.evals.studies.pools import CLOSE_POOL
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.evals.tables import load_table
 from pointsman.routers.training.onboarding import place_expert
 
@@ -35,7 +35,7 @@ _STAND_INS = {
 }
 
 
-def run(ground: Ground) -> str:
+def run(ground: StudyContext) -> str:
     """Leave out, let in, carry over."""
     resamples = 200 if ground.quick else 2000
     close = EvalOptions(table=ground.data / "mmlu_pro", models=CLOSE_POOL, seed=_SEED, resamples=resamples)
@@ -105,7 +105,7 @@ def _joined(rows: Sequence[OnboardingRow]) -> str:
     return f"{_ONBOARDING}\n\n" + "\n".join(lines)
 
 
-def _carried_over(ground: Ground, resamples: int) -> str:
+def _carried_over(ground: StudyContext, resamples: int) -> str:
     routellm = load_table(ground.data / "routellm")
     target = routellm.rows(np.array([name == "mmlu" for name in routellm.datasets]))
     trial = transfer_trial(load_table(ground.data / "mmlu_pro"), target, _STAND_INS)

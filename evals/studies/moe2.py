@@ -13,7 +13,7 @@ from pointsman.evals.metrics.bootstrap import interval, resample_counts, resampl
 from pointsman.evals.studies.drawing import BLACK, BLUE, GREY, ORANGE, axes, save
 from pointsman.evals.studies.open_models import OpenModels, load_open_models, see_categories
 from pointsman.evals.studies.operating_point import GPU, IN_FLIGHT, TokenCosts, token_costs
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.routers.selection.subsets import best_subset
 from pointsman.routers.selection.worst_case import AwakeSetLimits, SharedResource, WorstCaseEnergyCap, slow_pairs
 from pointsman.routers.training.heads import fit_category_means
@@ -73,7 +73,7 @@ class PolicyOutcomes:
     milliseconds: Floats
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     models = load_open_models(ground.data / "mmlu_pro")
     costs = token_costs(ground.data / "energy_latency", models.table.experts, models.total_b, models.active_b)
     train, test = _grounds(models, costs)

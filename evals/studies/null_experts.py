@@ -17,7 +17,7 @@ from pointsman.evals.simulate.world import World, make_world
 from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
 from pointsman.evals.studies.near_questions import THRESHOLD, Count, NearQuestions, RecognitionResult
 from pointsman.evals.studies.proportions import rate
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.evals.tables import load_table
 from pointsman.experts.spec import NULL_BACKEND, EnergyModel, ExpertSpec, LatencyModel, PoolView, Price
 from pointsman.routers.null_experts.guards import FALSE_HITS
@@ -67,7 +67,7 @@ class _Run:
     energy_j: Floats
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     near = NearQuestions(ground.data, 500 if ground.quick else None)
     ways = [
         ("guards, cosine ≥ 0.70 (shipped)", near.judge(THRESHOLD, guarded=True)),
@@ -284,7 +284,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
-def _draw(ground: Ground, rows: Sequence[_Row]) -> None:
+def _draw(ground: StudyContext, rows: Sequence[_Row]) -> None:
     figure, (left, right) = axes(2, (7.0, 2.6))
     taken = [row.taken for row in rows]
     left.fill_between(taken, [row.lost[1] for row in rows], [row.lost[2] for row in rows], color=BLUE, alpha=0.2)

@@ -15,7 +15,7 @@ from pointsman.evals.plan_pool import read_pool
 from pointsman.evals.replay import requests
 from pointsman.evals.simulate import DEFAULT_POOL
 from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.evals.tables import OutcomeTable, load_table
 from pointsman.experts.spec import ExpertSpec, PoolView
 from pointsman.routers.protocols import RouterProtocol
@@ -51,7 +51,7 @@ class _Ground:
         )
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     pool = read_pool(DEFAULT_POOL)
     table = load_table(ground.data / "mmlu_pro").pool([spec.artifact_name for spec in pool]).common()
     train, test = table.split("train"), table.split("test")
@@ -135,7 +135,7 @@ def _figures(points: Floats) -> Floats:
 
 
 def _page(
-    ground: Ground, here: _Ground, fronts: dict[str, Floats], preferences: tuple[tuple[float, float], ...]
+    ground: StudyContext, here: _Ground, fronts: dict[str, Floats], preferences: tuple[tuple[float, float], ...]
 ) -> str:
     clusters = near_duplicate_clusters(here.table.prompts)
     counts = np.concatenate(list(resample_counts(clusters, 100 if ground.quick else 1000, seed=0)))
@@ -187,7 +187,7 @@ The paper's own figures are for molecules and not comparable.
 """
 
 
-def _draw(ground: Ground, fronts: dict[str, Floats]) -> None:
+def _draw(ground: StudyContext, fronts: dict[str, Floats]) -> None:
     figure, (ax,) = axes(1, (6.0, 3.2))
     style = {"one artefact, swept": (GREY, "."), "separate routers": (ORANGE, "s")}
     for name in ("one artefact, swept", "separate routers", "one artefact, the same preferences"):

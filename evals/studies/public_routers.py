@@ -17,7 +17,7 @@ from pointsman.evals.policies import Policy, Trial, make_trial
 from pointsman.evals.public_routers.beside import ROUTERS, public_policies
 from pointsman.evals.research_baselines import research_baselines
 from pointsman.evals.studies.pools import CLOSE_POOL, routellm_pair
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.evals.tables import load_table
 from pointsman.evals.text_features import text_features
 
@@ -37,7 +37,7 @@ class _Row:
     p: float
 
 
-def run(ground: Ground) -> str:
+def run(ground: StudyContext) -> str:
     """Fit everybody on the train split of each table and compare on its test split."""
     resamples = 300 if ground.quick else 2000
     pages = [_INTRODUCTION.format(**{name.replace("-", "_"): version(name) for name in _PACKAGES})]
@@ -48,7 +48,7 @@ def run(ground: Ground) -> str:
     return "\n\n".join([*pages, _READING])
 
 
-def _trials(ground: Ground) -> Iterator[tuple[str, Trial]]:
+def _trials(ground: StudyContext) -> Iterator[tuple[str, Trial]]:
     mmlu_pro = load_table(ground.data / "mmlu_pro")
     yield "`mmlu_pro`, close pool of six", make_trial(mmlu_pro.pool(CLOSE_POOL))
     yield "`ulab9`", make_trial(load_table(ground.data / "ulab9"))

@@ -14,13 +14,13 @@ from pointsman.evals.public_routers.routellm import RouteLLMScores, judge, rando
 from pointsman.evals.report import RouterRow
 from pointsman.evals.resampling import pair_of
 from pointsman.evals.studies.pools import routellm_pair
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 
 _SEED = 42
 _RANDOM = "public:routellm-random"
 
 
-def run(ground: Ground) -> str:
+def run(ground: StudyContext) -> str:
     """Fit on two thirds of each data set of the pair, and let both evaluators judge the third held out."""
     resamples = 200 if ground.quick else 1000
     sections = []

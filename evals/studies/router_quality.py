@@ -12,7 +12,7 @@ from pointsman.evals.report import Comparison, EvaluationReport, RouterRow
 from pointsman.evals.session import EvalOptions, build_report
 from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
 from pointsman.evals.studies.pools import CLOSE_POOL, NINE_PRICED
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 
 _SEED = 42
 
@@ -55,7 +55,7 @@ _LESS_IS_BETTER = {one.name for one in METRICS if one.better == "lower"}
 _SHARES = {one.name for one in METRICS if one.unit == "%"}
 
 
-def run(ground: Ground) -> str:
+def run(ground: StudyContext) -> str:
     """Evaluate the recipe on every table and tell how it stands."""
     reports: list[tuple[_Table, EvaluationReport]] = []
     for done, table in enumerate(_TABLES):

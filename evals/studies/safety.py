@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pointsman.evals.studies.drawing import BLUE, GREY, ORANGE, axes, save
 from pointsman.evals.studies.proportions import rate
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.routers.artifacts import load_router
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.safety.artifacts import SHIPPED, load_scorer
@@ -61,7 +61,7 @@ class _Scored:
     benign: dict[str, _Scores]
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     written = json.loads(_PROMPTS.read_text(encoding="utf-8"))
     embedder = plain_embedder(load_router("default").embedder)
     scorer = load_scorer(SHIPPED, embedder)
@@ -183,7 +183,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
-def _draw(ground: Ground, curves: Mapping[str, tuple[_Scores, _Scores]], words: tuple[_Scores, _Scores]) -> None:
+def _draw(ground: StudyContext, curves: Mapping[str, tuple[_Scores, _Scores]], words: tuple[_Scores, _Scores]) -> None:
     figure, (ax,) = axes(1, (3.6, 2.8))
     for (name, (harmful, benign)), color in zip(curves.items(), (BLUE, GREY, ORANGE), strict=True):
         at = np.concatenate([np.linspace(0.0, 1.0, 41), [1.01]])

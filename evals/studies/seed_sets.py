@@ -24,7 +24,7 @@ SEEDS_ALONE, BY_STATIC = "seeds alone", "seeds, spread by static neighbours"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LabellingMethod:
     """One way to come by labels, over `SHARES`.
 
     Attributes:
@@ -48,7 +48,7 @@ class SeedCurve:
 
     table: str
     full: float
-    ways: tuple[Way, ...]
+    ways: tuple[LabellingMethod, ...]
 
 
 def seed_curve(table: LabelledPrompts, seeds: Iterable[int], encoder: str | None) -> SeedCurve:
@@ -76,7 +76,7 @@ def seed_curve(table: LabelledPrompts, seeds: Iterable[int], encoder: str | None
         found = np.where(weight > 0, cells[:, :, 2], 0.0).sum(axis=1)
         right = np.divide(found, total, out=np.full(len(SHARES), np.nan), where=total > 0)
         columns = (accuracy.mean(axis=1), accuracy.std(axis=1), added.mean(axis=1), right)
-        ways.append(Way(name, *(tuple(column.tolist()) for column in columns)))
+        ways.append(LabellingMethod(name, *(tuple(column.tolist()) for column in columns)))
     return SeedCurve(table.name, _accuracy(table, table.train, table.labels), tuple(ways))
 
 

@@ -10,7 +10,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class StudyContext:
     """What a study works with.
 
     Attributes:
@@ -33,7 +33,7 @@ class Study:
     Attributes:
         name: File name of the page, without its ending.
         title: Heading of the page.
-        needs: Folders below `Ground.data` without which it cannot run; none for a study that ships its own data.
+        needs: Folders below `StudyContext.data` without which it cannot run; none for a study that ships its own data.
         run: Does the work; gives the page's body in Markdown, and writes its figures.
         packages: Modules of an extra without which it cannot run.
     """
@@ -41,5 +41,5 @@ class Study:
     name: str
     title: str
     needs: Sequence[str]
-    run: Callable[[Ground], str]
+    run: Callable[[StudyContext], str]
     packages: Sequence[str] = ()

@@ -18,7 +18,7 @@ from pointsman.evals.policies import Trial
 from pointsman.evals.replay import requests
 from pointsman.evals.studies.drawing import BLUE, GREY, axes, save
 from pointsman.evals.studies.nano_pool import bits_per_byte, measure, served_specs
-from pointsman.evals.studies.study import Ground, Study
+from pointsman.evals.studies.study import Study, StudyContext
 from pointsman.experts.spec import ExpertSpec, PoolView
 from pointsman.routers.types import Assessment, Budget, RouteRequest, Weights
 
@@ -69,7 +69,7 @@ class Front:
     singles: Floats
 
 
-def _run(ground: Ground) -> str:
+def _run(ground: StudyContext) -> str:
     per_domain = (60, 40) if ground.quick else (250, 125)
     resamples = 200 if ground.quick else 2000
     trial = measure(ground.data, *per_domain, lambda share: ground.progress(0.8 * share))

@@ -10,7 +10,7 @@ from pointsman.experts.backends.embedded_engine import EngineProcess, default_so
 from pointsman.experts.backends.openai_http import OpenAIHttpExpert
 from pointsman.experts.errors import ExpertMisconfigured, ExpertUnavailable
 from pointsman.experts.http1.client import Timeouts
-from pointsman.experts.http1.failures import NotConnected
+from pointsman.experts.http1.failures import ConnectError
 from pointsman.experts.nano import MODELS_DIR
 from pointsman.experts.protocols import ExpertCall, ExpertReply
 from pointsman.experts.spec import ExpertSpec
@@ -85,7 +85,7 @@ class EmbeddedExpert:
         try:
             return await self._http.call(call)
         except ExpertUnavailable as error:
-            if not isinstance(error.__cause__, NotConnected):
+            if not isinstance(error.__cause__, ConnectError):
                 raise
         # Nothing was sent: the engine is not there (any more), so this call may go to the next one.
         await self._ensure_engine()

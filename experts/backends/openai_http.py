@@ -23,13 +23,13 @@ from pointsman.experts.errors import (
 from pointsman.experts.http1.client import ConnectionLimits, HttpClient, Timeouts
 from pointsman.experts.http1.failures import (
     BodyBroken,
-    ClientClosed,
-    ConnectTimedOut,
-    HeadTimedOut,
+    ClientClosedError,
+    ConnectError,
+    ConnectTimeout,
+    HeadTimeout,
     HttpFailure,
-    IdleTimedOut,
-    NotConnected,
-    QueueTimedOut,
+    IdleTimeout,
+    PoolTimeout,
 )
 from pointsman.experts.http1.origin import Origin
 from pointsman.experts.http1.response import Headers, Response, Sink
@@ -202,17 +202,17 @@ class OpenAIHttpExpert:
     def _translate(self, failure: HttpFailure) -> ExpertError:
         name, message = self._spec.name, str(failure)
         match failure:
-            case QueueTimedOut():
+            case PoolTimeout():
                 return ExpertSaturated(name, message)
-            case ConnectTimedOut() | HeadTimedOut() | IdleTimedOut():
+            case ConnectTimeout() | HeadTimeout() | IdleTimeout():
                 return ExpertTimeout(name, message)
-            case ClientClosed():
+            case ClientClosedError():
                 return ExpertUnavailable(name, message)
-            case NotConnected():
+            case ConnectError():
                 return ExpertUnavailable(name, f"cannot connect: {message}")
             case BodyBroken():
                 return ExpertStreamBroken(name, message)
-            case _:  # ConnectionLost, BadResponse: something was answered, or began to be, that is no response
+            case _:  # ConnectionLostError, BadResponse: something was answered, or began to be, that is no response
                 return _before_head(name, failure)
 
 

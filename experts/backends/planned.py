@@ -14,7 +14,7 @@ from pointsman.experts.protocols import ExpertCall, Headers
 _COALESCE_S = 0.0005
 
 
-class Ending(StrEnum):
+class EndMode(StrEnum):
     """How a plan ends."""
 
     COMPLETE = "complete"
@@ -38,17 +38,17 @@ class ReplyPlan:
     headers: Headers = ()
     head_after_s: float = 0.0
     pieces: tuple[tuple[float, bytes], ...] = ()
-    ending: Ending = Ending.COMPLETE
+    ending: EndMode = EndMode.COMPLETE
 
     @property
     def immediate(self) -> bool:
         """Everything happens at once and nothing goes wrong."""
         return (
-            self.ending is Ending.COMPLETE and self.head_after_s == 0 and (not self.pieces or self.pieces[-1][0] == 0)
+            self.ending is EndMode.COMPLETE and self.head_after_s == 0 and (not self.pieces or self.pieces[-1][0] == 0)
         )
 
 
-class Interrupted(Exception):
+class PlannedFailure(Exception):
     """The plan ends the answer here."""
 
 
@@ -109,7 +109,7 @@ class PlannedReply:
         except StopAsyncIteration:
             self._end(None)
             raise
-        except Interrupted:
+        except PlannedFailure:
             self._end(ExpertStreamBroken(self._name, "the answer breaks off here, as planned"))
         except TimeoutError:
             self._end(ExpertTimeout(self._name, f"no byte for {self._idle_timeout_s:g} s"), left=True)
@@ -151,7 +151,7 @@ async def play(name: str, plan: ReplyPlan, call: ExpertCall, stats: Stats) -> Pl
     try:
         async with asyncio.timeout(call.head_timeout_s):
             await wait_for_head(plan, arrived_s)
-    except Interrupted:
+    except PlannedFailure:
         stats.finished += 1
         raise ExpertUnavailable(name, "refuses the call, as planned") from None
     except TimeoutError:
@@ -171,7 +171,7 @@ async def wait_for_head(plan: ReplyPlan, arrived_s: float) -> None:
         arrived_s: Loop time of the call's arrival.
 
     Raises:
-        Interrupted: There will be no head; the connection closes.
+        PlannedFailure: There will be no head; the connection closes.
     """
     if plan.status == 0:
         await _end(plan)
@@ -182,7 +182,7 @@ async def play_body(plan: ReplyPlan, arrived_s: float) -> AsyncGenerator[bytes, 
     """The body, every piece when it is due.
 
     Raises:
-        Interrupted: The plan ends the answer in its middle.
+        PlannedFailure: The plan ends the answer in its middle.
     """
     loop = asyncio.get_running_loop()
     index, pieces = 0, plan.pieces
@@ -198,9 +198,9 @@ async def play_body(plan: ReplyPlan, arrived_s: float) -> AsyncGenerator[bytes, 
 
 
 async def _end(plan: ReplyPlan) -> None:
-    if plan.ending is Ending.BREAK:
-        raise Interrupted
-    if plan.ending is Ending.HANG:
+    if plan.ending is EndMode.BREAK:
+        raise PlannedFailure
+    if plan.ending is EndMode.HANG:
         await asyncio.Event().wait()
 
 

@@ -25,7 +25,7 @@ _MAX_WAITING = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AnswerChunk:
     """What a step added to an answer; `finish_reason` is set in the last piece."""
 
     text: str
@@ -46,7 +46,7 @@ class Sequence:
     generation: Generation
     stream: TextStream
     rng: np.random.Generator
-    pieces: asyncio.Queue[Piece] = field(default_factory=asyncio.Queue)
+    pieces: asyncio.Queue[AnswerChunk] = field(default_factory=asyncio.Queue)
     completion_tokens: int = 0
     cancelled: bool = False
     read: int = 0
@@ -138,14 +138,14 @@ class ModelRunner:
         if sequence.completion_tokens >= generation.max_tokens:
             return self._finish(sequence, text, "length")
         if text:
-            sequence.pieces.put_nowait(Piece(text))
+            sequence.pieces.put_nowait(AnswerChunk(text))
         return False
 
     @staticmethod
     def _finish(sequence: Sequence, text: str, reason: str) -> bool:
         text += sequence.stream.finish()
         # What was held back may complete a stop string only now.
-        sequence.pieces.put_nowait(Piece(text, "stop" if sequence.stream.stopped else reason))
+        sequence.pieces.put_nowait(AnswerChunk(text, "stop" if sequence.stream.stopped else reason))
         return True
 
     def _drop_cancelled(self) -> None:

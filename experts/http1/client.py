@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from pointsman.experts.http1.connection import Connection, UpstreamRequest
 from pointsman.experts.http1.failures import (
-    ClientClosed,
-    ConnectTimedOut,
+    ClientClosedError,
+    ConnectError,
+    ConnectTimeout,
     HttpFailure,
-    NotConnected,
-    QueueTimedOut,
+    PoolTimeout,
 )
 from pointsman.experts.http1.origin import Origin
 from pointsman.experts.http1.response import Headers, Response, Sink, Translate
@@ -203,7 +203,7 @@ class HttpClient:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_exception(ClientClosed("the client was closed"))
+                waiter.set_exception(ClientClosedError("the client was closed"))
         self._idle.clear()
         if not self._open:
             return
@@ -242,12 +242,12 @@ class HttpClient:
         """A connection to write on: an idle one, a new one, or the next that becomes free.
 
         Raises:
-            HttpFailure: `NotConnected` or one below it.
+            HttpFailure: `ConnectError` or one below it.
         """
         deadline_s = asyncio.get_running_loop().time() + self.timeouts.queue_s
         while True:
             if self._closed:
-                raise ClientClosed("the client was closed")
+                raise ClientClosedError("the client was closed")
             connection = self._pop_idle()
             if connection is not None:
                 return connection
@@ -291,7 +291,7 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         # Some in line may have given up already: count them only when it matters.
         if len(self._waiters) >= self.limits.max_queued and self.queued >= self.limits.max_queued:
-            raise QueueTimedOut(f"{self.limits.max_queued} calls are waiting for a connection already")
+            raise PoolTimeout(f"{self.limits.max_queued} calls are waiting for a connection already")
         waiter: asyncio.Future[Connection | None] = loop.create_future()
         self._waiters.append(waiter)
         timer = loop.call_at(deadline_s, _expire, waiter)
@@ -301,7 +301,7 @@ class HttpClient:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._hand_on(waiter.result())  # granted and cancelled in the same breath: nobody must lose it
             raise
-        except QueueTimedOut:
+        except PoolTimeout:
             with contextlib.suppress(ValueError):  # a grant that passed it over meanwhile has removed it
                 self._waiters.remove(waiter)
             raise
@@ -322,20 +322,20 @@ class HttpClient:
             async with asyncio.timeout(self.timeouts.connect_s):
                 connection = await self._open_transport(loop)
         except TimeoutError:
-            raise ConnectTimedOut(f"no connection within {self.timeouts.connect_s:g} s") from None
+            raise ConnectTimeout(f"no connection within {self.timeouts.connect_s:g} s") from None
         except (OSError, ssl.SSLError) as error:
-            raise NotConnected(str(error) or type(error).__name__) from error
+            raise ConnectError(str(error) or type(error).__name__) from error
         finally:
             if connection is None:
                 self._give_back_slot()
         if not connection.usable:  # closed by the peer between TLS handshake and here
             self._give_back_slot()
-            raise NotConnected("closed by the peer as soon as it was open")
+            raise ConnectError("closed by the peer as soon as it was open")
         connection.owned = True
         self._open.add(connection)
         if self._closed:
             connection.abort()
-            raise ClientClosed("the client was closed")
+            raise ClientClosedError("the client was closed")
         return connection
 
     async def _open_transport(self, loop: asyncio.AbstractEventLoop) -> Connection:
@@ -385,4 +385,4 @@ class _Waiting:
 
 def _expire(waiter: asyncio.Future[Connection | None]) -> None:
     if not waiter.done():
-        waiter.set_exception(QueueTimedOut("no connection became free in time"))
+        waiter.set_exception(PoolTimeout("no connection became free in time"))

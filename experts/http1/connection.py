@@ -15,11 +15,11 @@ import httptools
 from pointsman.experts.http1.failures import (
     BadResponse,
     BodyBroken,
-    ClientClosed,
-    ConnectionLost,
-    HeadTimedOut,
+    ClientClosedError,
+    ConnectionLostError,
+    HeadTimeout,
     HttpFailure,
-    IdleTimedOut,
+    IdleTimeout,
 )
 from pointsman.experts.http1.response import Sink, Translate
 
@@ -161,18 +161,20 @@ class Connection(asyncio.Protocol):
 
     def shut(self) -> None:
         """Close at once because the owner closes."""
-        self.fail(BodyBroken("the client was closed") if self._head_seen else ClientClosed("the client was closed"))
+        self.fail(
+            BodyBroken("the client was closed") if self._head_seen else ClientClosedError("the client was closed")
+        )
 
     def send(self, request: UpstreamRequest) -> None:
         """Write a request, and hand its response to its sink as it comes.
 
         Raises:
-            ConnectionLost: Closed already; nothing was written.
+            ConnectionLostError: Closed already; nothing was written.
         """
         self._sent_at_s = self._loop.time()
         transport = self._transport
         if transport is None or transport.is_closing():
-            raise ConnectionLost("closed before the request was written", received=False)
+            raise ConnectionLostError("closed before the request was written", received=False)
         self._request = request
         request.sink.carrier = self
         self._headers = []
@@ -248,7 +250,7 @@ class Connection(asyncio.Protocol):
                     request.resent = True
                     self._owner.send_again(request)
                 else:
-                    lost = ConnectionLost(f"closed before its answer{detail}", received=self._received)
+                    lost = ConnectionLostError(f"closed before its answer{detail}", received=self._received)
                     request.finish(lost, self._owner.translate)
             elif self._until_close and exc is None:
                 request.finish(None, self._owner.translate)
@@ -356,9 +358,9 @@ class Connection(asyncio.Protocol):
         elif self._request is None:
             self.abort()
         elif self._head_seen:
-            self.fail(IdleTimedOut(f"no byte for {self._request.idle_timeout_s:g} s"))
+            self.fail(IdleTimeout(f"no byte for {self._request.idle_timeout_s:g} s"))
         else:
-            self.fail(HeadTimedOut(f"no answer within {now_s - self._sent_at_s:.3g} s"))
+            self.fail(HeadTimeout(f"no answer within {now_s - self._sent_at_s:.3g} s"))
 
 
 def _unsent(transport: asyncio.Transport) -> int:

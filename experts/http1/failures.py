@@ -1,15 +1,15 @@
 """What can go wrong on the way to an HTTP server and back.
 
 HttpFailure
-├── NotConnected          no connection came about: nothing was sent
-│   ├── ConnectTimedOut   name lookup, TCP or TLS took too long
-│   ├── QueueTimedOut     all connections stayed busy, or too many calls were already waiting
-│   └── ClientClosed      the client was closed before or meanwhile
-├── ConnectionLost        the connection died before the head of the response was complete
-├── BadResponse           what came is not HTTP, or its head is larger than allowed
-├── HeadTimedOut          no head within the time allowed
-├── IdleTimedOut          the head came, then no byte within the time allowed
-└── BodyBroken            the head came, then the body ended before its end, or is not valid HTTP
+├── ConnectError            there is no connection: nothing was sent
+│   ├── ConnectTimeout      name lookup, TCP or TLS took too long
+│   ├── PoolTimeout         all connections stayed busy, or too many calls were already waiting
+│   └── ClientClosedError   the client was closed before or meanwhile
+├── ConnectionLostError     the connection died before the head of the response was complete
+├── BadResponse             what came is not HTTP, or its head is larger than allowed
+├── HeadTimeout             no head within the time allowed
+├── IdleTimeout             the head came, then no byte within the time allowed
+└── BodyBroken              the head came, then the body ended before its end, or is not valid HTTP
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ class HttpFailure(Exception):
     """Anything below."""
 
 
-class NotConnected(HttpFailure):
+class ConnectError(HttpFailure):
     """No connection came about; the request was not sent."""
 
 
-class ConnectTimedOut(NotConnected):
+class ConnectTimeout(ConnectError):
     """Connecting took longer than allowed."""
 
 
-class QueueTimedOut(NotConnected):
+class PoolTimeout(ConnectError):
     """No connection became free in time."""
 
 
-class ClientClosed(NotConnected):
+class ClientClosedError(ConnectError):
     """The client was closed."""
 
 
-class ConnectionLost(HttpFailure):
+class ConnectionLostError(HttpFailure):
     """The connection died before the head was complete.
 
     Attributes:
@@ -51,11 +51,11 @@ class BadResponse(HttpFailure):
     """The peer does not speak HTTP/1.1, or its head exceeds the limit."""
 
 
-class HeadTimedOut(HttpFailure):
+class HeadTimeout(HttpFailure):
     """The head of the response did not come in time."""
 
 
-class IdleTimedOut(HttpFailure):
+class IdleTimeout(HttpFailure):
     """The body stalled."""
 
 

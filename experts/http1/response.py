@@ -74,7 +74,7 @@ class Response:
         Cancelling it closes the connection at once, as `aclose` does.
 
         Raises:
-            Exception: `IdleTimedOut` or `BodyBroken`, as the client's `translate` renders them.
+            Exception: `IdleTimeout` or `BodyBroken`, as the client's `translate` renders them.
         """
         while not self._chunks:
             if self._failure is not None:

@@ -108,7 +108,7 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     from pointsman.gateway.deciding.safety import safety_gate
     from pointsman.gateway.errors import RequestRefused
     from pointsman.gateway.shared.answer_cache import AnswerCache
-    from pointsman.gateway.wire.caching import Caching
+    from pointsman.gateway.wire.caching import CacheControl
     from pointsman.routers.artifacts import load_router
     from pointsman.routers.errors import RouterError
 
@@ -126,7 +126,7 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     chosen = settings.null_experts.model_copy(update={"share": 1.0})
     safety = safety_gate(settings, router.embedder)
     nulls = NullExperts(chosen, router.embedder, AnswerCache(entries=1, ttl_s=1, store=None), safety)
-    asked = asyncio.run(nulls.ask(read.inbound, "", Caching(read=False, keep=False)))
+    asked = asyncio.run(nulls.ask(read.inbound, "", CacheControl(read=False, keep=False)))
     assessment = read.assess(router)
     specs = [expert.spec() for expert in settings.pool.experts] + [
         null_expert(kind).spec for kind in settings.null_kinds

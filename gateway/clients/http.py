@@ -80,7 +80,7 @@ class Events:
             raise GatewayError(self._response.status_code, {"message": "the stream broke off"}, self._response.headers)
 
 
-class GatewayHttp:
+class GatewayHttpClient:
     """Connections to one gateway.
 
     Args:

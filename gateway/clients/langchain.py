@@ -24,7 +24,7 @@ from langchain_core.utils.pydantic import is_pydantic_v1_subclass
 from langchain_openai.chat_models.base import BaseChatOpenAI
 from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, SecretStr, create_model, model_validator
 
-from pointsman.gateway.clients.http import GatewayHttp
+from pointsman.gateway.clients.http import GatewayHttpClient
 from pointsman.routers.budget import CAPS, Cap
 
 _CHAT: Final = "chat/completions"
@@ -112,7 +112,7 @@ class ChatPointsman(BaseChatOpenAI, _Routing):
     use_responses_api: Literal[False] = False
     """Answers come from `/v1/chat/completions`."""
 
-    _http: GatewayHttp = PrivateAttr()
+    _http: GatewayHttpClient = PrivateAttr()
 
     if TYPE_CHECKING:
         # A type checker does not know the fields made at run time, and would refuse them as arguments.
@@ -131,7 +131,7 @@ class ChatPointsman(BaseChatOpenAI, _Routing):
         if unused := sorted(self.model_fields_set & _OF_OPENAIS_CLIENT):
             raise ValueError(f"{', '.join(unused)}: of OpenAI's client, which has no part here")
         key = None if self.api_key is None else self.api_key.get_secret_value()
-        self._http = GatewayHttp(self.base_url, key, self.timeout_s, self.max_retries)
+        self._http = GatewayHttpClient(self.base_url, key, self.timeout_s, self.max_retries)
         return self
 
     def feedback(self, decision_id: str, score: float, comment: str | None = None) -> None:

@@ -15,7 +15,7 @@ from pointsman.gateway.wire.evidence import EvidenceOptions
 from pointsman.gateway.wire.request import Inbound
 from pointsman.routers.arrays import Floats
 from pointsman.routers.evidence.policy import SequentialPolicy
-from pointsman.routers.evidence.step import Ask, next_step
+from pointsman.routers.evidence.step import AskStep, next_step
 from pointsman.routers.types import Budget, Candidate, Decision, Estimates, Reason
 
 _TEXT: Final = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.STREAMING})
@@ -145,8 +145,8 @@ class EvidencePlanner:
         chosen = next(one for one in decision.candidates if one.spec.name == decision.expert)
         worth = (chosen.utility or 0.0) / weight
         # A chosen member alone is one of the policy's own ways; another expert has to be outbid.
-        outbid = chosen in members or (isinstance(step, Ask) and step.value > worth)
-        return plan if isinstance(step, Ask) and outbid else None
+        outbid = chosen in members or (isinstance(step, AskStep) and step.value > worth)
+        return plan if isinstance(step, AskStep) and outbid else None
 
     def _max_calls(self, evidence_options: EvidenceOptions | None) -> int:
         most = self._settings.max_calls

@@ -28,7 +28,7 @@ from pointsman.gateway.deciding.embedding import embed_one
 from pointsman.gateway.deciding.safety import HarmLevel, SafetyGate, SafetyVerdict
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
 from pointsman.gateway.shared.answer_cache import AnswerCache, KeptAnswer
-from pointsman.gateway.wire.caching import Caching
+from pointsman.gateway.wire.caching import CacheControl
 from pointsman.gateway.wire.plain_question import fits, why_not_a_question, why_not_plain
 from pointsman.gateway.wire.request import AUTO, Inbound
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
@@ -150,7 +150,7 @@ class NullExperts:
         return model == AUTO or model in self._kinds or NullKind.REFUSAL in self._kinds
 
     async def ask(
-        self, inbound: Inbound, tenant: str, caching: Caching, allowed: frozenset[str] | None = None
+        self, inbound: Inbound, tenant: str, caching: CacheControl, allowed: frozenset[str] | None = None
     ) -> NullAnswers:
         """What they have to offer, apart from what hangs on the prompt's category.
 
@@ -256,7 +256,7 @@ class NullExperts:
                 NullKind.CONSTANT, entry.answer, entry.quality, f"cosine {match.similarity:.2f} to its question"
             )
 
-    async def _remember(self, asked: NullAnswers, inbound: Inbound, tenant: str, caching: Caching) -> None:
+    async def _remember(self, asked: NullAnswers, inbound: Inbound, tenant: str, caching: CacheControl) -> None:
         why = self._why_not_kept(inbound, caching)
         if why is not None:
             asked.decline(NullKind.EXACT_CACHE, why)
@@ -271,7 +271,7 @@ class NullExperts:
             detail = f"{kept.expert} has answered the same request"
             asked.offer(NullKind.EXACT_CACHE, kept.text, kept.quality, detail, Source.ESTIMATED)
 
-    async def _recognise(self, asked: NullAnswers, inbound: Inbound, tenant: str, caching: Caching) -> None:
+    async def _recognise(self, asked: NullAnswers, inbound: Inbound, tenant: str, caching: CacheControl) -> None:
         kind = NullKind.SEMANTIC_CACHE
         why = self._why_not_kept(inbound, caching) or why_not_a_question(inbound)
         said = signature(inbound.text) if why is None else None
@@ -292,7 +292,7 @@ class NullExperts:
             detail = f"{kept.expert} has answered a question that says the same (cosine {similarity:.2f})"
             asked.offer(kind, kept.text, kept.quality * (1 - FALSE_HITS), detail, Source.ESTIMATED)
 
-    def _why_not_kept(self, inbound: Inbound, caching: Caching) -> str | None:
+    def _why_not_kept(self, inbound: Inbound, caching: CacheControl) -> str | None:
         """Why no answer to the request is kept, None where it may be."""
         if inbound.model not in (AUTO, *self._kinds):
             return "the caller asks for a model by name"

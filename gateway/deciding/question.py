@@ -7,7 +7,7 @@ from typing import Final
 
 from pointsman.gateway.access.caller import Caller
 from pointsman.gateway.deciding.null_experts import NullAnswers
-from pointsman.gateway.wire.caching import CacheStatus, Caching
+from pointsman.gateway.wire.caching import CacheControl, CacheStatus
 from pointsman.gateway.wire.evidence import EvidenceOptions
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.urgency import Urgency
@@ -50,7 +50,7 @@ class Question:
     allowed: frozenset[str] | None
     texts: tuple[str, ...]
     session: str | None
-    caching: Caching
+    caching: CacheControl
     evidence_options: EvidenceOptions | None
     urgency: Urgency
     received_s: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pointsman.gateway.access.caller import Caller
 from pointsman.gateway.deciding.evidence_plan import EvidencePlan
 from pointsman.gateway.deciding.null_experts import NullAnswers
-from pointsman.gateway.wire.caching import ANYTHING, CacheStatus, Caching
+from pointsman.gateway.wire.caching import ANYTHING, CacheControl, CacheStatus
 from pointsman.gateway.wire.request import Inbound
 from pointsman.routers.types import Decision
 
@@ -39,7 +39,7 @@ class RoutedRequest:
     session: str | None = None
     asked: NullAnswers | None = None
     evidence: EvidencePlan | None = None
-    caching: Caching = ANYTHING
+    caching: CacheControl = ANYTHING
     deadline_s: float | None = None
     counted: bool = False
 

@@ -18,7 +18,7 @@ from pointsman.routers.artifacts import load_router
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.protocols import Embedder
 from pointsman.routers.safety.artifacts import SHIPPED, load_scorer
-from pointsman.routers.safety.scorer import Safety, SafetyScorer
+from pointsman.routers.safety.scorer import SafetyScore, SafetyScorer
 
 _DEFAULT: Final = "default"
 
@@ -108,5 +108,5 @@ def safety_gate(settings: Settings, embedder: Embedder) -> SafetyGate | None:
     return SafetyGate(settings.safety, load_scorer(SHIPPED, plain_embedder(embedder)))
 
 
-def _said(safety: Safety) -> str:
+def _said(safety: SafetyScore) -> str:
     return f"safety score {safety.score:.2f}" + (f" ({', '.join(safety.signs)})" if safety.signs else "")

@@ -18,7 +18,7 @@ from pointsman.gateway.record.ledger import Ledger
 from pointsman.gateway.telemetry import Telemetry
 
 
-class UnderWay(Protocol):
+class OpenExchange(Protocol):
     """A request and its response, begun and not ended."""
 
     def stop(self) -> None:
@@ -63,7 +63,7 @@ class DataPlane:
     forward: tuple[bytes, ...]
     idle_timeout_s: float
     clock: Callable[[], float]
-    under_way: set[UnderWay] = field(default_factory=set)
+    under_way: set[OpenExchange] = field(default_factory=set)
 
     @property
     def idle(self) -> bool:

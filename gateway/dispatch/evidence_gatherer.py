@@ -17,7 +17,7 @@ from pointsman.gateway.dispatch.gathered_answers import CallResult, GatheredAnsw
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.evidence.keys import answer_key
 from pointsman.routers.evidence.policy import SequentialPolicy
-from pointsman.routers.evidence.step import Accept, Ask, MemberAnswer, next_step
+from pointsman.routers.evidence.step import AcceptStep, AskStep, MemberAnswer, next_step
 from pointsman.routers.evidence.vote import NO_ANSWER
 from pointsman.routers.protocols import Embedder
 from pointsman.routers.types import FloatArray
@@ -67,7 +67,7 @@ class EvidenceGatherer:
         while True:
             prices = purse.prices((self._clock() - received_s) * 1e3)
             step = next_step(self._policy, plan.quality, given, prices, plan.waiting)
-            if not isinstance(step, Ask):
+            if not isinstance(step, AskStep):
                 return _settled(plan, step, reached)
             batch = purse.affordable(step.members, (self._clock() - received_s) * 1e3)
             async with asyncio.TaskGroup() as group:
@@ -91,7 +91,7 @@ async def _named(call: Call, plan: EvidencePlan, member: int) -> CallResult:
     return await call(candidate.spec.name)
 
 
-def _settled(plan: EvidencePlan, step: Accept | None, reached: dict[int, CallResult]) -> GatheredAnswers:
+def _settled(plan: EvidencePlan, step: AcceptStep | None, reached: dict[int, CallResult]) -> GatheredAnswers:
     """Which reply goes out: the accepted one; failing that, what the best expert did say."""
     calls = tuple(reached.values())
     if step is not None:

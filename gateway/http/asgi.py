@@ -27,7 +27,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class ClientLeft(Exception):
+class ClientDisconnect(Exception):
     """The client closed the connection."""
 
 
@@ -36,13 +36,13 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
 
     Raises:
         RequestRefused: Larger than `limit` bytes, as it came or inflated, or in an encoding we do not read.
-        ClientLeft: The client left before the end of the body.
+        ClientDisconnect: The client left before the end of the body.
     """
     body = Body(headers, limit)
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise ClientDisconnect
         body.feed(message.get("body", b""))
         if not message.get("more_body", False):
             return body.whole()
@@ -55,7 +55,7 @@ async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]]
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-class ASGIPlane:
+class ASGIDataPlane:
     """Serves the endpoints that experts answer by exchanges, and hands everything else to the control plane.
 
     Args:

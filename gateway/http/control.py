@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from pointsman.gateway.errors import Code, RequestRefused
-from pointsman.gateway.http.asgi import ClientLeft
+from pointsman.gateway.http.asgi import ClientDisconnect
 from pointsman.gateway.http.endpoints.answering import describe_answering
 from pointsman.gateway.http.endpoints.decisions import decisions
 from pointsman.gateway.http.endpoints.models import models
@@ -56,8 +56,8 @@ def create_control(runtime: Runtime) -> FastAPI:
         code = _HTTP_CODES.get(error.status_code, Code.INVALID_VALUE)
         return await refused(request, RequestRefused(code, f"{request.url.path}: {error.detail}"))
 
-    @app.exception_handler(ClientLeft)
-    async def left(_: Request, __: ClientLeft) -> Response:
+    @app.exception_handler(ClientDisconnect)
+    async def left(_: Request, __: ClientDisconnect) -> Response:
         runtime.telemetry.disconnects.inc()
         return Response(status_code=499)
 

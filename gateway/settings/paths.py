@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from pointsman.experts.backend_registry import BackendNotUsable, backend_spec
+from pointsman.experts.backend_registry import BackendUnavailable, backend_spec
 
 #: Values of `router.artifact` that are names rather than folders.
 ARTIFACT_NAMES: Final = frozenset({"default"})
@@ -39,7 +39,7 @@ def _paths_among_options(backend: Any) -> Iterator[str]:
         return
     try:
         fields = backend_spec(backend).options.model_fields
-    except BackendNotUsable:
+    except BackendUnavailable:
         # Whoever checks the settings says so.
         return
     for name, field in fields.items():

@@ -14,7 +14,7 @@ from pointsman.gateway.errors import CLIENT_LEFT
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.routers.outcomes import Outcome
-from pointsman.routers.selection.price_keeper import PriceKeeper, SpendingReport
+from pointsman.routers.selection.price_controller import PriceController, SpendingReport
 from pointsman.routers.selection.prices import AverageBudget, Spending, correction
 from pointsman.routers.types import Budget, Decision
 
@@ -62,7 +62,7 @@ class AverageBudgets:
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
-        self._keeper = PriceKeeper(budget, clock())
+        self._controller = PriceController(budget, clock())
         self._budget = budget
         self._replica = replica
         self._store = store
@@ -74,22 +74,22 @@ class AverageBudgets:
 
     def priced(self, budget: Budget) -> Budget:
         """The caller's budget with the present prices."""
-        return replace(budget, prices=self._keeper.prices(self._clock()))
+        return replace(budget, prices=self._controller.prices(self._clock()))
 
     def dispatched(self, decision: Decision, expert: str, *, stream: bool) -> ExpectedSpend:
         """A call goes out: count what it is expected to spend."""
         expected_spend = ExpectedSpend(Spending.of(*decision.explanation.spends(expert)), self._clock(), stream)
-        self._keeper.spent(expected_spend.foreseen)
+        self._controller.spent(expected_spend.foreseen)
         return expected_spend
 
     def given_up(self, expected_spend: ExpectedSpend) -> None:
         """The call failed and another expert is tried: it is not counted."""
-        self._keeper.spent(Spending() - expected_spend.foreseen)
+        self._controller.spent(Spending() - expected_spend.foreseen)
 
     def first_token(self, expected_spend: ExpectedSpend, ttft_ms: float) -> None:
         """The answer begins. Only streams tell when: what comes whole comes at its end."""
         if expected_spend.stream:
-            self._keeper.spent(Spending.first_token(ttft_ms, self._budget))
+            self._controller.spent(Spending.first_token(ttft_ms, self._budget))
 
     def finished(self, expected_spend: ExpectedSpend, outcome: Outcome) -> None:
         """The call is over: what it spent takes the place of what was foreseen, as far as it is known."""
@@ -97,7 +97,7 @@ class AverageBudgets:
             self.given_up(expected_spend)
         else:
             known = correction(expected_spend.foreseen, outcome.cost_usd, outcome.energy_j)
-            self._keeper.settled(known, expected_spend.decided_s)
+            self._controller.settled(known, expected_spend.decided_s)
 
     def one_request(self, expected_spends: Sequence[ExpectedSpend], ttft_ms: float | None) -> None:
         """Several calls were for one request: it spent what all of them did, and counts once.
@@ -111,7 +111,7 @@ class AverageBudgets:
             more += replace(expected_spend.foreseen, cost_usd=0.0, energy_j=0.0)
         once = Spending(priced=min(1.0, more.priced), metered=min(1.0, more.metered))
         began = Spending() if ttft_ms is None else Spending.first_token(ttft_ms, self._budget)
-        self._keeper.spent(once - more + began)
+        self._controller.spent(once - more + began)
 
     async def run(self) -> None:
         """Tell the other replicas and hear of them, once a second, until cancelled. No request waits for it."""
@@ -123,25 +123,25 @@ class AverageBudgets:
     async def _exchange(self) -> None:
         if self._store is None:
             return
-        mine = self._keeper.report()
+        mine = self._controller.report()
         value = orjson.dumps({"total": astuple(mine.total), "levels": mine.levels})
         found = await self._store.post(self._key, self._replica, value, self._ttl_s, forget=self._gone)
         if found is not None:
-            self._gone = self._keeper.heard(_reports(found, self._replica), self._clock())
+            self._gone = self._controller.heard(_reports(found, self._replica), self._clock())
 
     @property
     def _ttl_s(self) -> int:
         return int(2 * self._budget.window_s) + 1
 
     def _show(self) -> None:
-        prices = self._keeper.prices(self._clock())
+        prices = self._controller.prices(self._clock())
         bounds = (self._budget.max_cost_usd, self._budget.max_energy_j, self._budget.p95_ttft_ms)
         for resource, bound, price, allowed, average in zip(
             _RESOURCES,
             bounds,
             (prices.per_usd, prices.per_j, prices.per_ttft_ms),
             self._budget.limits,
-            self._keeper.averages,
+            self._controller.averages,
             strict=True,
         ):
             if bound is not None and allowed is not None:

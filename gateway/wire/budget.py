@@ -23,7 +23,7 @@ _MAX_SESSION_LENGTH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Stateable:
+class BudgetFields:
     """What a request may state of caps and weights.
 
     Attributes:
@@ -39,7 +39,7 @@ class Stateable:
     known: frozenset[str]
 
     @classmethod
-    def of(cls, caps: Iterable[Cap], weights: Iterable[Weight]) -> Stateable:
+    def of(cls, caps: Iterable[Cap], weights: Iterable[Weight]) -> BudgetFields:
         """Of a table of caps and one of weights."""
         caps, weights = tuple(caps), tuple(weights)
         headers: dict[bytes, Cap | str] = {cap.header.encode(): cap for cap in caps}
@@ -53,7 +53,7 @@ class Stateable:
         )
 
 
-_STATEABLE: Final = Stateable.of(CAPS, WEIGHTS)
+_FIELDS: Final = BudgetFields.of(CAPS, WEIGHTS)
 
 
 def states_routing(headers: Mapping[bytes, bytes]) -> bool:
@@ -85,7 +85,7 @@ def _cap(field: str, cap: Cap, value: object) -> float:
     return number
 
 
-def _from_headers(headers: Mapping[bytes, bytes], table: Stateable) -> tuple[dict[str, float], dict[str, float]]:
+def _from_headers(headers: Mapping[bytes, bytes], table: BudgetFields) -> tuple[dict[str, float], dict[str, float]]:
     caps: dict[str, float] = {}
     weights: dict[str, float] = {}
     for header, raw in headers.items():
@@ -105,7 +105,7 @@ def _from_headers(headers: Mapping[bytes, bytes], table: Stateable) -> tuple[dic
 
 
 def parse_budget(
-    routing: object, headers: Mapping[bytes, bytes], default: Budget, table: Stateable = _STATEABLE
+    routing: object, headers: Mapping[bytes, bytes], default: Budget, table: BudgetFields = _FIELDS
 ) -> tuple[Budget, frozenset[str] | None]:
     """What the caller allows.
 
@@ -155,7 +155,7 @@ def parse_session(routing: object, headers: Mapping[bytes, bytes]) -> str | None
 
 
 def _from_object(
-    routing: Mapping[str, Any], local_only: bool, table: Stateable
+    routing: Mapping[str, Any], local_only: bool, table: BudgetFields
 ) -> tuple[dict[str, float], dict[str, float], bool, frozenset[str] | None]:
     unknown = [name for name in routing if name not in table.known]
     if unknown:

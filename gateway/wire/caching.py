@@ -11,7 +11,7 @@ from pointsman.gateway.errors import invalid_budget
 
 
 @dataclass(frozen=True, slots=True)
-class Caching:
+class CacheControl:
     """What the caller allows.
 
     Attributes:
@@ -24,17 +24,17 @@ class Caching:
 
 
 #: Of callers who state nothing.
-ANYTHING: Final = Caching()
+ANYTHING: Final = CacheControl()
 
 #: Words of the header's directive and of `routing.cache`; `no-cache` asks for a fresh answer, which may be kept.
-_WORDS: Final[dict[str, Caching]] = {
+_WORDS: Final[dict[str, CacheControl]] = {
     "use": ANYTHING,
-    "no-cache": Caching(read=False),
-    "no-store": Caching(read=False, keep=False),
+    "no-cache": CacheControl(read=False),
+    "no-store": CacheControl(read=False, keep=False),
 }
 
 
-def parse_caching(routing: object, headers: Mapping[bytes, bytes]) -> Caching:
+def parse_caching(routing: object, headers: Mapping[bytes, bytes]) -> CacheControl:
     """What the caller allows: `routing.cache`, else the header `cache-control`, whose other directives mean nothing.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pointsman.routers.classifiers.uncertainty import Certainty, Thresholds
+from pointsman.routers.classifiers.uncertainty import PosteriorReader, Thresholds
 from pointsman.routers.types import Classification, FloatArray
 
 
@@ -52,7 +52,7 @@ class KnnClassifier:
         self._k = min(k, len(vectors))
         self._temperature = temperature
         self.thresholds = thresholds
-        self._certainty = Certainty(self._categories, thresholds)
+        self._posterior_reader = PosteriorReader(self._categories, thresholds)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class KnnClassifier:
     def classify(self, vector: FloatArray) -> Classification:
         """Classify one prompt, vector of shape (dim,)."""
         posterior, scope = self.posteriors(vector[None, :])
-        return self._certainty.classification(posterior[0], float(scope[0]))
+        return self._posterior_reader.classification(posterior[0], float(scope[0]))
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of this classifier."""

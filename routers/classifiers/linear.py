@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pointsman.routers.classifiers.uncertainty import Certainty, Thresholds
+from pointsman.routers.classifiers.uncertainty import PosteriorReader, Thresholds
 from pointsman.routers.types import Classification, FloatArray
 
 
@@ -57,7 +57,7 @@ class LinearClassifier:
         self._starts = starts
         self._temperature = temperature
         self.thresholds = thresholds
-        self._certainty = Certainty(self._categories, thresholds)
+        self._posterior_reader = PosteriorReader(self._categories, thresholds)
         self._scaled = np.ascontiguousarray(weights / temperature, dtype=np.float32)
         self._scaled_bias = np.asarray(bias / temperature, dtype=np.float32)
 
@@ -93,7 +93,7 @@ class LinearClassifier:
         total = np.add.reduce(fine)
         posterior = np.add.reduceat(fine, self._starts)
         posterior /= total
-        return self._certainty.classification(posterior, float(peak) + math.log(total))
+        return self._posterior_reader.classification(posterior, float(peak) + math.log(total))
 
     def spec(self) -> Mapping[str, Any]:
         """What a manifest says of this classifier."""

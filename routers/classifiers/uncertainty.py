@@ -63,7 +63,7 @@ def entropy_nats(posterior: Iterable[float]) -> float:
     return -math.fsum([p * math.log(p) for p in posterior if p > 0.0])
 
 
-class Certainty:
+class PosteriorReader:
     """Puts posteriors of one classifier into words.
 
     Args:

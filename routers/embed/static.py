@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from pointsman.routers.embed.clip import clip_text
 from pointsman.routers.embed.kernel import KERNEL, BufferLike, Kernel
-from pointsman.routers.embed.words import TokenIds, Words
+from pointsman.routers.embed.words import TokenIds, WordTokenizer
 from pointsman.routers.types import FloatArray
 
 #: Longest text that is read; see `clip_text`. About 500 tokens.
@@ -79,7 +79,7 @@ class StaticEmbedder:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
-        self._words = Words(tokenizer, kernel)
+        self._words = WordTokenizer(tokenizer, kernel)
         self._rows = np.ascontiguousarray(rows)
         self._scales = np.ascontiguousarray(scales, dtype=np.float32)
         self._kernel = kernel

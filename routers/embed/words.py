@@ -38,7 +38,7 @@ _LONGEST_TOKEN = 255
 _ONE_ID = struct.Struct("i")
 
 
-class Words:
+class WordTokenizer:
     """Tokenise as `tokenizers` does.
 
     Args:

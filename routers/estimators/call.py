@@ -28,7 +28,7 @@ import numpy as np
 
 from pointsman.experts.spec import Source
 from pointsman.routers.arrays import Column
-from pointsman.routers.estimators.live import Live
+from pointsman.routers.estimators.live import LiveFigures
 from pointsman.routers.estimators.online import Corrections
 from pointsman.routers.estimators.roster import Roster
 from pointsman.routers.types import Assessment, Candidate, Estimates, Offers, Quality
@@ -61,7 +61,7 @@ class CallFigures:
     def __init__(
         self,
         roster: Roster,
-        live: Live,
+        live: LiveFigures,
         assessment: Assessment,
         prompt_tokens: int,
         limit_tokens: int | None,

@@ -12,7 +12,7 @@ from pointsman.routers.arrays import Column, Mask
 from pointsman.routers.estimators.roster import Roster
 
 
-class Live:
+class LiveFigures:
     """The live figures of a pool's experts, shape (n,); NaN for what was not observed. Read when first asked for.
 
     Args:

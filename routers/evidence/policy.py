@@ -35,7 +35,7 @@ from pointsman.routers.evidence.vote import VoteModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outlook:
+class StepValues:
     """What accepting and asking on promise, for n prompts in states of the same set of members.
 
     Attributes:
@@ -95,7 +95,7 @@ class SequentialPolicy:
         rate = np.maximum(paid / np.where(usual > 0, usual, 1.0), 1e-9)
         return np.asarray(np.abs(np.log(self.rates)[None, :] - np.log(rate)[:, None]).argmin(axis=1))
 
-    def outlook(self, asked: tuple[int, ...], quality: Figures, codes: Ints, completion_tokens: Figures) -> Outlook:
+    def outlook(self, asked: tuple[int, ...], quality: Figures, codes: Ints, completion_tokens: Figures) -> StepValues:
         """Look ahead from the states of n prompts; arguments as `read_state`."""
         state = read_state(self.vote, asked, quality, codes, completion_tokens)
         k, n = len(self.members), len(state.features)
@@ -107,7 +107,7 @@ class SequentialPolicy:
         calls[..., list(asked)] = 0.0
         for position, member in enumerate(left):
             calls[:, :, position, member] = 1.0
-        return Outlook(state, accept, left, np.clip(ahead[..., 0], 0.0, 1.0), calls)
+        return StepValues(state, accept, left, np.clip(ahead[..., 0], 0.0, 1.0), calls)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays to store."""

@@ -25,7 +25,7 @@ class MemberAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AskStep:
     """Ask these members, all at once, the one whose answer is wanted first.
 
     Attributes:
@@ -38,7 +38,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Accept:
+class AcceptStep:
     """Accept the answer of this member.
 
     Attributes:
@@ -54,7 +54,7 @@ class Accept:
 
 def next_step(
     policy: SequentialPolicy, quality: Figures, given: Mapping[int, MemberAnswer], prices: Floats, waiting: Floats
-) -> Ask | Accept | None:
+) -> AskStep | AcceptStep | None:
     """Ask on or accept.
 
     Where waiting has a price, a member who would probably be asked later anyway is asked at once: with probability p
@@ -81,11 +81,11 @@ def next_step(
     best = int(value.argmax())
     if np.isfinite(value[best]) and value[best] > accept:
         needed = ahead.calls[0, int(follow[0]), best]
-        return Ask(_at_once(ahead.members[best], ahead.members, needed, prices, waiting), float(value[best]))
+        return AskStep(_at_once(ahead.members[best], ahead.members, needed, prices, waiting), float(value[best]))
     if not np.isfinite(accept):
         return None
     supporters = tuple(member for member, yes in zip(asked, ahead.state.supporters[0], strict=True) if yes)
-    return Accept(max(supporters, key=lambda member: float(quality[member])), accept, supporters)
+    return AcceptStep(max(supporters, key=lambda member: float(quality[member])), accept, supporters)
 
 
 def _at_once(first: int, left: tuple[int, ...], needed: Floats, prices: Floats, waiting: Floats) -> tuple[int, ...]:

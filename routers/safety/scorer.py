@@ -35,7 +35,7 @@ _TOLD: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Safety:
+class SafetyScore:
     """What is made of one prompt.
 
     Attributes:
@@ -48,7 +48,7 @@ class Safety:
 
 
 #: Of a prompt without text.
-_NOTHING: Final = Safety(0.0, ())
+_NOTHING: Final = SafetyScore(0.0, ())
 
 
 class SafetyScorer:
@@ -69,7 +69,7 @@ class SafetyScorer:
         self.wording = wording
         self.bias = bias
 
-    def judge(self, text: str) -> Safety:
+    def judge(self, text: str) -> SafetyScore:
         """Score a text by the worst of its pieces, and of the whole where that is short."""
         parts = pieces(text)
         if not parts:
@@ -80,7 +80,7 @@ class SafetyScorer:
         worst = int(logits.argmax())
         weights = wording[worst] * self.wording
         told = [SIGNS[index] for index in np.argsort(-weights) if weights[index] > _TOLD]
-        return Safety(float(1.0 / (1.0 + np.exp(-logits[worst]))), tuple(told))
+        return SafetyScore(float(1.0 / (1.0 + np.exp(-logits[worst]))), tuple(told))
 
     def only(self, *, embedding: bool = True, wording: bool = True) -> SafetyScorer:
         """The score without one of its parts, whose weights are zero."""

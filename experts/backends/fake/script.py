@@ -26,7 +26,7 @@ from pointsman.experts.backends.openai_wire import (
     token_limit,
     wants_usage_chunk,
 )
-from pointsman.experts.backends.planned import Ending, ReplyPlan
+from pointsman.experts.backends.planned import EndMode, ReplyPlan
 from pointsman.experts.protocols import Endpoint, Headers
 from pointsman.experts.spec import Usage
 
@@ -107,9 +107,9 @@ def plan_call(
     stretch = 1 + script.jitter * (2 * chance.random() - 1)
     fault = _fault(script, number, chance.random())
     if fault is Fault.HANG_HEAD:
-        return ReplyPlan(0, ending=Ending.HANG)
+        return ReplyPlan(0, ending=EndMode.HANG)
     if fault is Fault.REFUSE:
-        return ReplyPlan(0, ending=Ending.BREAK)
+        return ReplyPlan(0, ending=EndMode.BREAK)
     if payload.get("n") not in (None, 1):
         return _error(400, "the fake expert gives one choice", "invalid_request_error", param="n")
     prompt_tokens = count_prompt_tokens(endpoint, payload)
@@ -135,19 +135,19 @@ def plan_call(
     answer = AnswerWriter(
         endpoint, f"fake-{script.seed}-{number}", created_s, model, with_usage_field=stream and usage_chunk
     )
-    ending = {Fault.BREAK: Ending.BREAK, Fault.HANG_BODY: Ending.HANG}.get(fault, Ending.COMPLETE)
+    ending = {Fault.BREAK: EndMode.BREAK, Fault.HANG_BODY: EndMode.HANG}.get(fault, EndMode.COMPLETE)
     if not stream:
         body = answer.whole("".join(tokens), finish_reason, usage, calls=function)
         headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
-        if ending is not Ending.COMPLETE:
+        if ending is not EndMode.COMPLETE:
             body = body[: len(body) // 2]
         return ReplyPlan(200, headers, last_s, ((last_s, body),), ending)
 
     pieces = [(first_s, answer.opening(calls=function))] if endpoint is Endpoint.CHAT else []
-    shown = tokens if ending is Ending.COMPLETE else tokens[: script.fault_after_tokens]
+    shown = tokens if ending is EndMode.COMPLETE else tokens[: script.fault_after_tokens]
     piece = answer.piece if calls is None else answer.arguments
     pieces += [(first_s + index * step_s, piece(token)) for index, token in enumerate(shown)]
-    if ending is Ending.COMPLETE:
+    if ending is EndMode.COMPLETE:
         pieces.append((last_s, answer.closing(finish_reason)))
         if usage_chunk:
             pieces.append((last_s, answer.usage(usage)))

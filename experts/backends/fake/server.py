@@ -11,7 +11,7 @@ import orjson
 
 from pointsman.experts.backends.fake.script import Script, plan_call
 from pointsman.experts.backends.openai_wire import JSON_HEADERS, error_body
-from pointsman.experts.backends.planned import Interrupted, ReplyPlan, Stats, play_body, wait_for_head
+from pointsman.experts.backends.planned import PlannedFailure, ReplyPlan, Stats, play_body, wait_for_head
 from pointsman.experts.http1.server import Handler, ServerExchange, head_bytes, serve
 from pointsman.experts.protocols import TEXT_ENDPOINTS, Endpoint
 
@@ -123,7 +123,7 @@ class FakeServer:
             async for piece in play_body(plan, arrived_s):
                 await exchange.send(piece)
             exchange.end()
-        except Interrupted:
+        except PlannedFailure:
             exchange.close()
         except asyncio.CancelledError:
             self.stats.cancelled += 1

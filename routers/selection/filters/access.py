@@ -16,7 +16,7 @@ from pointsman.routers.types import Rejection, RouteRequest, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class AllowedFilter:
     """The caller may use only some experts."""
 
     names: frozenset[str]
@@ -31,7 +31,7 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalFilter:
     """The prompt must stay on the operator's own hardware."""
 
     def passes(self, figures: CallFigures) -> Mask:
@@ -48,11 +48,11 @@ class Local:
 
 
 def _allowed(request: RouteRequest, _: CallFigures) -> Sequence[Filter] | None:
-    return None if request.allowed is None else (Allowed(request.allowed),)
+    return None if request.allowed is None else (AllowedFilter(request.allowed),)
 
 
 def _local(request: RouteRequest, _: CallFigures) -> Sequence[Filter] | None:
-    return (Local(),) if request.budget.local_only else None
+    return (LocalFilter(),) if request.budget.local_only else None
 
 
 ALLOWED: Final = FilterKind(

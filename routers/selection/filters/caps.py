@@ -18,7 +18,7 @@ from pointsman.routers.types import Budget, Rejection, RouteRequest
 
 # Made for every request with a cap, and freezing costs a third of the making: not frozen, and never changed.
 @dataclass(slots=True)
-class Within:
+class CapFilter:
     """A figure must stay within what was stated.
 
     Attributes:
@@ -73,7 +73,7 @@ def within_caps(caps: Iterable[Cap] = CAPS) -> FilterKind:
         if values == nothing:
             return None
         stated = zip(columns, values, strict=True)
-        return [Within(cap, column, value) for (cap, column), value in stated if value is not None]
+        return [CapFilter(cap, column, value) for (cap, column), value in stated if value is not None]
 
     return FilterKind(tuple(_rules(ordered)), applying)
 

@@ -15,7 +15,7 @@ from pointsman.routers.types import Rejection, RouteRequest, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Capable:
+class CapabilityFilter:
     """The expert must do all that the request needs."""
 
     required: frozenset[Capability]
@@ -31,7 +31,7 @@ class Capable:
 
 
 @dataclass(frozen=True, slots=True)
-class FitsContext:
+class ContextWindowFilter:
     """Prompt plus the caller's completion limit (one token where none is stated) must fit into the context window."""
 
     prompt_tokens: int
@@ -53,14 +53,14 @@ class FitsContext:
 
 def _capable(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:
     if request.required and not figures.roster.all_capable(request.required):
-        return (Capable(request.required),)
+        return (CapabilityFilter(request.required),)
     return None
 
 
 def _fits_context(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:
     completion = 1 if request.max_completion_tokens is None else request.max_completion_tokens
     if request.prompt_tokens + completion > figures.roster.least_window_tokens:
-        return (FitsContext(request.prompt_tokens, completion),)
+        return (ContextWindowFilter(request.prompt_tokens, completion),)
     return None
 
 

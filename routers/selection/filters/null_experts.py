@@ -16,7 +16,7 @@ from pointsman.routers.types import Offers, Rejection, RouteRequest, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class OfferFilter:
     """A null expert must have an answer; every other expert is one that can be asked anything."""
 
     offers: Offers
@@ -35,7 +35,7 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked:
+class BlockFilter:
     """The operator blocks what is asked: one null expert answers, whatever the caller's budget and needs are."""
 
     offers: Offers
@@ -52,11 +52,11 @@ class Blocked:
 
 
 def _blocked(request: RouteRequest, _: CallFigures) -> Sequence[Filter] | None:
-    return None if request.offers.blocked_by is None else (Blocked(request.offers),)
+    return None if request.offers.blocked_by is None else (BlockFilter(request.offers),)
 
 
 def _offered(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:
-    return (Offered(request.offers),) if figures.roster.null_positions else None
+    return (OfferFilter(request.offers),) if figures.roster.null_positions else None
 
 
 BLOCKED: Final = FilterKind(

@@ -14,7 +14,7 @@ from pointsman.routers.types import Rejection, RouteRequest, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Awake:
+class AwakeFilter:
     """The expert must not be asleep."""
 
     def passes(self, figures: CallFigures) -> Mask:
@@ -27,7 +27,7 @@ class Awake:
 
 
 @dataclass(frozen=True, slots=True)
-class Healthy:
+class HealthFilter:
     """The expert must be healthy."""
 
     def passes(self, figures: CallFigures) -> Mask:
@@ -41,7 +41,7 @@ class Healthy:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaturated:
+class SaturationFilter:
     """The expert must have room for one more call."""
 
     def passes(self, figures: CallFigures) -> Mask:
@@ -55,7 +55,7 @@ class Unsaturated:
         return Rejection(figures.roster.names[index], Rule.SATURATED, detail, transient=True)
 
 
-_READY: Final[tuple[Filter, ...]] = (Awake(), Healthy(), Unsaturated())
+_READY: Final[tuple[Filter, ...]] = (AwakeFilter(), HealthFilter(), SaturationFilter())
 
 
 def _ready(_: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:

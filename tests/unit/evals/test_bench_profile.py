@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pointsman.evals.bench.profile import PARTS, NoProfile, part_of, shares
+from pointsman.evals.bench.profile import PARTS, ProfileError, part_of, shares
 
 ROOT = Path(__file__).parents[3]
 OUTER = (
@@ -41,7 +41,7 @@ def test_shares_are_of_the_serving_thread() -> None:
         "thread (9): redis-watcher;Popen.wait (subprocess.py:1264);wait4 (libc.so.6) 900",
     ]
     assert shares(raw) == {"kernel: writes": 0.75, "event loop": 0.25}
-    with pytest.raises(NoProfile, match="main thread"):
+    with pytest.raises(ProfileError, match="main thread"):
         shares(raw[2:])
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pointsman.evals.bench.aims import AIMS, Aim
+from pointsman.evals.bench.aims import AIMS, FigureBound
 from pointsman.evals.bench.page import write_page
-from pointsman.evals.bench.pieces import Pieces
+from pointsman.evals.bench.pieces import StreamMeasurement
 from pointsman.evals.bench.results import REDIS_OFF, Case, Results
 
-AT_LEAST = Aim("named", 1.0, True, lambda run: run.ratio("named model"))
-AT_MOST = Aim("p50", 0.5, False, lambda run: run.added_p50_ms)
+AT_LEAST = FigureBound("named", 1.0, True, lambda run: run.ratio("named model"))
+AT_MOST = FigureBound("p50", 0.5, False, lambda run: run.added_p50_ms)
 
 
 def run(named_per_s: float = 90.0, added_p50_ms: float = 0.4) -> Results:
@@ -25,11 +25,14 @@ def run(named_per_s: float = 90.0, added_p50_ms: float = 0.4) -> Results:
         Case("sglang-router 1, cache_aware", 80.0, 1, 2, 45),
         Case("sglang-router 1, round_robin", 100.0, 1, 2, 40),
     ]
-    pieces = [Pieces("stream", 30.0, 1e4, 1.0, 0.3), Pieces("sglang-router 1, round_robin", 20.0, 1e4, 1.0, 0.3)]
+    pieces = [
+        StreamMeasurement("stream", 30.0, 1e4, 1.0, 0.3),
+        StreamMeasurement("sglang-router 1, round_robin", 20.0, 1e4, 1.0, 0.3),
+    ]
     return Results(2.0, 5, 32, cases, pieces, by_words={20: cases[0]}, added_p50_ms=added_p50_ms)
 
 
-def aim(name: str) -> Aim:
+def aim(name: str) -> FigureBound:
     return next(aim for aim in AIMS if aim.name.startswith(name))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pointsman.evals.cascade_routing import cascade_routing, estimates_after
-from pointsman.evals.evidence import Board, agree_else_judge, by_prompt, by_vote
+from pointsman.evals.evidence import EvidenceTable, agree_else_judge, by_prompt, by_vote
 from pointsman.routers.evidence.vote import VoteModel
 
 #: Three prompts, experts weak, weak too, strong; right answers are 1.
@@ -14,11 +14,11 @@ CODES = np.array([[1, 1, 2], [1, 3, 1], [-1, -1, 1]])
 COST = np.array([0.1, 0.2, 1.0])
 
 
-def board() -> Board:
+def board() -> EvidenceTable:
     scores = (CODES == 1).astype(np.float64)
     cost = np.tile(COST, (3, 1))
     quality = np.tile([0.6, 0.6, 0.8], (3, 1))
-    return Board(("weak", "weak too", "strong"), quality, cost, cost, scores, CODES, np.full((3, 3), np.nan))
+    return EvidenceTable(("weak", "weak too", "strong"), quality, cost, cost, scores, CODES, np.full((3, 3), np.nan))
 
 
 def plain_vote(m: int) -> VoteModel:

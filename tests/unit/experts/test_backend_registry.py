@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pointsman.experts.backend_registry import BackendNotUsable, backend_spec, installed_backends
+from pointsman.experts.backend_registry import BackendUnavailable, backend_spec, installed_backends
 
 OWN = ("embedded", "fake", "litellm", "openai_http", "replay")
 
@@ -26,10 +26,10 @@ def package(folder: Path, name: str, points: str, code: str = "") -> None:
 def told(folder: Path, name: str) -> str:
     """What somebody hears who names a backend where these packages are installed too."""
     code = f"""
-        from pointsman.experts.backend_registry import BackendNotUsable, backend_spec
+        from pointsman.experts.backend_registry import BackendUnavailable, backend_spec
         try:
             backend_spec({name!r})
-        except BackendNotUsable as error:
+        except BackendUnavailable as error:
             print(error)
     """
     command = [sys.executable, "-c", f"import sys; sys.path.append({str(folder)!r})\n{textwrap.dedent(code)}"]
@@ -43,7 +43,9 @@ def test_our_own_are_registered_like_any_other() -> None:
 
 
 def test_a_name_that_nobody_has_lists_what_there_is() -> None:
-    with pytest.raises(BackendNotUsable, match=r"no backend 'litelm' .*\(did you mean litellm\?\); installed are embe"):
+    with pytest.raises(
+        BackendUnavailable, match=r"no backend 'litelm' .*\(did you mean litellm\?\); installed are embe"
+    ):
         backend_spec("litelm")
 
 

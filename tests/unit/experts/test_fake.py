@@ -15,7 +15,7 @@ import pytest
 
 from pointsman.experts.backends.fake import FakeExpert, Fault, Script
 from pointsman.experts.backends.fake.script import plan_call
-from pointsman.experts.backends.planned import Ending, ReplyPlan
+from pointsman.experts.backends.planned import EndMode, ReplyPlan
 from pointsman.experts.errors import ExpertUnavailable
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import ExpertSpec
@@ -118,13 +118,13 @@ def test_faults_strike_where_the_script_says() -> None:
 
 
 def test_the_shapes_of_failures() -> None:
-    assert plan(Script(fault=Fault.HANG_HEAD)) == ReplyPlan(0, ending=Ending.HANG)
-    assert plan(Script(fault=Fault.REFUSE)) == ReplyPlan(0, ending=Ending.BREAK)
+    assert plan(Script(fault=Fault.HANG_HEAD)) == ReplyPlan(0, ending=EndMode.HANG)
+    assert plan(Script(fault=Fault.REFUSE)) == ReplyPlan(0, ending=EndMode.BREAK)
     broken = plan(Script(reply="a b c", fault=Fault.BREAK, fault_after_tokens=2), stream=True)
-    assert broken.ending is Ending.BREAK
+    assert broken.ending is EndMode.BREAK
     assert len(broken.pieces) == 3, "the role and two tokens"
     half = plan(Script(fault=Fault.HANG_BODY))
-    assert half.ending is Ending.HANG
+    assert half.ending is EndMode.HANG
     promised = int(dict(half.headers)[b"content-length"])
     assert 0 < len(half.pieces[0][1]) < promised
 

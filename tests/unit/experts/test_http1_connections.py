@@ -15,12 +15,12 @@ from pointsman.experts.http1 import connection as connection_module
 from pointsman.experts.http1.client import ConnectionLimits, HttpClient, Timeouts
 from pointsman.experts.http1.failures import (
     BodyBroken,
-    ClientClosed,
-    ConnectionLost,
-    ConnectTimedOut,
+    ClientClosedError,
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeout,
     HttpFailure,
-    NotConnected,
-    QueueTimedOut,
+    PoolTimeout,
 )
 from pointsman.experts.http1.origin import Origin
 from pointsman.experts.http1.server import ServerExchange, serve
@@ -141,9 +141,9 @@ async def test_waiting_too_long_for_a_connection_is_an_error_of_its_own() -> Non
         waiting = asyncio.create_task(ask(client))
         await asyncio.sleep(0.01)
         assert client.queued == 1
-        with pytest.raises(QueueTimedOut, match="already"):
+        with pytest.raises(PoolTimeout, match="already"):
             await ask(client)
-        with pytest.raises(QueueTimedOut, match="in time"):
+        with pytest.raises(PoolTimeout, match="in time"):
             await waiting
         assert client.queued == 0
         busy.cancel()
@@ -158,7 +158,7 @@ async def test_a_connection_that_dies_hands_its_place_to_who_waits() -> None:
 
     async with talking(talk) as server, client_of(server, limits=ConnectionLimits(max_connections=1)) as client:
         results = await asyncio.gather(*(ask(client) for _ in range(4)), return_exceptions=True)
-        assert isinstance(results[0], ConnectionLost)
+        assert isinstance(results[0], ConnectionLostError)
         assert results[1:] == [b"x"] * 3
         assert len(server.peers) == 4
 
@@ -208,7 +208,7 @@ async def test_a_fresh_connection_that_dies_is_not_retried() -> None:
         await peer.request()
 
     async with talking(talk) as server, client_of(server) as client:
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ConnectionLostError):
             await ask(client)
         assert len(server.peers) == 1
 
@@ -228,7 +228,7 @@ async def test_a_request_that_may_have_been_worked_on_is_not_sent_twice(
 
     async with talking(talk) as server, client_of(server) as client:
         assert await ask(client) == b"first"
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ConnectionLostError):
             await ask(client)
         assert len(server.peers) == 1
 
@@ -238,7 +238,7 @@ async def test_nobody_there() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     client = HttpClient(Origin.parse(f"http://127.0.0.1:{port}"))
-    with pytest.raises(NotConnected):
+    with pytest.raises(ConnectError):
         await ask(client)
     assert client.connections == 0
 
@@ -261,9 +261,9 @@ async def test_closing_the_client_ends_everything() -> None:
         with pytest.raises(BodyBroken):
             await reading.read()
         for task in (asking, waiting):
-            with pytest.raises(ClientClosed):
+            with pytest.raises(ClientClosedError):
                 await task
-        with pytest.raises(ClientClosed):
+        with pytest.raises(ClientClosedError):
             await get(client)
         await client.aclose()
 
@@ -331,7 +331,7 @@ async def test_tls_with_a_certificate_that_is_known_and_one_that_is_not(certific
     assert trusting.connections == 1
     await trusting.aclose()
     strict = HttpClient(origin)
-    with pytest.raises(NotConnected, match="certificate"):
+    with pytest.raises(ConnectError, match="certificate"):
         await ask(strict)
     assert strict.connections == 0
     server.close()
@@ -342,7 +342,7 @@ async def test_a_server_that_never_completes_the_tls_handshake() -> None:
         # Reading the system's trust store may take longer than the time allowed here.
         tls = ssl.create_default_context()
         client = HttpClient(Origin.parse(f"https://127.0.0.1:{server.port}"), timeouts=Timeouts(connect_s=0.1), tls=tls)
-        with pytest.raises(ConnectTimedOut):
+        with pytest.raises(ConnectTimeout):
             await ask(client)
         assert client.connections == 0
         await asyncio.wait_for(server.peers[0].left.wait(), 2)

@@ -8,7 +8,7 @@ import pytest
 
 from pointsman.experts.http1.client import Timeouts
 from pointsman.experts.http1.connection import MAX_BUFFERED_BYTES, MAX_HEAD_BYTES
-from pointsman.experts.http1.failures import BadResponse, BodyBroken, ConnectionLost, HeadTimedOut, IdleTimedOut
+from pointsman.experts.http1.failures import BadResponse, BodyBroken, ConnectionLostError, HeadTimeout, IdleTimeout
 from pointsman.experts.http1.response import Response
 from tests.unit.experts.raw_server import Peer, client_of, get, plain, talking
 
@@ -177,7 +177,7 @@ async def test_trailers_without_end_break_the_body() -> None:
 
 async def test_silence_ends_in_a_head_timeout_and_a_closed_connection() -> None:
     async with talking(saying(hold=True)) as server, client_of(server) as client:
-        with pytest.raises(HeadTimedOut):
+        with pytest.raises(HeadTimeout):
             await get(client, head_timeout_s=0.05)
         await asyncio.wait_for(server.peers[0].left.wait(), 2)
 
@@ -186,7 +186,7 @@ async def test_a_stalled_body_ends_in_an_idle_timeout() -> None:
     talk = saying(CHUNKED, b"5\r\nhello\r\n", hold=True)
     async with talking(talk) as server, client_of(server) as client:
         response = await get(client, idle_timeout_s=0.05)
-        with pytest.raises(IdleTimedOut):
+        with pytest.raises(IdleTimeout):
             await until_failure(response, got := [])
         assert got == [b"hello"]
         await asyncio.wait_for(server.peers[0].left.wait(), 2)
@@ -259,10 +259,10 @@ async def test_cancelling_closes_the_connection_at_once(answer: tuple[bytes, ...
 
 async def test_closing_before_answering_loses_the_connection() -> None:
     async with talking(saying()) as server, client_of(server) as client:
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(ConnectionLostError) as caught:
             await get(client)
         assert not caught.value.received
     async with talking(saying(b"HTTP/1.1 200 OK\r\nX-Half")) as server, client_of(server) as client:
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(ConnectionLostError) as caught:
             await get(client)
         assert caught.value.received

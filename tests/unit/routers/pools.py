@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price, Source
 from pointsman.routers.estimators.call import CallFigures
-from pointsman.routers.estimators.live import Live
+from pointsman.routers.estimators.live import LiveFigures
 from pointsman.routers.estimators.roster import Roster
 from pointsman.routers.types import (
     AnswerLengths,
@@ -61,7 +61,7 @@ def figures_of(
     """The figures of a request over a pool; of a plain request on which no artefact says anything by default."""
     asked, given = asked or request(), given or assessment({})
     roster = Roster(tuple(spec for spec, _ in entries), given)
-    live = Live(roster, tuple(state for _, state in entries))
+    live = LiveFigures(roster, tuple(state for _, state in entries))
     return CallFigures(roster, live, given, asked.prompt_tokens, asked.max_completion_tokens, offers=asked.offers)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pointsman.routers.classifiers.knn import KnnClassifier
 from pointsman.routers.classifiers.linear import LinearClassifier
-from pointsman.routers.classifiers.uncertainty import Certainty, Thresholds, entropy_nats
+from pointsman.routers.classifiers.uncertainty import PosteriorReader, Thresholds, entropy_nats
 from pointsman.routers.types import Classification
 
 LOOSE = Thresholds(max_entropy=10.0, min_scope=-1e9)
@@ -72,7 +72,7 @@ POSTERIOR = {"code": 0.6, "math": 0.3, "travel": 0.1}
 
 
 def classification(posterior: dict[str, float], scope: float, thresholds: Thresholds) -> Classification:
-    return Certainty(tuple(posterior), thresholds).classification(
+    return PosteriorReader(tuple(posterior), thresholds).classification(
         np.array(list(posterior.values()), dtype=np.float32), scope
     )
 

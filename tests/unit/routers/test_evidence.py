@@ -13,7 +13,7 @@ from pointsman.routers.errors import TrainingError
 from pointsman.routers.evidence.keys import answer_key
 from pointsman.routers.evidence.policy import SequentialPolicy
 from pointsman.routers.evidence.replay import EvidencePolicyTrace, ask
-from pointsman.routers.evidence.step import Accept, Ask, MemberAnswer, next_step
+from pointsman.routers.evidence.step import AcceptStep, AskStep, MemberAnswer, next_step
 from pointsman.routers.evidence.vote import VoteModel, group_answers
 from pointsman.routers.training.evidence import fit_evidence
 from pointsman.routers.training.evidence_policy import EvidenceTrainingData, fit_policy
@@ -165,7 +165,7 @@ def test_serving_step_by_step_is_the_replay(policy: SequentialPolicy) -> None:
     for row in range(200):
         given: dict[int, MemberAnswer] = {}
         step = next_step(policy, seen.quality[row], given, prices[row], np.zeros(3))
-        while isinstance(step, Ask):
+        while isinstance(step, AskStep):
             assert len(step.members) == 1, "waiting costs nothing, so that nobody is asked early"
             given[step.members[0]] = MemberAnswer(int(codes[row, step.members[0]]), float("nan"))
             step = next_step(policy, seen.quality[row], given, prices[row], np.zeros(3))
@@ -182,8 +182,8 @@ def test_where_waiting_is_dear_probable_calls_are_made_at_once(policy: Sequentia
     patient = next_step(policy, quality, {}, cost, np.zeros(3))
     waiting = np.full(3, 0.1)
     hurried = next_step(policy, quality, {}, cost + waiting, waiting)
-    assert isinstance(patient, Ask)
-    assert isinstance(hurried, Ask)
+    assert isinstance(patient, AskStep)
+    assert isinstance(hurried, AskStep)
     assert len(patient.members) == 1
     assert set(hurried.members) >= {CHEAP, TWIN} or hurried.members == (JUDGE,)
 
@@ -193,7 +193,7 @@ def test_nobody_left_and_no_answer_is_nothing(policy: SequentialPolicy) -> None:
     assert next_step(policy, np.array([0.7, 0.7, 0.92]), silent, COST, np.zeros(3)) is None
     spoken = {**silent, JUDGE: MemberAnswer(4, 20.0)}
     step = next_step(policy, np.array([0.7, 0.7, 0.92]), spoken, COST, np.zeros(3))
-    assert isinstance(step, Accept)
+    assert isinstance(step, AcceptStep)
     assert (step.member, step.supporters) == (JUDGE, (JUDGE,))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman.routers.selection.price_keeper import PriceKeeper
+from pointsman.routers.selection.price_controller import PriceController
 from pointsman.routers.selection.prices import (
     AverageBudget,
     Gains,
@@ -74,28 +74,28 @@ class _Economy:
 @pytest.mark.parametrize("factor", [1.0, 1.4, 0.7])
 @pytest.mark.parametrize("rate", [2.0, 20.0])
 def test_the_average_is_held_though_estimates_are_wrong(rate: float, factor: float) -> None:
-    economy, keeper, now_s = _Economy(0, factor), PriceKeeper(BUDGET, 0.0), 0.0
+    economy, controller, now_s = _Economy(0, factor), PriceController(BUDGET, 0.0), 0.0
     spent: list[tuple[float, float]] = []
     while now_s < 3600.0:
         now_s += 1.0 / rate
-        foreseen, true = economy.spend(keeper.prices(now_s).per_j)
-        keeper.spent(Spending.of(None, foreseen))
-        keeper.settled(correction(Spending.of(None, foreseen), None, true), now_s)
+        foreseen, true = economy.spend(controller.prices(now_s).per_j)
+        controller.spent(Spending.of(None, foreseen))
+        controller.settled(correction(Spending.of(None, foreseen), None, true), now_s)
         spent.append((now_s, true))
     joules = np.array([amount for moment, amount in spent if moment > 600.0])
     assert joules.mean() == pytest.approx(100.0, rel=0.02)
-    assert keeper.averages[1] == pytest.approx(100.0, rel=0.05)
+    assert controller.averages[1] == pytest.approx(100.0, rel=0.05)
 
 
 def test_p95_is_held_as_a_share_of_late_answers() -> None:
     budget = AverageBudget(window_s=600.0, p95_ttft_ms=800.0)
-    rng, keeper, now_s, late = np.random.default_rng(1), PriceKeeper(budget, 0.0), 0.0, []
+    rng, controller, now_s, late = np.random.default_rng(1), PriceController(budget, 0.0), 0.0, []
     while now_s < 3600.0:
         now_s += 0.1
         # A fast expert that is never late, and a slow one that is in 20 % of its answers.
-        slow = rng.normal(0.1, 0.1) > keeper.prices(now_s).per_ttft_ms * 400.0
+        slow = rng.normal(0.1, 0.1) > controller.prices(now_s).per_ttft_ms * 400.0
         ttft_ms = 900.0 if slow and rng.random() < 0.2 else 300.0
-        keeper.spent(Spending.first_token(ttft_ms, budget))
+        controller.spent(Spending.first_token(ttft_ms, budget))
         if now_s > 600.0:
             late.append(ttft_ms > 800.0)
     assert np.mean(late) == pytest.approx(0.05, abs=0.003)
@@ -128,46 +128,46 @@ def test_levels_stay_within_their_bounds_whatever_is_reported(reports: list[tupl
 
 def test_replicas_together_hold_what_each_sees_only_part_of() -> None:
     economies = [_Economy(seed) for seed in range(3)]
-    keepers = {str(seed): PriceKeeper(BUDGET, 0.0) for seed in range(3)}
+    controllers = {str(seed): PriceController(BUDGET, 0.0) for seed in range(3)}
     joules: list[float] = []
     for tick in range(1, 36_001):
         now_s = tick * 0.1
         who = tick % 7 % 3
-        keeper = keepers[str(who)]
-        foreseen, true = economies[who].spend(keeper.prices(now_s).per_j)
-        keeper.spent(Spending.of(None, foreseen))
-        keeper.settled(correction(Spending.of(None, foreseen), None, true), now_s)
+        controller = controllers[str(who)]
+        foreseen, true = economies[who].spend(controller.prices(now_s).per_j)
+        controller.spent(Spending.of(None, foreseen))
+        controller.settled(correction(Spending.of(None, foreseen), None, true), now_s)
         if now_s > 600.0:
             joules.append(true)
         if tick % 10 == 0:
-            reports = {name: one.report() for name, one in keepers.items()}
-            for name, one in keepers.items():
+            reports = {name: one.report() for name, one in controllers.items()}
+            for name, one in controllers.items():
                 one.heard({peer: report for peer, report in reports.items() if peer != name}, now_s)
     assert np.mean(joules) == pytest.approx(100.0, rel=0.02)
-    levels = [one.state.levels[1] for one in keepers.values()]
+    levels = [one.state.levels[1] for one in controllers.values()]
     assert max(levels) - min(levels) < 0.3
     # Each knows of the traffic of all: ten requests a second, in a window that forgets with half its length.
-    assert all(one.state.counted[1] == pytest.approx(3000.0, rel=0.1) for one in keepers.values())
+    assert all(one.state.counted[1] == pytest.approx(3000.0, rel=0.1) for one in controllers.values())
 
 
 def test_a_report_that_comes_twice_counts_once_and_one_out_of_earshot_not_at_all() -> None:
-    keeper, other = PriceKeeper(BUDGET, 0.0), PriceKeeper(BUDGET, 0.0)
-    keeper.heard({"other": other.report()}, 0.0)
+    controller, other = PriceController(BUDGET, 0.0), PriceController(BUDGET, 0.0)
+    controller.heard({"other": other.report()}, 0.0)
     other.spent(Spending.of(None, 100.0))
     for _ in range(3):
-        keeper.heard({"other": other.report()}, 1.0)
-    keeper.prices(2.0)
-    assert keeper.state.counted[1] == pytest.approx(1.0)
+        controller.heard({"other": other.report()}, 1.0)
+    controller.prices(2.0)
+    assert controller.state.counted[1] == pytest.approx(1.0)
     for _ in range(50):
         other.spent(Spending.of(None, 100.0))
-    assert keeper.heard({"other": other.report()}, 200.0) == frozenset()
-    keeper.prices(200.0)
-    assert keeper.state.counted[1] < 1.0, "what was spent out of earshot is not made up for"
-    assert keeper.heard({"other": other.report()}, 1000.0) == {"other"}
+    assert controller.heard({"other": other.report()}, 200.0) == frozenset()
+    controller.prices(200.0)
+    assert controller.state.counted[1] < 1.0, "what was spent out of earshot is not made up for"
+    assert controller.heard({"other": other.report()}, 1000.0) == {"other"}
 
 
 def test_a_replica_that_joins_takes_over_the_prices_it_finds() -> None:
-    old, new = PriceKeeper(BUDGET, 0.0), PriceKeeper(BUDGET, 500.0)
+    old, new = PriceController(BUDGET, 0.0), PriceController(BUDGET, 500.0)
     for second in range(1, 500):
         old.spent(Spending.of(None, 150.0))
         old.prices(float(second))
@@ -177,7 +177,7 @@ def test_a_replica_that_joins_takes_over_the_prices_it_finds() -> None:
 
 
 def test_a_replica_without_traffic_has_no_say_in_the_prices_of_the_others() -> None:
-    busy, idle = PriceKeeper(BUDGET, 0.0), PriceKeeper(BUDGET, 0.0)
+    busy, idle = PriceController(BUDGET, 0.0), PriceController(BUDGET, 0.0)
     for second in range(500):
         busy.prices(float(second))
         busy.spent(Spending.of(None, 300.0))

@@ -10,13 +10,13 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from pointsman.routers.artifacts import DEFAULT_DIR, TOKENIZER
 from pointsman.routers.embed.kernel import KERNEL
-from pointsman.routers.embed.words import CAPACITY, LONGEST, Words
+from pointsman.routers.embed.words import CAPACITY, LONGEST, WordTokenizer
 from tests.unit.routers.natural_prompts import HELD_OUT_PROMPTS, TUNED_PROMPTS
 from tests.unit.routers.tiny import tiny_embedder
 
 LIBRARY = Tokenizer.from_file(str(DEFAULT_DIR / TOKENIZER))
 #: Compiled, where that was possible, and not.
-BOTH = (Words(LIBRARY), Words(LIBRARY, kernel=None))
+BOTH = (WordTokenizer(LIBRARY), WordTokenizer(LIBRARY, kernel=None))
 
 #: Everything a BERT tokenizer treats in a way of its own: controls, odd spaces, accents, signs of many scripts.
 ODD = st.text(
@@ -57,7 +57,7 @@ def test_half_of_a_surrogate_pair_is_nothing():
     "kernel", [KERNEL, None] if KERNEL else [None], ids=lambda kernel: "compiled" if kernel else "python"
 )
 def test_memory_is_bounded_and_forgetting_changes_nothing(kernel):
-    words = Words(LIBRARY, kernel)
+    words = WordTokenizer(LIBRARY, kernel)
     words.token_ids(" ".join(f"w{number}é" for number in range(CAPACITY - 1)))
     text = "öne two three w7é " + "z" * (LONGEST + 1)
     assert sorted(words.token_ids(text).tolist()) == by_the_library(text)
@@ -69,7 +69,7 @@ def test_memory_is_bounded_and_forgetting_changes_nothing(kernel):
 
 
 def test_another_kind_of_tokenizer_is_asked_for_whole_texts():
-    words = Words(Tokenizer.from_str(tiny_embedder().tokenizer_json()))
+    words = WordTokenizer(Tokenizer.from_str(tiny_embedder().tokenizer_json()))
     assert words.token_ids("python sum").tolist() == tiny_embedder().token_ids("python sum").tolist()
     assert len(words) == 0
 
@@ -80,11 +80,11 @@ def test_a_cased_bert_tokenizer_keeps_case():
     cased.normalizer = BertNormalizer(lowercase=False)
     cased.pre_tokenizer = BertPreTokenizer()
     for kernel in (KERNEL, None):
-        assert Words(cased, kernel).token_ids("Polish polished!").tolist() == [1, 2, 3, 0]
+        assert WordTokenizer(cased, kernel).token_ids("Polish polished!").tolist() == [1, 2, 3, 0]
 
 
 def test_a_word_is_unknown_as_a_whole_where_a_part_of_it_is():
     small = Tokenizer(WordPiece({"[UNK]": 0, "a": 1, "##b": 2, "ab": 3, "b": 4}, unk_token="[UNK]"))
     small.normalizer, small.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
     for kernel in (KERNEL, None):
-        assert Words(small, kernel).token_ids("ABB abc a-b c").tolist() == [3, 2, 0, 1, 0, 4, 0]
+        assert WordTokenizer(small, kernel).token_ids("ABB abc a-b c").tolist() == [3, 2, 0, 1, 0, 4, 0]

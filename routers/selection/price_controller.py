@@ -55,7 +55,7 @@ class _Heard:
     at_s: float
 
 
-class PriceKeeper:
+class PriceController:
     """Keeps the prices of one budget. Holds no clock: every call that depends on time takes it.
 
     Replicas tell each other what they have spent in all; each moves its prices by what all of them spent. One that
