@@ -102,8 +102,8 @@ class ExpertSettings(Node):
         default=TEXT_CAPABILITIES,
         json_schema_extra={"default": [capability.value for capability in sorted(TEXT_CAPABILITIES)]},
     )
-    """What it can do; a request that needs more never reaches it. `messages`, `responses`, `count_tokens`,
-    `embeddings`, `rerank` and `score` are endpoints that the server has beside chat and completions."""
+    """What it can do; a request that needs more never reaches it. `messages` and those after it are endpoints of the
+    server beside chat and completions."""
     context_window_tokens: int | None = Field(default=None, gt=0)
     """Prompt plus completion; left out when unknown (no context filter then)."""
     default_max_tokens: int | None = Field(default=None, gt=0)

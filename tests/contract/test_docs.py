@@ -221,6 +221,13 @@ def test_no_line_of_prose_is_a_paragraph(page: Path) -> None:
     assert [line[:80] for line in text_of(page).splitlines() if len(line) > 400 and not line.startswith("|")] == []
 
 
+@each_page
+def test_no_cell_of_a_table_is_a_paragraph(page: Path) -> None:
+    rows = [line for line in text_of(page).splitlines() if line.startswith("|")]
+    cells = [cell.strip() for row in rows for cell in re.split(r"(?<!\\)\|", row)]
+    assert [cell[:80] for cell in cells if len(cell) > 400] == []
+
+
 def test_glossary_terms_stand_there_once() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|", text_of(ROOT / "docs/glossary.md"), re.MULTILINE)
     terms = [term.strip() for names, _ in rows for term in names.split(",") if term.strip("- ") not in {"", "term"}]

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 _UNDEFINED = float("nan")
 
 #: Weights of quality and of cheapness, from all of one to all of the other.
-_WISHES = np.stack([np.linspace(0, 1, 11), np.linspace(1, 0, 11)], axis=1)
+_PREFERENCES = np.stack([np.linspace(0, 1, 11), np.linspace(1, 0, 11)], axis=1)
 
 
 @metric(title="$/1k", unit="$/1k", better="lower", headline=True, terminal_rank=0)
@@ -38,8 +38,8 @@ def aiq(result: RouterResult) -> BootstrapEstimate:
     """Average improvement in quality (arXiv 2403.12031).
 
     It is the mean height of the non-decreasing convex hull of the router's settings over the cost range of the single
-    experts, which `provenance.cost_range_usd` states. The cheapest single expert is among the settings, since every
-    router can always ask it; right of its last setting the hull is flat. Comparable only for the same pool and range.
+    experts (`provenance.cost_range_usd`). The cheapest single expert counts as a setting, and the hull is flat right of
+    its last one. Comparable only for the same pool and range.
     """
     return result.aiq
 
@@ -125,9 +125,9 @@ def hypervolume(result: RouterResult) -> float:
 
 @metric(title="R2", better="lower", terminal_rank=None)
 def r2(result: RouterResult) -> float:
-    """R2 of the settings in the plane of `hypervolume`, over eleven wishes and with utopia at (1, 1)."""
+    """R2 of the settings in the plane of `hypervolume`, over eleven preferences and with utopia at (1, 1)."""
     plane = _quality_and_cheapness(result)
-    return _UNDEFINED if plane is None else fronts.r2_indicator(plane, _WISHES, np.ones(2))
+    return _UNDEFINED if plane is None else fronts.r2_indicator(plane, _PREFERENCES, np.ones(2))
 
 
 def _cost_share(result: RouterResult, share: float) -> float:
