@@ -1,1 +1,1 @@
-"""The models one may call: what they are (`spec`), how they are called (`backends`), how they fare (`pool`)."""
+"""Experts: what they are (`spec`), how to call them (`backends`), and their live state (`pool`)."""

@@ -1,4 +1,4 @@
-"""The backends that are installed: entry points, of this package or of any other. One is imported when it is named."""
+"""The installed backends: entry points of this package or of any other. A backend is imported when it is named."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a backend declares of itself. Each says all of it in its own file, and an entry point names the declaration.
+"""What a backend declares about itself. Each declares it in its own file, and an entry point names the declaration.
 
-How the pieces go together: docs/add-a-backend.md.
+How the parts fit together: docs/add-a-backend.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Child processes: how one is started and stopped, that it ends with its parent, and when it is started again."""
+"""Child processes: start, stop, restart, and the guarantee that they end with their parent."""
 
 from __future__ import annotations
 

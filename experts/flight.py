@@ -1,4 +1,4 @@
-"""One expert of a pool and its calls under way: load, health and speed as seen from here."""
+"""One expert of a pool and its calls in flight: load, health and speed as this process sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an expert is well, judged by what its calls and its probes say: a circuit breaker without a clock of its own.
+"""Whether an expert is healthy, by the results of its calls and probes: a circuit breaker that reads no clock.
 
 closed -> (enough failures in a row) -> open -> (back-off over) -> half-open: one trial call -> closed, or open again
 for twice as long.

@@ -1,4 +1,4 @@
-"""Any expert's answer, pushed to a sink: by its own connection where it has one, else by a task that reads it."""
+"""Pushes any expert's reply to a sink: from the expert's own connection if it can push, otherwise from a task."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Experts as plain data: what an expert is, how it fares now, and an immutable snapshot of the pool.
+"""Experts as plain data: what an expert is, its current state, and an immutable snapshot of the pool.
 
-This is the only module of `experts` that the decision (`routers/`) may import. Nothing here does I/O or reads a clock.
+This is the only module of `experts` that the decision (`routers/`) may import. It does no I/O and reads no clock.
 """
 
 from __future__ import annotations

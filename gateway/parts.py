@@ -1,4 +1,4 @@
-"""What an App is made of, by name, so that the App after it goes on with whatever has not changed."""
+"""The parts of an App by name, so that the next App can keep every part whose settings did not change."""
 
 from __future__ import annotations
 

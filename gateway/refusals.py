@@ -1,4 +1,4 @@
-"""A decision without an expert -> the error that tells the caller what stood in the way."""
+"""A decision without an expert -> the error that tells the caller the reason."""
 
 from __future__ import annotations
 

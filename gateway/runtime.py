@@ -1,4 +1,4 @@
-"""The parts of a running gateway, put together in `app.py` and handed to whoever needs them."""
+"""The parts of a running gateway. `app.py` puts them together and hands them to the code that needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ending background tasks."""
+"""How background tasks are cancelled and awaited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stage 1 says of a prompt, independent of load, health and budget."""
+"""The result of stage 1 for a prompt, independent of load, health and budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a decision: the calls that were made, and what they spent."""
+"""The outcome of a decision: the calls that were made, and what they spent."""
 
 from __future__ import annotations
 

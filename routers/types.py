@@ -1,4 +1,4 @@
-"""The words of the decision: frozen values without behaviour that matters. Units stand in the names."""
+"""The types of the decision: frozen values with little behaviour. Units stand in the names."""
 
 from __future__ import annotations
 

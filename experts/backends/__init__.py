@@ -1,1 +1,1 @@
-"""One module per way of reaching an expert."""
+"""Backends: one module for each way to reach an expert."""

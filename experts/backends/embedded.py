@@ -1,4 +1,4 @@
-"""The embedded experts: the same HTTP as any server, spoken over a unix socket to an engine process of our own."""
+"""The embedded experts: plain HTTP over a unix socket to an engine process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine process of the embedded experts: found by its socket, started once per host, ended with its owner."""
+"""The engine process of the embedded experts: one per host, identified by its socket, stopped with its owner."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Any provider that litellm reaches, answering in OpenAI's shape.
+"""Any provider that litellm supports, with answers in OpenAI's format.
 
-litellm takes seconds to import and hundreds of megabytes, so it is imported at the first call, in a thread, and is an
-extra. Its retries, its dropping of parameters it does not know and its telemetry are off: the gateway has fallbacks of
-its own, and a parameter that cannot be honoured is an error, not a silence.
+litellm takes seconds to import and hundreds of megabytes. So it is an extra, and is imported at the first call, in a
+thread. Its retries, its telemetry and its dropping of unknown parameters are off: the gateway has its own fallbacks,
+and a parameter that cannot be honoured is an error.
 """
 
 from __future__ import annotations

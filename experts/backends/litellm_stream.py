@@ -1,4 +1,4 @@
-"""litellm's objects as OpenAI's bytes. Knows their shape, imports nothing of litellm."""
+"""litellm's objects as OpenAI's bytes. This module knows their structure and imports nothing of litellm."""
 
 from __future__ import annotations
 

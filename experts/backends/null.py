@@ -1,4 +1,4 @@
-"""An expert that calls no model: it gives the answer that was found while deciding."""
+"""An expert that calls no model: it returns the answer that the decision prepared."""
 
 from __future__ import annotations
 

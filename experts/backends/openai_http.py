@@ -1,4 +1,4 @@
-"""vLLM, and any other server that speaks OpenAI's HTTP API: bytes out, bytes back, nothing in between parsed."""
+"""vLLM, and any other server with OpenAI's HTTP API. Bytes pass in both directions without parsing."""
 
 from __future__ import annotations
 

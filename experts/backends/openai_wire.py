@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server sends, for the backends that have no such bytes of their own.
+"""The bytes of an OpenAI-compatible server, for backends that have no such bytes of their own.
 
 Field order and content follow OpenAI's API reference (chat completions, completions, their streaming chunks, errors).
 """

@@ -1,4 +1,4 @@
-"""Answers that are known beforehand, played in time: what the fake expert and the replay of records have in common."""
+"""Answers known in advance, played back in time: the common part of the fake expert and the replay of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer from a source that gives text as it comes, in the shape and with the timeouts that a call asks for."""
+"""A reply from a source that yields text in pieces, with the format and timeouts that a call asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the settings of callers to what runs: keyring, accounts, and leases where accounts are shared."""
+"""From the settings of callers to the parts that run: keyring, accounts, and leases where processes share accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever a request comes from, once its key is known."""
+"""The caller of a request, once its key is known."""
 
 from __future__ import annotations
 

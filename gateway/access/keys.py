@@ -1,7 +1,7 @@
-"""Keys as they are made, and as they are kept: never as themselves, but as hashes under a secret pepper.
+"""API keys: how they are made, and how they are stored. Only a hash under a secret pepper is stored, never the key.
 
-A key of ours has 256 random bits, so that one keyed BLAKE2b is enough: there is nothing to guess that a slow hash would
-protect. Without the pepper a stolen hash cannot even be tested against a guess.
+A key of the gateway has 256 random bits, so one keyed BLAKE2b is enough: a slow hash protects only keys that can be
+guessed. Without the pepper, nobody can test a guess against a stolen hash.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""One account of every limit for all workers and replicas, in Redis, from which each process leases slices.
+"""One account per limit for all workers and replicas, in Redis. Each process leases slices of it.
 
-A process spends from its leases without asking anybody. What it has leased stands in a hash per limit and window, a
-field per process, so that a message sent twice counts once, and a Redis that lost its memory hears of every lease again
-with the next message. A slice becomes smaller as the account empties, and a lease that is not used goes back.
+A process spends from its leases without a question to Redis. Redis keeps one hash per limit and window, with one field
+per process for what that process has leased. So a message that is sent twice counts once, and a Redis that lost its
+memory learns every lease with the next message. Slices become smaller as the account empties, and unused leases go
+back.
 
-While Redis does not answer, a process goes on with its lease and with its share of what was left when Redis last
-answered: what all of them spend together then stays within the limit but for what was leased in that last moment.
+While Redis does not answer, a process spends its lease and its share of what was left at Redis's last answer. All
+processes together then stay within the limit, except for what they leased at that last moment.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""What a key and its tenant may spend: held before a call, settled after it, so that calls at once cannot overrun it.
+"""What a key and its tenant may spend: reserved before a call and settled after it.
+
+A call reserves its worst case before it starts, so concurrent calls cannot exceed a limit together.
 
 One limit is one amount within one window of the clock (a minute, an hour, a day, a month, in UTC). Each process spends
-from a lease: alone it has the whole amount, beside others a slice of it (`limit_leases.py`). A call is let out only
-where its worst case fits into what is left of every lease that it concerns, and that much is held until the call is
-over; then what it spent takes the place of what was held. Nothing here waits.
+from a lease: a single process has the whole amount, several have a slice each (`limit_leases.py`). A call starts only
+if its worst case fits into every lease that it concerns. That amount stays reserved until the call is over; then the
+real amount replaces it. Nothing here waits.
 """
 
 from __future__ import annotations

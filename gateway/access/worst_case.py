@@ -1,4 +1,4 @@
-"""What a call may take at worst, to be held against the limits of whoever asks; and what it took, to settle it."""
+"""The most that a call may take, to reserve it against the limits of its caller; and what it took, to settle it."""
 
 from __future__ import annotations
 

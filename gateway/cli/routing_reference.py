@@ -1,6 +1,6 @@
-"""Tables of the pages that tell of caps, weights, rules and terms, made from what the decision itself reads.
+"""The tables of caps, weights, rules and terms in the pages, made from the objects that the decision itself reads.
 
-`python -m pointsman.gateway.cli.routing_reference README.md docs/*.md` writes them anew. A table stands between
+`python -m pointsman.gateway.cli.routing_reference README.md docs/*.md` writes them. A table stands between
 `<!-- table: NAME -->` and `<!-- end of table -->`.
 """
 

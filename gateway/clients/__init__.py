@@ -1,1 +1,1 @@
-"""Clients of the gateway's HTTP API for frameworks that bring their own interface; nothing that serves imports them."""
+"""Clients of the gateway's HTTP API for other frameworks. No module that serves imports them."""

@@ -1,4 +1,4 @@
-"""The gateway's HTTP API from Python, with and without asyncio: bodies in, bodies and events out, errors raised."""
+"""A Python client of the gateway's HTTP API, with and without asyncio: it returns bodies and events, or raises."""
 
 from __future__ import annotations
 

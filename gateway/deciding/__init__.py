@@ -1,1 +1,1 @@
-"""A request decided: what it asks, what its prompt says, who may answer it, and who shall."""
+"""The decision about a request: what it asks, what its prompt says, which experts may answer, and which one should."""

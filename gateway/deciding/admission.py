@@ -1,7 +1,7 @@
-"""Requests that wait until an expert has room: fair between tenants, by priority, and never longer than is of use.
+"""The queue for requests when all suitable experts are full: fair between tenants, by priority, with a maximum wait.
 
-A request waits only where nothing but full experts is in its way. When a call ends, its place is held for whoever is
-next and may use it; the request is then decided anew, so that no cap is broken by what changed in the meantime.
+A request waits only if the sole obstacle is that experts are full. When a call ends, its slot is reserved for the next
+request that can use it. That request is then decided again, so no cap is broken by what changed while it waited.
 """
 
 from __future__ import annotations

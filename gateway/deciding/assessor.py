@@ -1,4 +1,4 @@
-"""What the prompt alone says, for a request: from the cache of this process, from Redis, or from the router."""
+"""The assessment of a prompt for a request: from the cache of this process, from Redis, or from the router."""
 
 from __future__ import annotations
 

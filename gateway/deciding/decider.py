@@ -1,8 +1,8 @@
-"""Deciding one request: read what the caller allows, assess the prompt, select. Without waiting wherever possible.
+"""The decision about one request: read what the caller allows, assess the prompt, select an expert.
 
-A decision waits for few things: what lies in Redis (a session's history, a long prompt's assessment, kept answers), an
-embedder so slow that it runs in a thread, and the queue in front of full experts. Everything else is arithmetic in this
-process, and `now` does it on the spot; `later` goes on from there with the waiting.
+A decision waits for few things: data in Redis (a session's history, a long prompt's assessment, cached answers), an
+embedder so slow that it runs in a thread, and the queue for full experts. Everything else is arithmetic in this
+process. `now` does that part at once, and `later` continues with the part that waits.
 """
 
 from __future__ import annotations

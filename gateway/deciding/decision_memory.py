@@ -1,9 +1,9 @@
-"""Decisions that still hold: the same prompt, asked in the same way, while nothing changed that they rest upon.
+"""A memory of decisions that still apply: same prompt, same kind of request, and nothing changed that they depend on.
 
-A decision rests on the prompt's assessment, the size of the request, what it needs, the operator's own budget, what was
-learned from judgements, and on every expert being healthy, awake and with room. It does not rest on the load below
-that, as long as no latency is capped or priced. Whatever else a request states (a budget of its own, a session, earlier
-turns, names) is decided anew.
+A decision depends on the prompt's assessment, the size of the request, what it needs, the operator's own budget, and
+what was learned from judgements. It also depends on every expert being healthy, awake and below its limit of calls. It
+does not depend on the load below that limit, as long as no latency is capped or priced. A request that states anything
+else (a budget of its own, a session, earlier turns, names) is decided in full.
 """
 
 from __future__ import annotations

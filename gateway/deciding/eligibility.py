@@ -1,4 +1,4 @@
-"""Whom a request may be put to, as far as names, keys, APIs and earlier answers have a say."""
+"""The experts that a request may go to, by names, keys, APIs and earlier answers."""
 
 from __future__ import annotations
 

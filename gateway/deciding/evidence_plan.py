@@ -1,4 +1,4 @@
-"""Whether a request is put to several experts: whom it may ask, at what price, and what is left of its caps."""
+"""Whether several experts get a request: which ones, at what price, and what is left of its caps."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The null experts of this gateway: what each offers to a request, and the share they may take.
+"""The null experts of this gateway: what each of them offers for a request, and the share of requests they may answer.
 
-What they do is pure and stands in `routers/null_experts/`; here are the answers that are kept, and the count.
+Their logic is pure and lives in `routers/null_experts/`. The cached answers and the counts live here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One request as it is put to the router: what is asked, and what the caller states of how."""
+"""One request as the router gets it: the prompt, and what the caller states about routing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that is decided, as its dispatch and its record know it."""
+"""A request with its decision, as dispatch and record use it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Safety routing: harmful prompts to the refusal, benign ones to whoever suits, grey ones to the cautious experts.
+"""Safety routing: harmful prompts go to the refusal, grey ones to the cautious experts, benign ones to any expert.
 
-MoGU (arXiv 2405.14488) blends a usable and a safe variant of one model by such a score; among whole models the blend
+MoGU (arXiv 2405.14488) blends a usable and a safe variant of one model by such a score. Among whole models the blend
 becomes a choice.
 """
 

@@ -1,4 +1,4 @@
-"""An expert's answer on its way to the client, whole or streamed, accounted for exactly once."""
+"""An expert's answer on its way to the client, whole or streamed. It is accounted for exactly once."""
 
 from __future__ import annotations
 

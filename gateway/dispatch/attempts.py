@@ -1,4 +1,4 @@
-"""Attempts at experts: how one begins, whether what it brings may go to the client, and how it is given up."""
+"""Attempts at experts: how one starts, whether its reply may go to the client, and how it is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every exchange runs on, and the exchanges that are under way."""
+"""The parts that every exchange uses, and the exchanges that are open."""
 
 from __future__ import annotations
 

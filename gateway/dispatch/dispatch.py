@@ -1,7 +1,7 @@
-"""A decided request on its way to experts: one after the other, two in a race, or several whose answers are compared.
+"""The calls of a decided request: one expert after another, two in a race, or several whose answers are compared.
 
-Until the first byte of an answer is here, another expert may still be asked; from then on nothing is switched. Every
-dispatch ends in exactly one outcome, whatever becomes of its attempts.
+Another expert may be asked until the first byte of an answer arrives. After that, nothing switches. Every dispatch
+ends in exactly one outcome, whatever happens to its attempts.
 """
 
 from __future__ import annotations

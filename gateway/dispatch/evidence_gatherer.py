@@ -1,7 +1,7 @@
-"""Answers as evidence at run time: ask, compare, accept or ask on, within the caller's caps for all calls together.
+"""Answers as evidence at run time: ask experts, compare their answers, then accept one or ask again.
 
-Who is asked next is the policy's word (`routers/evidence`), what is left of the caps that of `RemainingCaps`; the
-calls themselves are the pipeline's.
+The caller's caps hold for all calls together. The policy (`routers/evidence`) says which expert is next, and
+`RemainingCaps` says what is left of the caps. `fan_out.py` makes the calls.
 """
 
 from __future__ import annotations

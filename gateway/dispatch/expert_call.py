@@ -1,4 +1,4 @@
-"""The request as an expert gets it: in the client's own words where the expert speaks them, as a chat where not."""
+"""The request as an expert gets it: the client's own bytes if the expert speaks the client's API, otherwise a chat."""
 
 from __future__ import annotations
 

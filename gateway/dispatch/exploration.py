@@ -1,6 +1,7 @@
-"""Shadow calls at run time: after the client has its answer, another expert may be asked the same, and is compared.
+"""Shadow calls at run time: after the client has its answer, another expert may get the same prompt for comparison.
 
-Whom, within what budget and what it tells is pure (`routers/selection/exploration.py`); here are the calls.
+Which expert, within what budget, and what the answer teaches is pure logic (`routers/selection/exploration.py`). The
+calls are made here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The calls of a request that asks several experts: made beside one another, each read to its end, then compared."""
+"""The calls of a request that asks several experts: made in parallel, each read to its end, then compared."""
 
 from __future__ import annotations
 

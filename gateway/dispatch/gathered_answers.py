@@ -1,4 +1,4 @@
-"""An answer chosen among several: the calls that were made, and the accepted reply on its way to the client."""
+"""The answer chosen among several: the calls that were made, and the accepted reply on its way to the client."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Delayed hedging: a second expert is asked when the first one takes longer than foreseen, and the quicker one answers.
+"""Delayed hedging: if the first expert takes longer than predicted, a second one is asked. The faster one answers.
 
-After Dean and Barroso, "The Tail at Scale" (2013): waiting for the predicted 95th percentile before the second call
-keeps the extra load at a few per cent, and an allowance keeps it there when the prediction is wrong.
+After Dean and Barroso, "The Tail at Scale" (2013): the second call waits for the predicted 95th percentile, which
+keeps the extra load at a few per cent. An allowance keeps it there when the prediction is wrong.
 """
 
 from __future__ import annotations

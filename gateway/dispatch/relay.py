@@ -1,6 +1,6 @@
-"""One attempt's answer on its way from the expert to the client: what the expert's connection reads is written at once.
+"""One attempt's answer on its way from the expert to the client. What is read from the expert is written at once.
 
-No task, no future and no queue stand between the two sockets; that is where most of a proxy's time goes.
+No task, no future and no queue stands between the two sockets; that is where most of a proxy's time goes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request's calls, each held for against the limits of its caller before it goes out."""
+"""The reservations of a request's calls: each call is reserved against its caller's limits before it starts."""
 
 from __future__ import annotations
 

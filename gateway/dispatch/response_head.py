@@ -1,4 +1,4 @@
-"""The head of an answer: what of the expert's own headers reaches the client, and what we say of the decision."""
+"""The head of a response: the expert's headers that reach the client, and our headers about the decision."""
 
 from __future__ import annotations
 

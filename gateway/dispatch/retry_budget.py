@@ -1,4 +1,4 @@
-"""A share of the traffic: how many extra calls it may cause, so that a storm of them cannot feed itself."""
+"""The retry budget: how many extra calls a share of the traffic may cause, so that retries cannot amplify a failure."""
 
 from __future__ import annotations
 

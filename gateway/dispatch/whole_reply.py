@@ -1,4 +1,4 @@
-"""Reading an expert's reply to its end, where nothing of it goes out before."""
+"""Reads an expert's reply to its end before any of it goes to the client."""
 
 from __future__ import annotations
 

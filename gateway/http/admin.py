@@ -1,7 +1,7 @@
-"""What operators see and do, on a listener of its own: the public port knows none of these paths.
+"""The operators' listener: it has its own address, and the public port serves none of its paths.
 
-Every worker has one, on the same address; the kernel gives a connection to any of them. Keys and limits are the same in
-all workers, and what is done is done to all.
+Every worker has one on the same address; the kernel gives a connection to any of them. Keys and limits are the same in
+all workers, and a command to one worker applies to all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request's body: kept within its limit as it comes, and inflated where it comes compressed."""
+"""A request's body: read within its size limit, and decompressed if it is compressed."""
 
 from __future__ import annotations
 

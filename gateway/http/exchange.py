@@ -1,8 +1,8 @@
-"""One request and its response, from the head of the one to the end of the other, whatever it needs on the way.
+"""One request and its response, from the head of the request to the end of the response.
 
-A transport (`protocol.py`, or `asgi.py` for any other server) brings the request and takes the response. What can
-be decided on the spot is, and goes out at once; what has to be waited for is waited for in one task of the exchange,
-which goes on where the callbacks stopped. The answer comes by callbacks either way (`dispatch.py`, `relay.py`).
+A transport (`protocol.py`, or `asgi.py` for any other server) brings the request and takes the response. If a request
+can be decided without waiting, it is dispatched at once. Otherwise one task of the exchange does the waiting, and
+continues where the callbacks stopped. The answer comes by callbacks in both cases (`dispatch.py`, `relay.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """uvicorn's HTTP/1.1 protocol as a transport of exchanges.
 
-A request for an endpoint that experts answer gets neither a scope nor a task: its body goes to an exchange, which
-answers with writes to the transport. Every other request becomes the ASGI request that uvicorn would have made of it.
-Parsing, keep-alive, pipelining, time-outs and shutdown stay uvicorn's.
+A request for an endpoint that experts answer gets no ASGI scope and no task. Its body goes to an exchange, which writes
+its answer to the transport. Every other request becomes the ASGI request that uvicorn would make of it. Parsing,
+keep-alive, pipelining, timeouts and shutdown remain uvicorn's.
 """
 
 from __future__ import annotations

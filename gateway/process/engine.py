@@ -1,4 +1,7 @@
-"""Processes that backends declare for all their experts, held by a process that outlives whoever asks for them."""
+"""Engine processes that backends declare for all their experts.
+
+The process that holds them outlives the workers that use them.
+"""
 
 from __future__ import annotations
 

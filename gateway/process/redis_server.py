@@ -1,7 +1,7 @@
 """An embedded Redis: a real server (Valkey, or Redis itself) on a unix socket, for a machine that has none.
 
-No TCP port, nothing written to disk, bounded memory, and it never outlives the process that started it. It holds what
-may be lost (caches, sessions), so a Redis that cannot start is a warning and never an error.
+It has no TCP port, writes nothing to disk, has bounded memory, and never outlives the process that started it. It holds
+only data that may be lost (caches, sessions), so a Redis that cannot start is a warning and never an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Changing the settings of a running gateway: everywhere or nowhere, and back again.
+"""Changes the settings of a running gateway: in every process or in none, with rollback.
 
-Two phases. Every serving process builds the new App beside the one that serves and tries it; only when all of them have
-it ready does any of them switch. Whatever goes wrong before that leaves everything as it was.
+There are two phases. Every serving process builds the new App beside the one that serves, and tries it. They switch
+only after all of them are ready. A failure before that leaves everything as it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The App that serves now, and its exchange for another while requests are under way."""
+"""The App that serves now, and its replacement by another while requests are running."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The parent of several workers: one listening socket, workers that are kept, replaced and changed, and a good stop.
+"""The parent of several workers: it owns the listening socket, and starts, replaces, reloads and stops the workers.
 
-The socket is shared rather than bound once per worker (SO_REUSEPORT), because connections that wait in the queue of a
-worker that ends would end with it; from a shared queue another worker takes them.
+The socket is shared, not bound once per worker (SO_REUSEPORT). Connections in the queue of a worker that ends would be
+lost with that worker; from a shared queue another worker takes them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A worker process: `python -m pointsman.gateway.process.worker`, started by the supervisor and by nobody else.
+"""A worker process: `python -m pointsman.gateway.process.worker`. Only the supervisor starts it.
 
-It inherits the listening socket and one end of a socket pair. Down the pair come its settings and orders; up go its
-answers and, once a second from the moment it serves, a sign of life. When the pair closes, the supervisor is gone and
-the worker stops. What they say is described in `gateway/process/worker_handle.py`.
+It inherits the listening socket and one end of a socket pair. It receives its settings and orders over the pair. It
+sends its answers and, once a second from the moment it serves, a sign of life. When the pair closes, the supervisor is
+gone and the worker stops. `gateway/process/worker_handle.py` describes the messages.
 """
 
 from __future__ import annotations

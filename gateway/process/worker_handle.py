@@ -1,7 +1,8 @@
 """A worker as its supervisor sees it: a process, its signs of life, and the orders it takes.
 
-Both sides write lines of JSON. Down go the settings, and later orders: `prepare`, `switch`, `drop`, `retire`, `report`.
-Up come an answer to each of the first three, commands to change the settings, and an empty line a second.
+Both sides write lines of JSON. The supervisor sends the settings, and later the orders `prepare`, `switch`, `drop`,
+`retire` and `report`. The worker sends an answer to each of the first three, commands to change the settings, and an
+empty line every second.
 """
 
 from __future__ import annotations

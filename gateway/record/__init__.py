@@ -1,1 +1,1 @@
-"""What became of every request: its outcome, in the ledger and in the metrics."""
+"""The record of every request: its outcome, in the ledger and in the metrics."""

@@ -1,8 +1,7 @@
-"""The record of decisions and what became of them: for `GET /v1/decisions/{id}`, for feedback, and for training.
+"""The ledger of decisions and outcomes: for `GET /v1/decisions/{id}`, for feedback, and for training.
 
-Recent decisions stay in this process in full. With Redis, every replica finds a shorter record of them
-(`shared_records.py`); with `ledger.path`, it is appended to a JSONL file by a thread of its own, so that no
-request waits for a disk.
+Recent decisions stay complete in the memory of this process. With Redis, every replica can read a shorter record of
+them (`shared/records.py`). With `ledger.path`, a thread appends them to a JSONL file, so no request waits for a disk.
 """
 
 from __future__ import annotations

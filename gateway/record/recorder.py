@@ -1,4 +1,4 @@
-"""What became of a request: one outcome, told to the ledger and to telemetry."""
+"""The recorder: each request that reached an expert ends in one outcome, written to the ledger and to telemetry."""
 
 from __future__ import annotations
 

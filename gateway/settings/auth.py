@@ -1,4 +1,4 @@
-"""Settings of who may call, what they may ask for, and how much."""
+"""Settings of callers: keys, tenants, roles, and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What judged answers may change, and what may be spent to learn more."""
+"""Settings of learning: what judged answers may change, and what may be spent on shadow calls."""
 
 from __future__ import annotations
 

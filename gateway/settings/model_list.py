@@ -1,10 +1,10 @@
-"""litellm's `model_list` shape, converted into experts.
+"""litellm's `model_list` format, converted into experts.
 
-Entries that name a server which speaks OpenAI's protocol itself (`openai/…` with an `api_base`, `hosted_vllm/…`) are
-reached directly, byte for byte; all others go through litellm. What cannot be honoured is an error, because a limit
-that looks configured and is not held is worse than none.
+Entries that name a server with OpenAI's protocol (`openai/…` with an `api_base`, `hosted_vllm/…`) are reached directly,
+byte for byte. All others go through litellm. An option that cannot be honoured is an error: a limit that looks
+configured but is not enforced is worse than no limit.
 
-Shape: litellm documentation, proxy server, config.yaml (`model_name`, `litellm_params`, `model_info`).
+Format: litellm documentation, proxy server, config.yaml (`model_name`, `litellm_params`, `model_info`).
 """
 
 from __future__ import annotations

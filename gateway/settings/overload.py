@@ -1,4 +1,4 @@
-"""Settings of what happens when there is more to do than experts can: waiting, retrying, asking a second expert."""
+"""Settings of overload: queueing, retries and hedging."""
 
 from __future__ import annotations
 

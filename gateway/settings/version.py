@@ -1,4 +1,4 @@
-"""Which version of the settings serves, and what became of the last change to it."""
+"""The version of the settings that serves, and the result of the last change to it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What this process shares with its replicas through Redis, and keeps by itself where there is none."""
+"""What this process shares with its replicas through Redis. Without Redis each process keeps its own."""

@@ -1,7 +1,7 @@
-"""Answers that models gave, for requests that ask the same again: in this process first, in Redis behind it.
+"""Answers of models, for requests that ask the same again: first from this process, then from Redis.
 
 A key holds the tenant and a digest of everything in the request that can change its answer. An entry holds the text,
-who gave it, and the quality that was predicted of them.
+the expert that gave it, and the quality that was predicted for it.
 """
 
 from __future__ import annotations

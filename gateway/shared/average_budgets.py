@@ -1,4 +1,4 @@
-"""Average budgets at run time: prices on what is decided, an account of what it spent, shared by all replicas."""
+"""Average budgets at run time: prices for decisions, and an account of the spending of all replicas."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The decision cache: what the router thinks of a prompt, per tenant, in this process first and in Redis behind it.
+"""The decision cache: the assessment of a prompt, per tenant, first in this process, then in Redis.
 
-Cached is the `Assessment`, the costly half of a decision that depends on the prompt alone. The other half (budgets,
-load, health) is decided anew for every request, so that a cached decision can never break a cap or pick a dead expert.
+An `Assessment` is the costly half of a decision and depends on the prompt alone. The other half (budgets, load, health)
+is decided for every request. So a cached assessment can never break a cap or select an expert that is down.
 """
 
 from __future__ import annotations

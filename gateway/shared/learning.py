@@ -1,4 +1,4 @@
-"""Learning from judged answers at run time: this process's tally, the other replicas', and the corrections of both."""
+"""Learning from judged answers at run time: the tallies of all replicas, and the corrections that follow from them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How busy experts are with what other replicas sent them, so that limits hold for all replicas together.
+"""The load that other replicas put on experts, so that limits hold for all replicas together.
 
-Every replica says four times a second how many calls it has in flight, and hears it of the others. What it hears is a
-fraction of a second old: together they may overshoot a limit by what each of them starts within that time. Without
-Redis everyone goes by its own calls.
+Every replica publishes its calls in flight four times a second, and reads those of the others. These figures are a
+fraction of a second old. So all together may exceed a limit by the calls that they start within that time. Without
+Redis, each replica uses its own count only.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Decisions and what became of them as Redis holds them, for other replicas to tell of and to learn from.
+"""Decisions and outcomes in Redis, so that other replicas can show them and learn from them.
 
-Decisions of the same four seconds lie in one hash, which their ids name: to write a hundred of them costs little more
-than to write one, a look-up reads its field alone, and a Redis that is full forgets a few seconds at once. The fields:
+Decisions of the same four seconds share one hash, which their ids name. So a hundred of them cost little more to write
+than one, a look-up reads one field, and a full Redis evicts a few seconds at once. The fields:
 
     <id>           [version, tenant, outcome, told], without the part of the id that names the hash
-    <id>:judged    [quality, comment], so that no replica writes over another's judgement
-    told:<digest>  what is told of all decisions that repeat one, once for all of them; of the others, what they have in
-                   common until somebody changes the pool or the router
+    <id>:judged    [quality, comment], so that no replica overwrites another's judgement
+    told:<digest>  the part of a decision that is the same for many: for repeated decisions all of it; for others, what
+                   they have in common until the pool or the router changes
 
 Values are JSON without names.
 """

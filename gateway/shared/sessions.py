@@ -1,6 +1,6 @@
-"""Who answered the previous turn of a session.
+"""The expert that answered the previous turn of a session.
 
-A session is what a client calls one, within its tenant: keys hold both, and two tenants with the same word never meet.
+The client names its session. Keys hold the tenant and that name, so two tenants with the same name never share one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What replicas share through Redis, so that Redis slow or gone never slows or fails a request.
+"""The store that replicas share through Redis. A slow or absent Redis never slows or fails a request.
 
-Reads have a deadline of a few milliseconds and answer None when it passes; writes go to a bounded queue that one task
-empties in batches; after a few failures in a row a breaker stops asking, until a probe in the background, and never a
-request, finds that Redis answers in time again.
+Reads have a deadline of a few milliseconds and return None after it. Writes go to a bounded queue that one task empties
+in batches. After a few failures in a row a breaker stops all calls. A probe in the background closes the breaker when
+Redis answers in time again.
 """
 
 from __future__ import annotations

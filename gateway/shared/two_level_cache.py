@@ -1,4 +1,4 @@
-"""What is kept in this process first and in Redis behind it, shared by all replicas: decisions, answers, sessions."""
+"""A cache with two levels: this process, then Redis for all replicas. It holds decisions, answers and sessions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Budgets on the wire: the body's `routing` object and the `x-pointsman-*` headers become a `Budget`.
 
-A header states the same thing as the field of the same name; where both are given the body wins, because it is the
-more deliberate of the two. Every error names the field.
+A header states the same as the field of the same name. If both are given, the body wins. Every error names the field.
 """
 
 from __future__ import annotations

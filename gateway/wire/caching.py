@@ -1,4 +1,4 @@
-"""Whether a request may be answered from, and kept in, the answer cache: `cache-control`, and `routing.cache`."""
+"""Whether the answer cache may serve or store a request: `cache-control`, and `routing.cache`."""
 
 from __future__ import annotations
 

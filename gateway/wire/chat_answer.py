@@ -1,4 +1,4 @@
-"""Reading a chat completion, whole or streamed, to say the same in another shape."""
+"""Reads a chat completion, whole or streamed, for translation into another API."""
 
 from __future__ import annotations
 

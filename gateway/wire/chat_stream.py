@@ -1,4 +1,4 @@
-"""A streamed chat completion on its way into another shape: what is the same whatever the shape."""
+"""A streamed chat completion during translation: the part that is the same for every API."""
 
 from __future__ import annotations
 

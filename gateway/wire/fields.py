@@ -1,4 +1,4 @@
-"""Reading the fields of a request that is put into another shape; what is malformed is named as its client wrote it."""
+"""Reads the fields of a request during translation. Errors name a field as the client wrote it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Goals written into the prompt (`[Flag: smallest model]`): read from the latest turn, stripped from all of them."""
+"""Goals written into the prompt (`[Flag: smallest model]`): read from the latest turn, removed from all turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a client's headers travel on to an expert."""
+"""The client's headers that are forwarded to an expert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a stream has said, for calls that end without usage: an estimate, by the bytes of its text."""
+"""How much text a stream has generated, for calls that end without usage: an estimate from the bytes of the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to experts that write nothing: texts to embed, documents to rank, pairs to score."""
+"""Requests to experts that generate no text: texts to embed, documents to rank, pairs to score."""
 
 from __future__ import annotations
 

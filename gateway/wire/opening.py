@@ -1,4 +1,4 @@
-"""By what a conversation is known whose client does not name it: how it began."""
+"""The key of a conversation whose client does not name it: its first messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 
 
 def opening_of(payload: Mapping[str, Any]) -> str | None:
-    """The client's `prompt_cache_key` where it sends one, else all messages up to the user's first; None without any.
+    """The client's `prompt_cache_key` if it sends one, else all messages up to the user's first; None without any.
 
     Every later turn of a conversation repeats them, so they are the same for all of its turns. Two conversations that
     begin alike are taken for one.

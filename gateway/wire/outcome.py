@@ -1,4 +1,4 @@
-"""What became of a decision, as JSON: for `GET /v1/decisions/{id}` and for the outcome file."""
+"""An outcome as JSON: for `GET /v1/decisions/{id}` and for the outcome file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which path is which endpoint, on both ways through the gateway."""
+"""The endpoint of each path, for both the data plane and the control plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a request is one plain question: what an answer that no model wrote can be an answer to."""
+"""Whether a request is one plain question, so that an answer without a model can answer it."""
 
 from __future__ import annotations
 

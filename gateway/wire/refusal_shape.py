@@ -1,4 +1,4 @@
-"""A refusal in the shape that callers of an endpoint can read."""
+"""A refusal in the error format of the endpoint's API."""
 
 from __future__ import annotations
 

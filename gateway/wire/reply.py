@@ -1,4 +1,4 @@
-"""An expert's bytes on their way to the client: event boundaries, `model`, usage, and a clean or an unclean end."""
+"""An expert's bytes on their way to the client: event boundaries, `model`, usage, and whether the end was clean."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A client's body -> what the decision sees, and the body an expert gets.
+"""A client's body -> the part that the decision needs, and the body that an expert gets.
 
-Only what routing needs is read; everything else passes through untouched, known to us or not.
+Only the fields that routing needs are read. All other fields, known or unknown, pass unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The text of an answer that passed by, whole or streamed: only where it is plain and complete."""
+"""The text of an answer as it was relayed, whole or streamed, if it is plain and complete."""
 
 from __future__ import annotations
 

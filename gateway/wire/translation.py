@@ -1,7 +1,7 @@
-"""Requests that are chats in another API's words (Messages, Responses), and their answers.
+"""Requests in another API's format (Messages, Responses) that are translated to chats, and the translation of answers.
 
-Routing reads all of them as the chat they amount to. An expert that speaks the client's API gets the client's own
-bytes; any other gets the chat, and its answer is put back into the client's shape.
+Routing reads all of them as chats. An expert that speaks the client's API gets the client's own bytes. Any other expert
+gets the chat, and its answer is translated back.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The compiled way from a text to its vector (`_kernel.c`), where the package was installed with a C compiler.
+"""The compiled kernel from text to vector (`_kernel.c`), if the package was installed with a C compiler.
 
-It is a matter of speed alone: without it words.py, static.py and lexical.py do the same in Python and numpy.
+It only changes speed: without it words.py, static.py and lexical.py do the same in Python and numpy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the experts of a pool fare at the moment of a snapshot, as arrays."""
+"""The live state of the experts of a pool at the moment of a snapshot, as arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What never changes about a pool, as arrays: read once from the specs, used by every decision on that pool."""
+"""The specs of a pool as arrays: read once, and used by every decision on that pool."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What an answer comes down to, so that two can be compared: `(C)` in one and "the answer is C." in another are equal.
+"""The result that an answer states, so that two answers can be compared: `(C)` and "the answer is C." are equal.
 
-Only what an answer states as its result is read. Prose without one has no key, and is compared by meaning instead.
+Only a stated result is read. Text without one has no key, and is compared by meaning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Follow a policy on prompts for which every answer is known beforehand: for fitting and for evaluation."""
+"""Runs a policy on prompts whose answers are all known, for fitting and for evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known after some answers, as numbers: the same features for fitting, replay and serving."""
+"""The state after some answers, as numbers: the same features for fitting, replay and serving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step of the sequential policy on one prompt: what serving needs of it."""
+"""One step of the sequential policy on one prompt, for serving."""
 
 from __future__ import annotations
 

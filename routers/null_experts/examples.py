@@ -1,4 +1,4 @@
-"""Prompts that mean the same as one of the operator's examples: nearest example by cosine, above a threshold."""
+"""Prompts with the same meaning as one of the operator's examples: nearest example by cosine, above a threshold."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Whether a prompt asks for harm (MoGU, arXiv 2405.14488), asked of the whole prompt before it is routed."""
+"""Whether a prompt asks for harm (MoGU, arXiv 2405.14488), decided for the whole prompt before routing."""

@@ -1,7 +1,7 @@
-"""Why a decision fell as it did, put into words only when somebody asks.
+"""The reasons of a decision, put into words only when somebody asks.
 
-A decision is made on arrays. What people read (a candidate per expert with its figures and terms, a sentence per
-rejection) would cost more than the decision itself, so it is worked out from the same arrays on first use.
+A decision is made on arrays. The readable form (a candidate per expert with its figures and terms, a sentence per
+rejection) would cost more than the decision itself. So it is computed from the same arrays on first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Goals written into the prompt, `[Flag: smallest model]` (Tryage, arXiv 2308.11601).
 
-A flag moves prices, except the security flag, which is a mask. Flags are stripped before anything reads the prompt,
-and one that nobody knows is reported, never ignored: it stays out of the text, and the caller is told.
+A flag changes prices, except the security flag, which is a filter. Flags are removed before anything reads the prompt.
+An unknown flag is removed as well and reported to the caller, never ignored.
 """
 
 from __future__ import annotations

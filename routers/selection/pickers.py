@@ -1,4 +1,4 @@
-"""Who should answer, among those who may. Deterministic: ties end at the name."""
+"""Selects the expert among those that may answer. Deterministic: ties are broken by name."""
 
 from __future__ import annotations
 

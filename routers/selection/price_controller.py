@@ -1,4 +1,4 @@
-"""What one replica knows of an average budget: its prices, what it spent, and what it has heard of the others."""
+"""One average budget in one replica: its prices, its spending, and the spending reported by other replicas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Categories where nobody gave labels: k-means clusters of the vectors (Avengers, arXiv 2505.19797)."""
+"""Categories for data without labels: k-means clusters of the vectors (Avengers, arXiv 2505.19797)."""
 
 from __future__ import annotations
 

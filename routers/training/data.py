@@ -1,4 +1,4 @@
-"""What a router is trained on: prompts, what they are, and how every expert did on them."""
+"""The training data of a router: prompts, their labels, and the score of every expert on them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A scripted expert: chosen delays, chosen failures, exact OpenAI shapes, and a count of what became of every call.
+"""A scripted expert for tests, demonstrations and measurements: given delays, given failures, exact OpenAI formats.
 
-In process it is a backend (`FakeExpert`); `python -m pointsman.experts.backends.fake --port 9000` is the same over
-HTTP.
-It answers nothing anybody would want to know: it is for tests, demonstrations and measurements of everything around it.
+In process it is a backend (`FakeExpert`); `python -m pointsman.experts.backends.fake --port 9000` serves the same over
+HTTP. It counts its calls and how they ended. Its answers have no useful content.
 """
 
 from pointsman.experts.backends.fake.expert import FakeExpert

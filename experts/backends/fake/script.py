@@ -1,4 +1,4 @@
-"""What a fake expert does, as data, and what follows from it for one call, as a timed plan."""
+"""The script of a fake expert as data, and the timed plan of one call that follows from it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a fake expert says where the call asks for more than text: which function it calls, and JSON of a given schema.
+"""Structured answers of a fake expert: function calls, and JSON of a given schema.
 
-It understands nothing: numbers and words of the prompt are put where the schema has room for them.
+It understands nothing: it puts numbers and words of the prompt wherever the schema has room for them.
 """
 
 from __future__ import annotations

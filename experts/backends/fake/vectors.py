@@ -1,7 +1,7 @@
-"""What a fake expert answers where nothing is written: vectors, rankings and scores made of the words of the texts.
+"""Answers of a fake expert to endpoints without text: vectors, rankings and scores made from the words of the texts.
 
-A text's vector counts its words in a few places, each chosen by the word's hash: texts with words in common point in
-similar directions, and the same text always gets the same vector.
+A text's vector counts its words in a few positions, each selected by the word's hash. So texts with words in common
+point in similar directions, and the same text always gets the same vector.
 """
 
 from __future__ import annotations

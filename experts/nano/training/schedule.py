@@ -1,4 +1,4 @@
-"""The course of a training run: learning rate and phase as functions of progress."""
+"""Learning rate and phase of a training run, as functions of its progress."""
 
 from __future__ import annotations
 

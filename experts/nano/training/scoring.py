@@ -1,4 +1,4 @@
-"""What every nano expert pays for a text, in bits per byte. Runs on the embedded runtime: numpy, no torch."""
+"""Loss of every nano expert on a text, in bits per byte. Runs on the embedded runtime: numpy, no torch."""
 
 from __future__ import annotations
 

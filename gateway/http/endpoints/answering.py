@@ -1,4 +1,4 @@
-"""The endpoints that experts answer, for the OpenAPI document: they are served in front of the app that writes it."""
+"""The endpoints that experts answer, for the OpenAPI document only. Requests to them never reach the FastAPI app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The decision alone, looked up again, and judged: `POST /v1/route`, `GET /v1/decisions/{id}`, `POST /v1/feedback`."""
+"""Decisions: make one without a call, look one up, judge one.
+
+The endpoints are `POST /v1/route`, `GET /v1/decisions/{id}` and `POST /v1/feedback`.
+"""
 
 from __future__ import annotations
 

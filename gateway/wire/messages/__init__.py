@@ -1,1 +1,1 @@
-"""Anthropic's Messages API, to chat completions and back."""
+"""Translates Anthropic's Messages API to chat completions and back."""

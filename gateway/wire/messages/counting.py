@@ -1,4 +1,4 @@
-"""How many tokens a Messages request has, where no expert is asked to count them."""
+"""The number of tokens in a Messages request, for experts that have no endpoint to count them."""
 
 from __future__ import annotations
 

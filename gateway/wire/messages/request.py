@@ -1,9 +1,9 @@
-"""A Messages request as one for chat completions.
+"""Translates a Messages request to a chat completions request.
 
-What has a counterpart is put in its place; fields nobody here knows travel on as they are. What would be lost without
-harm is left out: cache marks, thinking of earlier turns (signed by who made it, and of no use to another), the wish to
-think. What must not be lost (documents, tools that run on the provider's side) is reported: only an expert that speaks
-Messages can answer such a request.
+Fields with a counterpart are translated; unknown fields pass unchanged. Fields that are safe to lose are dropped: cache
+marks, thinking of earlier turns (signed by its maker, and unusable by any other), and the request to think. Fields that
+must not be lost (documents, tools that run on the provider's side) are reported: only an expert that speaks Messages
+can answer such a request.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""OpenAI's Responses API, to chat completions and back."""
+"""Translates OpenAI's Responses API to chat completions and back."""

@@ -1,6 +1,6 @@
 """A chat completion as a response of OpenAI's Responses API, whole or as its events.
 
-Nothing is kept: the response says `store: false`, and its id names nothing that could be asked for later.
+The gateway stores no responses: the response says `store: false`, and no later request can refer to its id.
 """
 
 from __future__ import annotations

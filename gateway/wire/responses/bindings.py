@@ -1,7 +1,7 @@
-"""What ties a request to the expert that made a part of it, and what an answer makes that later requests are tied by.
+"""What ties a request to one expert, and which parts of an answer will tie later requests to it.
 
-Earlier responses lie with whoever gave them, and encrypted reasoning can be read by its maker alone: sent to another
-expert, it is an error at best.
+Only the server that gave a response has it, and only the maker of encrypted reasoning can read it. Another expert can
+only return an error.
 """
 
 from __future__ import annotations

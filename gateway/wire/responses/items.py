@@ -1,4 +1,4 @@
-"""The output items of a response: what each looks like when it is whole, and the events by which it grows."""
+"""The output items of a response: each whole item, and the events that build it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""A Responses request as one for chat completions.
+"""Translates a Responses request to a chat completions request.
 
-What has a counterpart is put in its place; fields nobody here knows travel on as they are. What would be lost without
-harm is left out: what to include beside the answer, whether it is kept (a chat expert keeps nothing, and what it did
-not keep it cannot be asked for). What must not be lost is reported: tools that run on the provider's side, files,
-earlier responses, log-probabilities, and reasoning that is encrypted. Only an expert that speaks Responses can answer
-such a request.
+Fields with a counterpart are translated; unknown fields pass unchanged. Fields that are safe to lose are dropped: what
+to include beside the answer, and whether to store it (a chat expert stores nothing). Fields that must not be lost are
+reported: tools that run on the provider's side, files, earlier responses, log-probabilities, and encrypted reasoning.
+Only an expert that speaks Responses can answer such a request.
 """
 
 from __future__ import annotations

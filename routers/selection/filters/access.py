@@ -1,4 +1,4 @@
-"""Whom this caller may use at all: by name, and by where an expert runs."""
+"""The experts that a caller may use at all: by name, and by where an expert runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""All filters, in the order they are asked. A new one is a file beside this and a line in `FILTERS`.
+"""All filters, in their order. A new one is a file in this folder and a line in `FILTERS`.
 
-Lasting reasons come before passing ones: an expert that is both too dear and unhealthy is rejected as too dear, since
-waiting would not help (`Rejection.transient` is what separates a 503 from a 4xx).
+Lasting reasons come before passing ones. An expert that is both too expensive and unhealthy is rejected as too
+expensive, because waiting would not help (`Rejection.transient` separates a 503 from a 4xx).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a filter says of itself so that it can be asked, told and documented."""
+"""What a filter declares about itself, for the decision and for the pages."""
 
 from __future__ import annotations
 

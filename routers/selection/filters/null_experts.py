@@ -1,4 +1,4 @@
-"""Hard rules of null experts: one answers only what it has an answer to, and what is blocked nobody else answers."""
+"""Rules of null experts: one answers only if it has an answer, and blocked topics go to nobody else."""
 
 from __future__ import annotations
 

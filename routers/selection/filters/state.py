@@ -1,4 +1,4 @@
-"""How an expert fares now. All of these reasons pass: the same request may be answered later."""
+"""Filters on the current state of an expert. All of these reasons pass: the same request may be answered later."""
 
 from __future__ import annotations
 
