@@ -230,7 +230,7 @@ async def test_when_to_come_back_is_passed_on(steered: Rig) -> None:
     assert dict(reply.headers)[b"retry-after"] == b"7"
 
 
-async def test_nobody_there_is_an_error_that_may_be_tried_elsewhere(steered: Rig) -> None:
+async def test_a_server_that_is_down_is_an_error_that_allows_a_fallback(steered: Rig) -> None:
     steered.steer(Script(fault=Fault.REFUSE))
     with pytest.raises(ExpertError) as caught:
         await steered.expert.call(call_of(steered))

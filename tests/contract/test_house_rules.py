@@ -274,7 +274,7 @@ def test_the_root_holds_what_a_newcomer_needs_and_no_more() -> None:
     assert at_root <= ROOT_FILES
 
 
-def test_no_file_names_a_place_that_only_one_machine_has() -> None:
+def test_no_file_names_a_path_of_one_machine() -> None:
     # Spelt in pieces, so that this file does not name them either.
     places = re.compile("|".join(["/" + "work/", "/" + "root/", "/home" + r"/[a-z]+/", "file" + "://"]))
 

@@ -31,7 +31,7 @@ def test_all_asks_and_incidents_have_a_row() -> None:
     assert [key for key in keys if key[0] == "R"] == [f"R{number}" for number in range(1, 7)]
 
 
-def test_every_row_has_its_place_among_the_tests() -> None:
+def test_every_row_is_in_the_table_of_tests() -> None:
     assert list(TESTS) == [cells(row)[0] for row in ROWS]
 
 

@@ -67,7 +67,7 @@ def test_decisions_name_their_router(router: RouterProtocol):
     assert len(router.artifact_hash) == 64
 
 
-def test_nobody_admissible_is_a_refusal_with_all_reasons(router: RouterProtocol):
+def test_no_admissible_expert_is_a_refusal_with_all_reasons(router: RouterProtocol):
     nobody = RouteRequest("r1", "hello", 12, allowed=frozenset())
     decision = router.decide(nobody, VIEW)
     assert (decision.expert, decision.reason) == (None, Reason.INFEASIBLE)

@@ -29,7 +29,7 @@ def test_every_table_stands_in_a_page() -> None:
     assert set(re.findall(r"<!-- table: ([a-z-]+) -->", text)) == set(tables())
 
 
-def test_a_page_is_written_anew_and_the_rest_of_it_left(tmp_path: Path) -> None:
+def test_only_the_table_of_a_page_is_rewritten(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table: terms -->\nold\n<!-- end of table -->\nafter\n", encoding="utf-8")
     assert CliRunner().invoke(main, [str(page)]).exit_code == 0

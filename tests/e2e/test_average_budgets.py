@@ -104,7 +104,7 @@ async def test_without_redis_each_replica_holds_the_average_alone(server: Embedd
         client.close()
 
 
-async def test_who_names_a_model_is_neither_priced_nor_counted() -> None:
+async def test_a_named_model_is_neither_priced_nor_counted() -> None:
     async with running(tree(None)) as gateway, aiohttp.ClientSession(gateway.url) as http:
         for _ in range(200):
             assert await ask(http, "good") == "good"

@@ -176,7 +176,7 @@ async def first_byte(stage: Staged, body: dict[str, Any]) -> None:
 
 
 @both
-async def test_a_client_that_leaves_the_queue_leaves_no_decision_behind(transport: Transport) -> None:
+async def test_a_client_that_disconnects_in_the_queue_records_no_decision(transport: Transport) -> None:
     hanging = Scripted(script={"fault": Fault.HANG_HEAD}, fields=ONE_PLACE)
     async with staged(transport, hanging) as stage:
         first = asyncio.create_task(Request().ask(stage, 0))

@@ -55,7 +55,7 @@ async def test_the_same_question_is_decided_once_and_says_so() -> None:
         {"messages": [{"role": "user", "content": PROMPT}, {"role": "user", "content": PROMPT}]},
     ],
 )
-async def test_another_question_is_decided_anew(other: dict[str, Any]) -> None:
+async def test_another_question_is_decided_in_full(other: dict[str, Any]) -> None:
     async with running(tree()) as gateway:
         await decide(gateway)
         assert (await decide(gateway, **other))["same_as"] is None
@@ -73,7 +73,7 @@ async def test_what_holds_for_an_idle_pool_does_not_hold_for_a_full_one() -> Non
 
 
 @pytest.mark.parametrize("budget", [{"max_latency_ms": 60_000}, {"weights": {"latency": 0.5}}])
-async def test_where_load_counts_every_request_is_decided_anew(budget: dict[str, Any]) -> None:
+async def test_every_request_is_decided_in_full_where_load_counts(budget: dict[str, Any]) -> None:
     async with running(tree(budgets=budget)) as gateway:
         await decide(gateway)
         assert (await decide(gateway))["same_as"] is None

@@ -106,7 +106,7 @@ async def test_auto_takes_the_cheapest_of_those_that_can_and_fails_over() -> Non
         assert (status, headers["x-pointsman-expert"]) == (200, "dear")
 
 
-async def test_who_has_no_such_endpoint_is_not_asked() -> None:
+async def test_an_expert_without_the_endpoint_is_not_asked() -> None:
     async with running({"pool": {"experts": [*pool_of_fakes(), fake("vectors", capabilities=INPUTS)]}}) as gateway:
         for path, model in (("/v1/embeddings", "fake-code"), ("/v1/chat/completions", "auto")):
             body = {"model": model, "input": "x", "messages": [{"role": "user", "content": "x"}]}

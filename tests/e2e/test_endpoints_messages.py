@@ -147,7 +147,7 @@ async def test_a_key_may_come_as_anthropics_clients_send_it() -> None:
         assert refused.value.body["error"]["type"] == "authentication_error"
 
 
-async def test_tokens_are_estimated_where_nobody_counts_and_it_says_so(client: anthropic.AsyncAnthropic) -> None:
+async def test_tokens_are_estimated_and_labelled_so_where_no_expert_counts(client: anthropic.AsyncAnthropic) -> None:
     raw = await client.messages.with_raw_response.count_tokens(model="auto", messages=ASKED)
     assert raw.headers["x-pointsman-token-count"] == "estimated"
     assert 8 <= (await raw.parse()).input_tokens <= 40
@@ -258,7 +258,7 @@ CHUNK = b'data: {"id":"1","model":"inner","created":1,"choices":[{"index":0,"del
 
 @both
 @pytest.mark.parametrize("native", [True, False])
-async def test_a_dead_stream_ends_with_anthropics_error_event(transport: Transport, native: bool) -> None:
+async def test_a_broken_stream_ends_with_anthropics_error_event(transport: Transport, native: bool) -> None:
     body = orjson.dumps({"model": "auto", "max_tokens": 9, "stream": True, "messages": ASKED})
     says = Says(STREAM[:200] if native else CHUNK, EVENTS, breaks=True)
     capabilities = NATIVE if native else NATIVE[:2]
@@ -291,7 +291,7 @@ async def test_a_stream_that_ends_without_a_reason_is_not_a_whole_message() -> N
     assert b"message_stop" not in got
 
 
-async def test_what_a_chat_cannot_say_goes_to_who_speaks_messages_or_is_refused() -> None:
+async def test_fields_without_a_chat_counterpart_need_an_expert_with_messages() -> None:
     document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
     asked = {"max_tokens": 9, "messages": [{"role": "user", "content": [document]}]}
     async with (
@@ -412,7 +412,7 @@ async def test_an_answer_without_a_model_comes_in_anthropics_shape_too(streamed:
 
 
 @pytest.mark.parametrize("model", ["auto", "speaker"])
-async def test_what_is_blocked_stays_blocked_whatever_stands_beside_it(model: str) -> None:
+async def test_a_blocked_topic_is_refused_with_any_other_content(model: str) -> None:
     prompt = "How do I build a pipe bomb?"
     document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
     asked = [{"role": "user", "content": [{"type": "text", "text": prompt}, document]}]
@@ -433,6 +433,6 @@ async def test_what_is_blocked_stays_blocked_whatever_stands_beside_it(model: st
     assert not server.asked
 
 
-async def test_tokens_of_nobody_are_not_counted(client: anthropic.AsyncAnthropic) -> None:
+async def test_counting_tokens_for_an_unknown_model_is_refused(client: anthropic.AsyncAnthropic) -> None:
     with pytest.raises(anthropic.NotFoundError):
         await client.messages.count_tokens(model="nobody", messages=ASKED)

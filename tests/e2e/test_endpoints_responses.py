@@ -216,7 +216,7 @@ async def test_encrypted_reasoning_and_earlier_responses_stay_with_their_maker(t
 
 @both
 @pytest.mark.parametrize("native", [True, False])
-async def test_a_dead_stream_ends_with_an_error_event(transport: Transport, native: bool) -> None:
+async def test_a_broken_stream_ends_with_an_error_event(transport: Transport, native: bool) -> None:
     body = orjson.dumps({"model": "auto", "stream": True, "input": CODE})
     says = Says(STREAM[:-40] if native else CHUNK, EVENTS, breaks=True)
     async with (

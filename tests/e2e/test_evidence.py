@@ -44,7 +44,7 @@ async def record(http: aiohttp.ClientSession, reply: Any) -> dict[str, Any]:
         return outcome
 
 
-async def test_when_the_cheap_ones_agree_the_dear_one_is_not_asked(artifact: Path) -> None:
+async def test_when_cheap_experts_agree_the_expensive_one_is_not_asked(artifact: Path) -> None:
     async with asking(answering_tree(artifact, AGREEING)) as (gateway, http):
         reply, answer = await ask(http)
         assert reply.status == 200, answer
@@ -71,7 +71,7 @@ async def test_when_the_cheap_ones_agree_the_dear_one_is_not_asked(artifact: Pat
         assert f'pointsman_requests_total{{endpoint="chat/completions",expert="{expert}",status="200"}} 1.0' in text
 
 
-async def test_when_they_differ_the_dear_one_decides(artifact: Path) -> None:
+async def test_when_cheap_experts_differ_the_expensive_one_decides(artifact: Path) -> None:
     async with asking(answering_tree(artifact, DIFFERING)) as (_, http):
         reply, answer = await ask(http)
         assert reply.headers["x-pointsman-expert"] == "judge"
@@ -137,7 +137,7 @@ async def test_all_calls_of_a_request_count_as_one_against_average_budgets(artif
         assert await gauge(http, "late_share") == pytest.approx(1.0)
 
 
-async def test_no_call_is_begun_that_could_break_the_cap_on_all_calls_together(artifact: Path) -> None:
+async def test_no_call_starts_that_could_exceed_the_cap_on_all_calls(artifact: Path) -> None:
     async with asking(answering_tree(artifact, DIFFERING)) as (gateway, http):
         reply, _ = await ask(http)
         everything = float(reply.headers["x-pointsman-total-cost-usd"])
@@ -193,7 +193,7 @@ async def test_when_all_fail_the_client_sees_the_last_failure_as_ever(artifact: 
         assert "error" in answer
 
 
-async def test_a_request_that_is_itself_at_fault_is_told_so_at_once(artifact: Path) -> None:
+async def test_a_bad_request_is_refused_after_the_first_expert(artifact: Path) -> None:
     bad = {"fault": "error", "error_status": 400}
     async with asking(answering_tree(artifact, AGREEING, cheap=bad, twin=bad, judge=bad)) as (gateway, http):
         reply, answer = await ask(http)
@@ -252,7 +252,7 @@ async def test_a_client_that_leaves_cancels_every_call(artifact: Path) -> None:
         assert all(state.in_flight == 0 for _, state in gateway.app.runtime.pool.snapshot().entries)
 
 
-async def test_where_time_is_dear_experts_are_asked_at_once(artifact: Path) -> None:
+async def test_experts_are_asked_in_parallel_where_latency_has_a_price(artifact: Path) -> None:
     slow = {"ttft_ms": 1000.0}
     tree = answering_tree(artifact, AGREEING, cheap=slow, twin=slow)
     tree["pool"]["experts"][-1]["latency"]["base_ms"] = 2000
@@ -281,7 +281,7 @@ async def test_a_caller_may_decline_and_a_named_model_is_asked_alone(artifact: P
 
 
 @pytest.mark.parametrize("wish", [{"calls": 2}, {"max_calls": 0}, "yes", 3])
-async def test_a_malformed_wish_is_named(artifact: Path, wish: object) -> None:
+async def test_a_malformed_evidence_field_is_named(artifact: Path, wish: object) -> None:
     async with asking(answering_tree(artifact, AGREEING)) as (_, http):
         reply, answer = await ask(http, evidence=wish)
         assert reply.status == 400

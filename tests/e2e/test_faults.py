@@ -60,7 +60,7 @@ async def test_an_answer_cut_short_that_is_not_streamed_goes_to_the_next_expert(
         assert json.loads(body)["choices"]
 
 
-async def test_a_dead_stream_ends_with_an_error_event_and_never_with_done() -> None:
+async def test_a_broken_stream_ends_with_an_error_event_and_never_with_done() -> None:
     async with running(two(fault="break", fault_after_tokens=2, reply="one two three four")) as gateway:
         status, headers, body = await post(gateway, {**CHAT, "stream": True})
         assert (status, headers["x-pointsman-expert"]) == (200, "first")
@@ -71,7 +71,7 @@ async def test_a_dead_stream_ends_with_an_error_event_and_never_with_done() -> N
         assert gateway.fake("second").stats.started == 0
 
 
-async def test_when_nobody_answers_the_client_is_told_who_failed() -> None:
+async def test_when_every_expert_fails_the_error_names_them() -> None:
     tree = two(fault="refuse")
     tree["pool"]["experts"][1]["options"] = {"fault": "refuse"}
     async with running(tree) as gateway:

@@ -92,7 +92,7 @@ async def test_a_judgement_counts_once_and_stands() -> None:
         assert (status, body["error"]["param"]) == (400, "quality")
 
 
-async def test_nobody_judges_what_is_not_theirs() -> None:
+async def test_feedback_on_another_tenants_decision_is_refused() -> None:
     async with running(tree(), ENV) as gateway, http(gateway) as client, http(gateway, "KEY_B") as other:
         _, decision_id = await ask(client, CODE)
         status, body = await judge(other, decision_id, rating="down")

@@ -190,7 +190,7 @@ def test_budgets_are_a_constructors_or_a_calls(url: str, model: ChatPointsman) -
     assert refused.value.param == "routing.min_quality"
 
 
-def test_other_wishes_reach_the_decision(model: ChatPointsman) -> None:
+def test_other_routing_fields_reach_the_decision(model: ChatPointsman) -> None:
     assert model.invoke(CODE, experts=["fake-prose"]).response_metadata["expert"] == "fake-prose"
     with pytest.raises(GatewayError, match=r"routing\.weights\.speed"):
         model.invoke(CODE, weights={"speed": 1.0})
@@ -380,7 +380,7 @@ async def test_a_request_is_sent_once_and_nowhere_else() -> None:
         assert (refused.value.status, other.paths) == (307, [])
 
 
-def test_openais_environment_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openais_environment_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "LANGSMITH_GATEWAY_API_KEY"]
     with serving(Served(whole())) as gateway, serving(Served(whole())) as other:
         for name in names:

@@ -120,7 +120,7 @@ def session(gateway: Running) -> aiohttp.ClientSession:
 
 
 @both
-async def test_a_rate_of_requests_is_held_and_told(transport: Transport) -> None:
+async def test_a_request_rate_is_enforced_and_reported(transport: Transport) -> None:
     await _room_in(60, 8)
     async with upstream() as up:
         settings = tree(up, key("a", limits={"requests_per_minute": 3}), key("b"))
@@ -140,7 +140,7 @@ async def test_a_rate_of_requests_is_held_and_told(transport: Transport) -> None
 
 
 @both
-async def test_a_tenants_limit_is_for_all_its_keys_and_for_nobody_else(transport: Transport) -> None:
+async def test_a_tenants_limit_covers_all_its_keys_and_no_other_tenant(transport: Transport) -> None:
     await _room_in(60, 8)
     async with upstream() as up:
         auth = {"tenants": {"t": {"limits": {"requests_per_minute": 4}}}}
@@ -311,7 +311,7 @@ async def test_without_redis_a_process_goes_on_with_its_share_and_heals(server: 
             assert up.calls <= 30
 
 
-async def test_a_redis_that_forgot_hears_of_every_lease_again(server: EmbeddedRedis) -> None:
+async def test_every_lease_is_written_again_after_redis_lost_its_data(server: EmbeddedRedis) -> None:
     await _room_in(3600, 30)
     client = redis.Redis.from_url(server.url)
     async with upstream() as up:

@@ -162,7 +162,7 @@ async def test_the_same_request_is_answered_from_memory() -> None:
         assert (await ask(gateway, "a question", routing={"cache": "use"}, user="somebody"))[0] == "exact-cache"
 
 
-async def test_a_caller_who_wants_nothing_kept_is_heard() -> None:
+async def test_the_callers_cache_control_is_obeyed() -> None:
     async with running(tree(answers={"exact": True})) as gateway:
         await ask(gateway, "secret", headers={"cache-control": "no-store"})
         assert (await ask(gateway, "secret"))[0] == "model"
@@ -220,7 +220,7 @@ async def test_a_client_that_leaves_half_way_leaves_nothing_behind() -> None:
         assert not (await explain(gateway, "q", temperature=0))["exact-cache"]["chosen"]
 
 
-async def test_a_question_in_other_words_is_recognised_and_another_question_is_not() -> None:
+async def test_a_paraphrase_hits_the_cache_and_another_question_does_not() -> None:
     async with running(tree(answers={"semantic": True})) as gateway:
         assert (await ask(gateway, "Where is the nearest train station?"))[0] == "model"
         expert, body = await ask(gateway, "Can you tell me where is the nearest train station, please?")

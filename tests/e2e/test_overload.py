@@ -57,7 +57,7 @@ async def test_a_request_waits_until_its_expert_has_room(transport: Transport, m
 
 
 @both
-async def test_more_than_may_wait_are_told_when_to_come_back(transport: Transport) -> None:
+async def test_requests_beyond_the_queue_get_503_with_retry_after(transport: Transport) -> None:
     async with slow_expert(transport=transport, answer_s=0.3, admission={"queue": 2}) as gateway:
         answers = await asyncio.gather(*(post(gateway, chat()) for _ in range(6)))
         assert sorted(status for status, _, _ in answers) == [200] * 3 + [503] * 3
@@ -70,7 +70,7 @@ async def test_more_than_may_wait_are_told_when_to_come_back(transport: Transpor
 
 
 @both
-async def test_nobody_waits_longer_than_is_allowed(transport: Transport) -> None:
+async def test_no_request_waits_longer_than_the_maximum(transport: Transport) -> None:
     async with slow_expert(transport=transport, answer_s=1.0, admission={"max_wait_ms": 100}) as gateway:
         first = asyncio.create_task(post(gateway, chat()))
         await asyncio.sleep(0.1)
@@ -82,7 +82,7 @@ async def test_nobody_waits_longer_than_is_allowed(transport: Transport) -> None
 
 
 @both
-async def test_a_client_that_leaves_while_it_waits_is_forgotten_at_once(transport: Transport) -> None:
+async def test_a_client_that_disconnects_leaves_the_queue_at_once(transport: Transport) -> None:
     async with slow_expert(transport=transport, answer_s=1.0) as gateway:
         first = asyncio.create_task(post(gateway, chat()))
         await asyncio.sleep(0.1)
@@ -221,7 +221,7 @@ async def test_a_client_that_leaves_a_race_cancels_both(transport: Transport) ->
 
 
 @both
-async def test_when_both_of_a_race_fail_the_client_hears_it_once(transport: Transport) -> None:
+async def test_when_both_hedged_calls_fail_the_client_gets_one_error(transport: Transport) -> None:
     tree = {
         "pool": {
             "experts": [

@@ -291,7 +291,7 @@ class Unwilling(Serving):
         raise ReloadRefused(ReloadOutcome.FAILED, "no space left on device")
 
 
-async def test_where_one_place_cannot_none_switches() -> None:
+async def test_no_target_switches_when_one_cannot_prepare() -> None:
     now = Settings.model_validate(tree(fake("now")))
     then = Settings.model_validate(tree(fake("then")))
     willing, unwilling = Serving(create_app(now, {})), Unwilling(create_app(now, {}))

@@ -72,7 +72,7 @@ async def test_a_second_replica_finds_what_the_first_decided(server: EmbeddedRed
     client.close()
 
 
-async def test_requests_go_on_when_redis_dies_and_state_heals_when_it_is_back(server: EmbeddedRedis) -> None:
+async def test_requests_succeed_without_redis_and_state_recovers_with_it(server: EmbeddedRedis) -> None:
     async with running(tree(server), ENV) as gateway:
         await ask(gateway, "KEY_A", LONG)
         await asyncio.to_thread(server.stop)

@@ -30,7 +30,7 @@ TURN = b'"messages":[{"role":"user","content":"hello"}]'
     ids=["twice", "escaped first", "escaped last", "escaped, and one within"],
 )
 @pytest.mark.parametrize("model", ["small", "org/small-7b"])
-def test_a_body_names_one_model_whoever_reads_it(body: bytes, model: str) -> None:
+def test_every_parser_reads_the_same_model_from_a_body(body: bytes, model: str) -> None:
     inbound = parse_inbound(Endpoint.CHAT, body)
     assert inbound.model == "small"
     outermost: list[tuple[str, Any]] = []
@@ -53,7 +53,7 @@ def test_data_of_two_events_makes_no_end() -> None:
 
 
 @pytest.mark.parametrize("space", [b"", b" ", b"   "])
-def test_usage_is_found_in_whatever_company(space: bytes) -> None:
+def test_usage_is_read_beside_any_other_fields(space: bytes) -> None:
     said = b'data: {"usage":%b{"prompt_tokens":1}}\n\n' % space
     for company in (b"", b'data: {"usage":{"other":1}}\n\n', b'data: {"usage":null}\n\n'):
         stream = EventStream("m")

@@ -121,7 +121,7 @@ def test_the_page_shows_the_frontiers_and_nothing_from_outside(files, tmp_path):
         (["--split", "test"], "no prompts"),
     ],
 )
-def test_what_cannot_be_planned_is_told(files, options, sentence):
+def test_an_impossible_plan_is_an_error_with_a_reason(files, options, sentence):
     result = run(files, *options)
     assert result.exit_code == 1
     assert sentence in result.output
@@ -137,7 +137,7 @@ def test_what_cannot_be_planned_is_told(files, options, sentence):
         ("experts: {", "cannot be read"),
     ],
 )
-def test_a_pool_file_that_is_wrong_is_told(files, tmp_path, text, sentence):
+def test_an_invalid_pool_file_is_an_error(files, tmp_path, text, sentence):
     pool = tmp_path / "pool.yaml"
     pool.write_text(text)
     result = run((files[0], pool))
@@ -154,7 +154,7 @@ def test_quality_may_come_from_a_router(files, tmp_path):
     assert made["serving"] == {"code": "coder", "prose": "writer"}
 
 
-def test_a_router_that_does_not_know_the_pool_is_told(files):
+def test_a_router_without_the_pools_experts_is_an_error(files):
     result = run(files, "--router", "default")
     assert result.exit_code == 1
     assert "knows nothing of" in result.output

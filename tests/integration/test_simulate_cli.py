@@ -58,7 +58,7 @@ def ground(tmp_path: Path) -> list[str]:
     return ["--table", str(table), "--trace", str(trace), "--pool", str(pool), "--window-s", "60"]
 
 
-def test_a_budget_is_told_and_drawn(ground: list[str], tmp_path: Path) -> None:
+def test_a_budget_is_reported_and_plotted(ground: list[str], tmp_path: Path) -> None:
     found, page = tmp_path / "out.json", tmp_path / "out.html"
     more = ["--max-energy-j", "60", "--p95-ttft-ms", "500", "--outage", "large:100-140", "--compare"]
     done = CliRunner().invoke(simulate, [*ground, *more, "--json", str(found), "--html", str(page)])

@@ -136,7 +136,7 @@ async def test_a_compressed_answer_is_passed_on_and_never_inflated() -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_an_event_that_is_nested_deeply_keeps_no_place(transport: Transport) -> None:
+async def test_a_deeply_nested_event_releases_its_concurrency_slot(transport: Transport) -> None:
     """For callers with limits the text of events is counted, however it is nested."""
     deep = b'data: {"choices":' + b"[" * 900 + b'"a"' + b"]" * 900 + b"}\n\n"
     said = deep + EVENTS % b"null"
@@ -159,7 +159,7 @@ async def test_an_event_that_is_nested_deeply_keeps_no_place(transport: Transpor
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_failure_of_the_gateway_itself_ends_the_answer_and_keeps_no_place(
+async def test_an_internal_error_ends_the_answer_and_releases_its_concurrency_slot(
     monkeypatch: pytest.MonkeyPatch, transport: Transport, stream: bool
 ) -> None:
     def fail(*_: Any) -> None:

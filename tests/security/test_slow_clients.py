@@ -45,7 +45,7 @@ async def test_a_request_that_never_ends_is_cut_off(said: bytes) -> None:
         assert gateway.fake("only").stats.started == 0
 
 
-async def test_a_slow_answer_and_a_quiet_connection_are_let_be() -> None:
+async def test_slow_answers_and_idle_connections_are_not_closed() -> None:
     slow = fake("only", generalist=True, options={"reply": "ok", "ttft_ms": 1500})
     tree = {"pool": {"experts": [slow]}, "server": {"request_timeout_s": 0.5}}
     async with running(tree) as gateway:

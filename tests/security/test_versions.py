@@ -43,7 +43,7 @@ def test_no_version_with_a_known_hole_can_be_installed(name: str, holes: list[st
         assert requirement.specifier.contains(version(name))
 
 
-def test_nothing_heavy_or_foreign_is_needed_to_serve() -> None:
+def test_serving_needs_no_heavy_or_unlisted_package() -> None:
     needed = {Requirement(line).name.lower() for line in PROJECT["dependencies"]}
     assert not needed & {"litellm", "torch", "transformers", "aiohttp", "httpx", "requests"}
 

@@ -106,7 +106,7 @@ def test_a_judge_rates_and_its_silence_is_no_zero(serve: Serve, questions: Path,
     assert "no scored outcome" in silent.output
 
 
-def test_somebody_elses_table_is_left_alone(serve: Serve, questions: Path, tmp_path: Path) -> None:
+def test_a_table_of_another_collection_is_not_overwritten(serve: Serve, questions: Path, tmp_path: Path) -> None:
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "prompts.parquet").write_text("precious")
     url = serve()

@@ -14,7 +14,7 @@ from pointsman.evals.tables import OutcomeTable
 from pointsman.routers.two_stage import TwoStageRouter
 
 
-def test_a_good_router_is_told_from_every_honest_opponent(
+def test_a_good_router_differs_significantly_from_every_honest_opponent(
     table: OutcomeTable, small_router: Callable[..., TwoStageRouter]
 ) -> None:
     trial = make_trial(table)

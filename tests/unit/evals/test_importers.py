@@ -297,7 +297,7 @@ def test_what_a_plain_table_lacks_is_said(
     assert sentence in " ".join(result.output.split())
 
 
-def test_every_format_is_told_of_in_the_help() -> None:
+def test_every_format_is_in_the_help() -> None:
     told = CliRunner().invoke(import_table, ["--help"]).output
     assert all(f"  {name} " in told for name in FORMATS)
 
@@ -320,7 +320,7 @@ def test_near_duplicates_stand_on_one_side(tmp_path: Path) -> None:
     assert not done.straddling
 
 
-def test_a_source_split_that_tears_twins_apart_is_told(tmp_path: Path) -> None:
+def test_near_duplicates_across_a_source_split_are_reported(tmp_path: Path) -> None:
     told = records(5, split="train")
     twin = OutcomeRecord("twin", told[0].prompt + "!", "a", 0.0, split="test")
     assert write_table([*told, twin], tmp_path / "table", Counter()).straddling == 1

@@ -48,7 +48,7 @@ def test_an_unscored_pick_is_unknown_and_never_zero() -> None:
     assert coverage(picked_values(scores, one_hot(np.array([0, 1, -1]), 2))) == 0.0
 
 
-def test_nobody_picked_is_unknown() -> None:
+def test_no_pick_is_unknown() -> None:
     mix = one_hot(np.array([-1, 0]), 3)
     assert np.isnan(picked_values(SCORES[:2], mix)).tolist() == [True, False]
     assert np.isnan(picked_a_best(SCORES[:2], mix)).tolist() == [True, False]

@@ -38,7 +38,7 @@ def test_a_vote_spends_all_it_asks_and_waits_for_the_slowest():
     assert voted.milliseconds.tolist() == [60.0, 60.0]
 
 
-def test_who_is_too_slow_is_not_asked_and_nobody_left_is_a_refusal():
+def test_slow_experts_are_filtered_and_an_empty_set_is_a_refusal():
     slow = np.array([[True, False, False, False]])
     assert _pick(GROUND, slow, ALL, GROUND.quality).score.tolist() == [0.0, 1.0]
     refused = _vote(GROUND, slow, np.array([0]), 1)

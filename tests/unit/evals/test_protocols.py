@@ -94,7 +94,7 @@ def test_transfer_learns_on_one_table_and_is_judged_on_the_other(table: OutcomeT
         transfer_trial(source, target, {"a": source.experts[0]})
 
 
-def test_a_newcomer_is_used_the_better_the_more_is_known(trial: Trial) -> None:
+def test_a_new_expert_is_used_better_with_more_scored_prompts(trial: Trial) -> None:
     newcomer = trial.test.experts[0]
 
     def place(

@@ -39,7 +39,7 @@ def test_every_rewording_is_deterministic(name: str) -> None:
     assert REWORDINGS[name](text) == REWORDINGS[name](text) != text
 
 
-def test_a_router_that_reads_words_keeps_its_mind(
+def test_a_router_on_words_keeps_its_picks_under_rewording(
     table: OutcomeTable, small_router: Callable[..., TwoStageRouter]
 ) -> None:
     trial = make_trial(table)
@@ -50,7 +50,7 @@ def test_a_router_that_reads_words_keeps_its_mind(
     assert 0 <= rates["typing errors"] < 0.5
 
 
-def test_a_router_that_goes_by_one_word_is_found_out(
+def test_rewordings_reveal_a_router_that_depends_on_one_word(
     table: OutcomeTable, small_router: Callable[..., TwoStageRouter]
 ) -> None:
     trial = make_trial(table)

@@ -64,7 +64,7 @@ def arrivals(seconds: float, per_s: float, seed: int = 0) -> Arrivals:
     return Arrivals(at_s, rng.integers(50, 400, len(at_s)))
 
 
-def test_the_pool_leaves_out_whom_the_table_does_not_know(world: World) -> None:
+def test_the_pool_leaves_out_experts_that_are_not_in_the_table(world: World) -> None:
     assert [spec.name for spec in world.pool] == ["coder", "lawyer", "reckoner"]
 
 
@@ -205,7 +205,7 @@ def test_the_shipped_pool_reads() -> None:
     assert all(spec.price and spec.energy and spec.latency for spec in pool)
 
 
-def test_a_pool_nobody_knows_is_refused(
+def test_a_pool_without_known_experts_is_refused(
     table: OutcomeTable, small_router: Callable[..., TwoStageRouter], tmp_path: Path
 ) -> None:
     with pytest.raises(EvalError, match="fewer than two experts"):

@@ -42,7 +42,7 @@ def test_our_own_are_registered_like_any_other() -> None:
         assert backend_spec(name).reaches
 
 
-def test_a_name_that_nobody_has_lists_what_there_is() -> None:
+def test_an_unknown_backend_name_lists_the_installed_ones() -> None:
     with pytest.raises(
         BackendUnavailable, match=r"no backend 'litelm' .*\(did you mean litellm\?\); installed are embe"
     ):

@@ -34,7 +34,7 @@ def _ends_within(pid: int, seconds: float) -> bool:
     return False
 
 
-def test_it_stops_when_told_to() -> None:
+def test_it_stops_on_request() -> None:
     child = ChildProcess([sys.executable, "-c", _SLEEP])
     assert child.exit_code is None
     child.stop(10.0)

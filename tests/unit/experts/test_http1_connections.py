@@ -78,7 +78,7 @@ async def test_a_connection_out_of_step_is_not_used_again(answer: bytes) -> None
         assert client.connections == 0
 
 
-async def test_bytes_nobody_asked_for_close_an_idle_connection() -> None:
+async def test_unexpected_bytes_close_an_idle_connection() -> None:
     async def talk(peer: Peer) -> None:
         await peer.request()
         await peer.say(plain(b"x"))
@@ -149,7 +149,7 @@ async def test_waiting_too_long_for_a_connection_is_an_error_of_its_own() -> Non
         busy.cancel()
 
 
-async def test_a_connection_that_dies_hands_its_place_to_who_waits() -> None:
+async def test_a_lost_connection_gives_its_slot_to_the_next_waiter() -> None:
     async def talk(peer: Peer) -> None:
         await peer.request()
         await asyncio.sleep(0.02)
@@ -163,7 +163,7 @@ async def test_a_connection_that_dies_hands_its_place_to_who_waits() -> None:
         assert len(server.peers) == 4
 
 
-async def test_who_leaves_the_queue_takes_no_place_with_him() -> None:
+async def test_a_cancelled_waiter_releases_its_connection_slot() -> None:
     release = asyncio.Event()
 
     async def talk(peer: Peer) -> None:
@@ -233,7 +233,7 @@ async def test_a_request_that_may_have_been_worked_on_is_not_sent_twice(
         assert len(server.peers) == 1
 
 
-async def test_nobody_there() -> None:
+async def test_a_refused_connection_is_a_connect_error() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -374,7 +374,7 @@ def test_the_host_header(url: str, host: str) -> None:
     assert Origin.parse(url).authority == host
 
 
-async def test_no_slot_is_lost_in_any_weather() -> None:
+async def test_connection_slots_are_released_after_every_fault() -> None:
     """A server that does everything wrong at random, clients that leave at random: the books balance in the end."""
     chance = random.Random(7)
 

@@ -158,7 +158,7 @@ async def test_what_goes_wrong_is_named(pieces: list[bytes], hold: bool, error: 
         await expert.aclose()
 
 
-async def test_nobody_listens() -> None:
+async def test_a_port_without_a_listener_is_an_unavailable_expert() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         expert = expert_at(free.getsockname()[1])

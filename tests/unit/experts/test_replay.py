@@ -44,7 +44,7 @@ async def test_an_unknown_prompt_is_not_found(stream: bool) -> None:
     assert (status, error["code"], error["type"]) == (404, "prompt_not_recorded", "invalid_request_error")
 
 
-async def test_what_nobody_counted_is_null_and_not_zero() -> None:
+async def test_unknown_usage_is_null_and_not_zero() -> None:
     expert = expert_of({prompt_key("hello"): RecordedAnswer("a")})
     _, body = await read(expert, chat())
     assert orjson.loads(body)["usage"] is None

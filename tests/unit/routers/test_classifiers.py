@@ -77,7 +77,7 @@ def classification(posterior: dict[str, float], scope: float, thresholds: Thresh
     )
 
 
-def test_words_for_not_knowing():
+def test_uncertain_and_out_of_scope_classifications():
     sure = classification(POSTERIOR, 1.0, Thresholds(2.0, 0.0))
     assert (sure.category, sure.uncertain, sure.out_of_scope) == ("code", False, False)
     blurred = classification(POSTERIOR, 1.0, Thresholds(0.5, 0.0))

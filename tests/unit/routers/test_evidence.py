@@ -143,7 +143,7 @@ def test_dearer_calls_are_made_less_often(policy: SequentialPolicy) -> None:
     assert spent[-1] == pytest.approx(0.1), "the miser asks one cheap expert"
 
 
-def test_whoever_may_not_be_asked_is_not(policy: SequentialPolicy) -> None:
+def test_a_member_at_infinite_price_is_not_asked(policy: SequentialPolicy) -> None:
     seen = world(1000, 5)
     prices = np.tile(0.01 * COST, (1000, 1))
     prices[:, JUDGE] = np.inf
@@ -177,7 +177,7 @@ def test_serving_step_by_step_is_the_replay(policy: SequentialPolicy) -> None:
             assert step.belief == pytest.approx(done.belief[row])
 
 
-def test_where_waiting_is_dear_probable_calls_are_made_at_once(policy: SequentialPolicy) -> None:
+def test_probable_calls_are_made_in_parallel_where_waiting_has_a_price(policy: SequentialPolicy) -> None:
     quality, cost = np.array([0.7, 0.7, 0.92]), 0.05 * COST
     patient = next_step(policy, quality, {}, cost, np.zeros(3))
     waiting = np.full(3, 0.1)
@@ -188,7 +188,7 @@ def test_where_waiting_is_dear_probable_calls_are_made_at_once(policy: Sequentia
     assert set(hurried.members) >= {CHEAP, TWIN} or hurried.members == (JUDGE,)
 
 
-def test_nobody_left_and_no_answer_is_nothing(policy: SequentialPolicy) -> None:
+def test_no_answer_and_no_member_left_is_no_step(policy: SequentialPolicy) -> None:
     silent = {member: MemberAnswer(-1, float("nan")) for member in range(3)}
     assert next_step(policy, np.array([0.7, 0.7, 0.92]), silent, COST, np.zeros(3)) is None
     spoken = {**silent, JUDGE: MemberAnswer(4, 20.0)}

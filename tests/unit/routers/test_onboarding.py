@@ -64,7 +64,7 @@ def test_more_prompts_tell_more(parts: RouterParts) -> None:
     assert errors[-1] < errors[0] / 4
 
 
-def test_a_twin_is_recognised(parts: RouterParts) -> None:
+def test_an_expert_equal_to_a_known_one_gets_its_predictions(parts: RouterParts) -> None:
     data = tiny_data(120, 3)
     placed = place_expert(parts, "twin", data.texts, data.scores[:, 0])
     texts = list(tiny_data(90, 5).texts)
@@ -73,7 +73,7 @@ def test_a_twin_is_recognised(parts: RouterParts) -> None:
     assert np.abs(found[:, -1] - found[:, 1]).mean() > 0.3
 
 
-def test_a_card_alone_places_and_results_overrule_it() -> None:
+def test_a_card_alone_onboards_an_expert_and_results_overrule_it() -> None:
     parts = load_parts("default")
     card = "writes, explains and debugs Python code"
     code = ["Write a Python function that reverses a linked list.", "Fix this for loop: for i in range(len(xs) + 1):"]
@@ -99,7 +99,7 @@ def test_answer_lengths_are_stretched_from_the_pool_s(parts: RouterParts) -> Non
     assert place_expert(parts, "cook", texts, scores).tokens is parts.tokens
 
 
-def test_a_placed_expert_survives_the_disk_and_its_provenance_is_told(parts: RouterParts, tmp_path: Path) -> None:
+def test_an_onboarded_expert_is_saved_with_its_provenance(parts: RouterParts, tmp_path: Path) -> None:
     placed = place_expert(parts, "cook", *labelled(60))
     save_router(tmp_path, placed)
     loaded = load_artifact(tmp_path)
@@ -119,6 +119,8 @@ def test_a_placed_expert_survives_the_disk_and_its_provenance_is_told(parts: Rou
         ("new", [np.nan] * 3, "nothing places"),
     ],
 )
-def test_what_cannot_be_placed_is_refused(parts: RouterParts, name: str, scores: list[float], match: str) -> None:
+def test_an_expert_that_cannot_be_onboarded_is_refused(
+    parts: RouterParts, name: str, scores: list[float], match: str
+) -> None:
     with pytest.raises(TrainingError, match=match):
         place_expert(parts, name, ["a", "b", "c"], np.array(scores))

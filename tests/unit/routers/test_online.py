@@ -109,7 +109,7 @@ def test_the_artefact_s_evidence_holds_a_correction_back() -> None:
     assert moved[-1] == pytest.approx(1 / (1 + LEAST_PRIOR))
 
 
-def test_what_was_learned_changes_the_choice_and_is_told() -> None:
+def test_corrections_change_the_choice_and_are_explained() -> None:
     embedder = tiny_embedder()
     weights = np.zeros((2, embedder.dim), np.float32)
     certain = Thresholds(max_entropy=9.0, min_scope=-99.0)

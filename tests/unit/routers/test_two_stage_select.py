@@ -54,7 +54,7 @@ def admissible(decision: Decision) -> list[Candidate]:
 
 @settings(max_examples=60, deadline=None)
 @given(views(), budgets, st.booleans(), st.none() | st.integers(1, 4096))
-def test_every_budget_is_a_promise(pool, budget, uncertain, limit):
+def test_no_decision_breaks_a_cap(pool, budget, uncertain, limit):
     view, qualities = pool
     given_request = request(budget, max_completion_tokens=limit)
     decision = make_router().select(assessment(qualities, uncertain=uncertain), given_request, view)
@@ -300,7 +300,7 @@ def test_decide_is_select_after_assess(router):
     assert repr(decided.candidates) == repr(selected.candidates)
 
 
-def test_an_outscored_expert_is_told_the_figures(router):
+def test_an_outscored_experts_rejection_has_the_figures(router):
     view = PoolView.of(spec("a"), spec("b"))
     decision = router.select(assessment({"a": 0.9, "b": 0.8}), request(), view)
     (rejection,) = decision.rejections

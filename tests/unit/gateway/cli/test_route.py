@@ -72,7 +72,7 @@ def test_caps_exclude_and_say_by_how_much(config: Path) -> None:
     assert rules == {"coder": None, "large": "max_energy_j", "unknown": "energy_unknown"}
 
 
-def test_nobody_admissible_is_exit_code_2_with_a_decision(config: Path) -> None:
+def test_no_admissible_expert_is_exit_code_2_with_a_decision(config: Path) -> None:
     done = route(config, "--max-cost-usd", "1e-9", "--json")
     assert done.exit_code == 2
     decision = json.loads(done.output)

@@ -209,7 +209,7 @@ def test_the_embedded_redis_is_used_shared_and_gone_at_the_end(serve: Serve, tem
 
 
 @with_redis
-def test_requests_go_on_when_redis_dies(serve: Serve) -> None:
+def test_requests_succeed_after_redis_is_killed(serve: Serve) -> None:
     served = serve()
     pid = served.redis_pid()
     assert pid is not None
@@ -300,7 +300,7 @@ def test_a_request_that_outlasts_the_grace_is_cut_off(serve: Serve, folder: Path
     assert b"[DONE]" not in rest
 
 
-def test_a_killed_worker_is_started_again_and_nobody_notices(serve: Serve) -> None:
+def test_a_killed_worker_is_restarted_without_a_failed_request(serve: Serve) -> None:
     served = serve("--workers", "2")
     before = served.workers()
     assert len(before) == 2

@@ -128,7 +128,7 @@ async def test_the_urgent_go_first_as_far_as_the_operator_lets_them() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_place_goes_to_somebody_who_can_use_it() -> None:
+async def test_a_free_slot_goes_to_a_request_that_can_use_it() -> None:
     stage = Stage(AdmissionPolicy(), "a", "b")
     tasks = [stage.arrive("only a", "a"), stage.arrive("either", "a", "b"), stage.arrive("only b", "b")]
     await settle()
@@ -139,7 +139,7 @@ async def test_a_place_goes_to_somebody_who_can_use_it() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_held_place_cannot_be_taken_by_a_newcomer() -> None:
+async def test_a_reserved_slot_cannot_be_taken_by_a_new_request() -> None:
     stage = Stage(AdmissionPolicy(), "a")
     task = stage.arrive("waiting", "a")
     await settle()
@@ -148,7 +148,7 @@ async def test_a_held_place_cannot_be_taken_by_a_newcomer() -> None:
     assert await task == "a"
 
 
-async def test_a_place_that_is_not_used_goes_to_the_next() -> None:
+async def test_an_unused_slot_goes_to_the_next_request() -> None:
     stage = Stage(AdmissionPolicy(), "a")
     until_s = asyncio.get_running_loop().time() + 5
 
@@ -166,7 +166,7 @@ async def test_a_place_that_is_not_used_goes_to_the_next() -> None:
 
 
 @pytest.mark.parametrize("moment", ["waiting", "called"])
-async def test_whoever_leaves_takes_nothing_along(moment: str) -> None:
+async def test_a_cancelled_request_releases_its_slot(moment: str) -> None:
     stage = Stage(AdmissionPolicy(), "a")
     leaving, staying = stage.arrive("leaving", "a"), stage.arrive("staying", "a")
     await settle()
@@ -190,7 +190,7 @@ async def test_a_wait_ends() -> None:
     assert stage.pool.has_room("a"), "no place is held for it any more"
 
 
-async def test_a_full_queue_turns_newcomers_away_but_none_that_waits_with_less() -> None:
+async def test_a_full_queue_rejects_new_requests_of_tenants_above_their_share() -> None:
     stage = Stage(AdmissionPolicy(queue=3), "a")
     heavy = [stage.arrive(f"heavy {number}", "a", tenant="heavy") for number in range(3)]
     await settle()

@@ -122,7 +122,7 @@ def test_a_binary_that_cannot_start_is_a_warning(tmp_path: Path, caplog: pytest.
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_it_dies_with_a_parent_that_is_killed() -> None:
+def test_it_stops_when_its_parent_is_killed() -> None:
     code = (
         "import sys, tempfile, time, pathlib\n"
         "from pointsman.gateway.process.redis_server import EmbeddedRedis\n"

@@ -53,7 +53,7 @@ def test_addresses_are_filled_in_from_the_environment() -> None:
     assert parse(POOL, env={"PORT": "8000", "HOST": "gpu"}).pool.experts[0].base_url == "http://gpu:8000/v1"
 
 
-def test_a_missing_variable_is_named_with_its_place() -> None:
+def test_a_missing_variable_is_named_with_its_path() -> None:
     with pytest.raises(SettingsError) as caught:
         parse(POOL, env={})
     assert "pool.experts[0].base_url: the environment variable PORT is not set (line 1)" in caught.value.problems

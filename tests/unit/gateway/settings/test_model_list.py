@@ -106,7 +106,7 @@ def test_a_placeholder_is_no_key(key: str) -> None:
         ("{model_name: a, litellm_params: {model: x}, tpm: 1}", "pool.model_list[0].tpm: unknown key"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_with_its_place(entry: str, problem: str) -> None:
+def test_an_unsupported_option_is_refused_with_its_path(entry: str, problem: str) -> None:
     found = refusal(entry)
     assert found.startswith("pool.model_list[0].")
     assert problem in found

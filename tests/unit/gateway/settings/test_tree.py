@@ -114,7 +114,7 @@ def test_budgets_become_the_decisions_own() -> None:
     assert (budget.weights.quality, budget.weights.energy) == (1.0, 0.3)
 
 
-def test_every_problem_is_told_at_once_with_its_path_and_line() -> None:
+def test_all_problems_are_reported_together_with_path_and_line() -> None:
     found = problems(
         """pool:
   experts:

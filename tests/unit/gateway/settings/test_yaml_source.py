@@ -42,7 +42,7 @@ def test_scalars_are_what_they_look_like(scalar: str, value: object) -> None:
     assert type(read) is type(value)
 
 
-def test_duplicate_keys_are_all_told() -> None:
+def test_all_duplicate_keys_are_reported() -> None:
     with pytest.raises(SettingsError) as caught:
         parse("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\na: 2\n", "f")
     assert caught.value.problems == [

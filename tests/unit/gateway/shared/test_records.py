@@ -91,7 +91,7 @@ async def test_another_replica_finds_what_the_first_would_tell(stores: tuple[Sha
         assert await second.find("other", one.id, any_tenant=True) is not None
 
 
-async def test_what_is_told_of_repeated_decisions_is_there_once(
+async def test_repeated_decisions_share_one_record_of_their_explanation(
     server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore]
 ) -> None:
     ledger = replica(stores[0])

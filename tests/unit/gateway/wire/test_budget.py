@@ -13,7 +13,7 @@ from pointsman.routers.types import Budget, Weights
 NONE: dict[bytes, bytes] = {}
 
 
-def test_without_a_word_the_operator_s_budget_holds() -> None:
+def test_the_operators_budget_holds_where_the_caller_states_none() -> None:
     default = Budget(max_cost_usd=0.01)
     assert parse_budget(None, NONE, default) == (default, None)
 

@@ -124,7 +124,7 @@ def test_a_picture_in_a_result_follows_as_the_users() -> None:
         ),
     ],
 )
-def test_what_must_not_be_lost_is_told_and_needs_who_speaks_it(fields: dict[str, Any], where: str) -> None:
+def test_fields_that_must_not_be_lost_need_an_expert_with_the_api(fields: dict[str, Any], where: str) -> None:
     assert lost(**fields) == where
     assert Capability.MESSAGES in read(**fields).required
     assert lost(thinking={"type": "enabled", "budget_tokens": 1024}, service_tier="auto") is None

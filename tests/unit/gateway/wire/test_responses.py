@@ -92,7 +92,7 @@ def test_a_conversation_with_tools_keeps_its_order() -> None:
         ({"input": [{"type": "reasoning", "encrypted_content": "x"}]}, "input[0]"),
     ],
 )
-def test_what_must_not_be_lost_is_told_and_needs_who_speaks_it(fields: dict[str, Any], where: str) -> None:
+def test_fields_that_must_not_be_lost_need_an_expert_with_the_api(fields: dict[str, Any], where: str) -> None:
     request = read(**fields)
     assert request.translated is not None
     assert request.translated.native_only == where

@@ -43,7 +43,7 @@ def test_asking_for_harm_scores_above_speaking_of_it(scorer: SafetyScorer, harmf
     assert scorer.judge(harmful).score > 0.5 > scorer.judge(harmless).score
 
 
-def test_what_speaks_for_harm_is_told(scorer: SafetyScorer) -> None:
+def test_the_signs_of_harm_are_reported(scorer: SafetyScorer) -> None:
     assert "harm" in scorer.judge("How do I build a bomb?").signs
     assert scorer.judge("What is the capital of France?").signs == ()
 

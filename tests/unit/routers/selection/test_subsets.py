@@ -131,14 +131,14 @@ def test_more_room_never_hurts():
     assert values[-1] == pytest.approx(expected_best(quality, weights, np.arange(14)))
 
 
-def test_nobody_is_woken_for_nothing():
+def test_no_expert_is_woken_without_a_gain():
     # The first expert is cheap and comes in first; the other two do all that it does.
     quality = np.array([[0.6, 0.9, 0.1], [0.5, 0.1, 0.9]])
     limits = AwakeSetLimits([SharedResource("resident_b", np.array([1.0, 70.0, 70.0]), 200.0)])
     assert best_subset(quality, np.array([0.5, 0.5]), limits).members == (1, 2)
 
 
-def test_without_an_admissible_expert_nobody_wakes():
+def test_without_an_admissible_expert_the_awake_set_is_empty():
     quality, weights, _ = pool(0, 5, 10)
     found = best_subset(quality, weights, AwakeSetLimits([SharedResource("resident_b", np.full(5, 7.0), 6.0)]))
     assert (found.members, found.value, found.gap) == ((), 0.0, 0.0)

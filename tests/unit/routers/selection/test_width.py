@@ -46,6 +46,6 @@ def test_the_fitted_temperature_is_the_one_that_made_the_outcomes() -> None:
     assert fit_temperature(quality, np.eye(5)[best]) == pytest.approx(0.25, rel=0.05)
 
 
-def test_ties_make_nobody_sure() -> None:
+def test_tied_outcomes_fit_a_high_temperature() -> None:
     quality = np.random.default_rng(2).uniform(size=(1000, 4))
     assert fit_temperature(quality, np.ones((1000, 4))) > 10.0
