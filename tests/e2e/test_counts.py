@@ -69,7 +69,10 @@ async def test_a_request_is_parsed_authorised_decided_and_recorded_once(
             if kind.falls_back:
                 assert expected["fallbacks"] != 0
             if kind.calls is not None:
-                assert stage.asked() - asked == kind.calls * requests
+                asked = stage.asked() - asked
+                # A call that lost its race may be cancelled before its expert has read it.
+                assert requests <= asked <= kind.calls * requests
+                assert asked == kind.calls * requests or "hedges" in kind.labelled
     counted.check(expected)
 
 

@@ -45,7 +45,7 @@ def test_the_ridges_are_scikit_learns(words: bool):
         for expert in range(scores.shape[1]):
             seen = np.isfinite(scores[:, expert])
             theirs = linear_model.Ridge(penalty).fit(design[seen], scores[seen, expert])
-            np.testing.assert_allclose(found.predict(given)[:, expert], theirs.predict(design), atol=2e-3)
+            np.testing.assert_allclose(found.predict(given)[:, expert], theirs.predict(design), atol=4e-3)
 
 
 def test_an_expert_moves_no_other():
