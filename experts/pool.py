@@ -102,7 +102,7 @@ class ExpertPool:
         return member if member is not None and member.expert is expert else None
 
     def snapshot(self) -> PoolView:
-        """How the experts fare now. The same object as before when nothing has changed since."""
+        """The current state of the experts. The same object as before if nothing has changed since."""
         now_s = self._clock()
         if self._retired:
             return PoolView(tuple((member.spec, member.observed(now_s)) for member in self._members.values()), now_s)
@@ -244,7 +244,7 @@ class ExpertPool:
         """Close every expert, whatever the others do.
 
         Args:
-            keep: A pool that goes on; its experts are not closed.
+            keep: The pool that stays in use; its experts are not closed.
 
         Raises:
             BaseException: The first thing that went wrong, after all were closed.

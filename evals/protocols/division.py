@@ -41,7 +41,7 @@ def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed:
 
     - `split`: as the table says; without a train split in folds at random, near-duplicates together.
     - `lodo`: leave one data set out. What is learned for a data set's prompts is learned on the others.
-    - `resplit`: the train and test prompts divided anew beforehand (`resplit.py`), then as `split`.
+    - `resplit`: the train and test prompts divided again beforehand (`resplit.py`), then as `split`.
     - `loco`: leave one category out, the same with the labels of the prompts (domains, in most tables).
 
     Raises:

@@ -152,11 +152,11 @@ class Admission:
         """Wait for room.
 
         Args:
-            decision: Found full experts in the way, and nothing else of them.
+            decision: Rejected some experts because they are full, and for no other reason.
             request: Who waits.
 
         Returns:
-            To be called with the decision made anew, in the same step of the event loop: a place that it does not use
+            To be called with the new decision, in the same step of the event loop: a slot that it does not use
             goes to the next one.
 
         Raises:
@@ -201,7 +201,7 @@ class Admission:
     def _enqueue(self, key: _Key, experts: frozenset[str]) -> _Waiter:
         line = self._lines.get(key)
         if line is None:
-            # A newcomer starts level with whoever had least: time away earns no turns.
+            # A new tenant starts level with the one that had least: time away earns no turns.
             passed = min((other.passed for other in self._lines.values()), default=0.0)
             line = self._lines[key] = _Queue(self._policy.share(key[1]).weight, passed)
         waiter = _Waiter(key, experts, asyncio.get_running_loop().create_future())
@@ -243,7 +243,7 @@ class Admission:
         self._next_for(name)
 
     def _next_for(self, name: str) -> None:
-        """Hold an expert's free places for whoever is next."""
+        """Reserve an expert's free slots for the next requests."""
         while self._pool.has_room(name) and (waiter := self._next(name)) is not None:
             self._lines[waiter.key].passed += 1 / self._lines[waiter.key].weight
             self._dequeue(waiter)
@@ -260,7 +260,7 @@ class Admission:
         return None
 
     def _displaceable(self, newcomer: _Key) -> _Waiter | None:
-        """Who must give way to a newcomer: the last of whoever waits with more than its share; None where nobody."""
+        """The request that a new one displaces: of a lower priority, or of a tenant above its share; None if none."""
         priority, line = min(
             ((key[0], line) for key, line in self._lines.items()),
             key=lambda item: (item[0], -len(item[1].waiters) / item[1].weight),
@@ -320,7 +320,7 @@ _SENTENCES: Final = {
 
 
 def full_experts(decision: Decision) -> frozenset[str]:
-    """The experts that are in the way of a decision by being full, and by nothing else; empty where one was chosen."""
+    """The experts that were rejected only because they are full; empty if one was chosen."""
     if decision.expert is not None:
         return frozenset()
     return frozenset(name for name, rule in decision.explanation.barred.items() if rule == Rule.SATURATED)
