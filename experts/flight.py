@@ -67,9 +67,9 @@ class Member:
         self._valid_until_s = float("inf")
         self._state = ExpertState()
 
-    def occupy(self, places: int) -> None:
-        """Take places among its calls in flight, or give them back."""
-        self.in_flight += places
+    def occupy(self, slots: int) -> None:
+        """Take slots among its calls in flight, or release them with a negative number."""
+        self.in_flight += slots
         self.changed = True
 
     @property

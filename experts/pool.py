@@ -145,16 +145,16 @@ class ExpertPool:
             if fewer:
                 member.tell()
 
-    def hold(self, name: str) -> None:
-        """Keep a place for a call to come: it counts as in flight until `release`.
+    def reserve_slot(self, name: str) -> None:
+        """Reserve a slot for a later call: it counts as in flight until `release_slot`.
 
         Raises:
             KeyError: There is no such expert.
         """
         self._members[name].occupy(1)
 
-    def release(self, name: str) -> None:
-        """Give a held place back; nobody who watches is told.
+    def release_slot(self, name: str) -> None:
+        """Release a reserved slot, without a notice to the watcher.
 
         Raises:
             KeyError: There is no such expert.
@@ -162,7 +162,7 @@ class ExpertPool:
         self._members[name].occupy(-1)
 
     def watch(self, freed: Callable[[str], None] | None) -> None:
-        """Tell somebody the name of an expert whenever one of its calls has ended; None for nobody."""
+        """Set the function that gets the name of an expert whenever one of its calls has ended; None for none."""
         before, self._watcher = self._watcher, freed
         for member in self._members.values():
             others = tuple(watcher for watcher in member.watchers if watcher is not before)
