@@ -50,7 +50,9 @@ def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed:
     if protocol in (Protocol.LODO, Protocol.LOCO):
         return _leave_one_out(trial, protocol)
     if protocol is Protocol.RESPLIT:
-        note = f"train and test prompts were divided again with seed {seed}: 70 to 30 per cent, near-duplicates together"
+        note = (
+            f"train and test prompts were divided again with seed {seed}: 70 to 30 per cent, near-duplicates together"
+        )
         return TrialSplit((), note)
     if len(trial.train):
         return TrialSplit((), "")
