@@ -149,7 +149,7 @@ site: $(SITE_VENV)/.stamp ## Build the documentation site into build/site/html; 
 	@echo "The site is in build/site/html/index.html"
 
 .PHONY: reference
-reference: $(VENV)/.stamp-dev ## Write docs/reference, docs/pictures and the list of design notes anew
+reference: $(VENV)/.stamp-dev ## Write docs/reference, docs/pictures and the list of design notes
 	@$(PY) deploy/site/reference.py
 
 # dev.txt first: where two locks of ours name a package, they name the same version of it. torch is in none of them, nor
@@ -162,7 +162,7 @@ WITHOUT_TORCH := $(addprefix --no-emit-package ,torch triton cuda-bindings cuda-
   cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx))
 
 .PHONY: locks
-locks: $(VENV)/.stamp-dev ## Write deploy/locks anew: what every environment and the image install, by version and hash
+locks: $(VENV)/.stamp-dev ## Write deploy/locks: what every environment and the image install, by version and hash
 	@$(COMPILE) pyproject.toml --extra dev --group build -o $(LOCKS)/dev.txt
 	@$(COMPILE) --group build $(LIKE_DEV) -o $(LOCKS)/build.txt
 	@$(COMPILE) --group docs $(LIKE_DEV) -o $(LOCKS)/docs.txt

@@ -85,7 +85,7 @@ def _print_metrics(context: click.Context, _: click.Parameter, asked: bool) -> N
     type=click.Choice(["split", "resplit", "lodo", "loco", "onboarding"]),
     default="split",
     show_default=True,
-    help="What is learned from: the train split; train and test divided anew by --seed (resplit); the train split "
+    help="What is learned from: the train split; train and test divided again by --seed (resplit); the train split "
     "without the data set (lodo) or category (loco) of the evaluated prompt. Or: how do experts that join with a few "
     "labelled prompts (onboarding)?",
 )

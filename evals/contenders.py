@@ -105,8 +105,8 @@ def _remarks(done: Replay, trial: Trial) -> tuple[str, ...]:
     remarks = []
     pool = set(trial.test.experts)
     if not done.known:
-        fitted = ", ".join(sorted(done.foreign)[:5]) + (" and others" if len(done.foreign) > 5 else "")
-        whose = f"fitted on other experts ({fitted})" if done.foreign else "not fitted on any expert"
+        fitted = ", ".join(sorted(done.absent)[:5]) + (" and others" if len(done.absent) > 5 else "")
+        whose = f"fitted on other experts ({fitted})" if done.absent else "not fitted on any expert"
         remarks.append(f"{whose}: its choices in this pool rest on priors alone and say nothing about routing")
     elif done.known != pool:
         remarks.append(f"was not fitted on {', '.join(sorted(pool - done.known))}: their quality is a prior")

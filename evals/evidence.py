@@ -147,7 +147,7 @@ def by_vote(board: EvidenceTable, vote: VoteModel, members: Ints, asked: Bools |
         board: The prompts.
         vote: Over the members.
         members: Columns of the board, k of them.
-        asked: Whom to ask for each prompt, shape (n, k); None for all.
+        asked: The members to ask for each prompt, shape (n, k); None for all.
     """
     n, k = len(board.quality), len(members)
     asked = np.ones((n, k), dtype=np.bool_) if asked is None else asked

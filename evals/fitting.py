@@ -31,7 +31,7 @@ def fit_on_table(
         progress: Told the share that is done.
         head: Of the classifier: `linear`, `knn`, `mlp` or `auto`.
         propagate_labels: Label prompts without a category from their labelled neighbours first.
-        evidence: Also learn whom to ask next given what was answered, where the table holds answers.
+        evidence: Also learn which expert to ask next after some answers, if the table holds answers.
 
     Raises:
         RouterError: The data cannot train a router, or the embedder cannot be had.

@@ -187,7 +187,7 @@ def make_plan(
     """Choose the awake set, map categories to it, and trace the frontiers.
 
     Args:
-        traffic: What is asked, and of whom.
+        traffic: The prompts, and the experts that answer them.
         caps: What is allowed.
         should_stop: Ends the search for the awake set early; its gap is then what is left unproven.
         progress: Told the share that is done.

@@ -40,14 +40,14 @@ class Replay:
         policy: Its choices, curve and timings.
         assessments: Of each prompt of `Trial.test`, in order.
         known: Experts of the pool for which the router has a fitted prediction.
-        foreign: Experts it was fitted on that are not in the pool.
+        absent: Experts it was fitted on that are not in the pool.
         swept: Whether the curve came from the array expression (and not from one `select` per weight).
     """
 
     policy: Policy
     assessments: tuple[Assessment, ...]
     known: frozenset[str]
-    foreign: frozenset[str]
+    absent: frozenset[str]
     swept: bool
 
 
@@ -136,7 +136,7 @@ def replay(
         ),
         assessments=tuple(assessments),
         known=frozenset(expert for expert, alias in pool.items() if alias in fitted),
-        foreign=frozenset(fitted - set(pool.values())),
+        absent=frozenset(fitted - set(pool.values())),
         swept=swept,
     )
 

@@ -130,7 +130,7 @@ class RouterResult:
 
 
 def cost_range(trial: Trial) -> tuple[float, float] | None:
-    """Mean cost of the cheapest and of the dearest single expert, in dollars per prompt: the range of AIQ."""
+    """Mean cost of the cheapest and of the most expensive single expert, in dollars per prompt: the range of AIQ."""
     if not trial.has_costs:
         return None
     means = trial.priced.cost_usd[:, trial.priced_experts].mean(axis=0)

@@ -67,9 +67,9 @@ class Member:
         self._valid_until_s = float("inf")
         self._state = ExpertState()
 
-    def occupy(self, places: int) -> None:
-        """Take places among its calls in flight, or give them back."""
-        self.in_flight += places
+    def occupy(self, slots: int) -> None:
+        """Take slots among its calls in flight, or release them with a negative number."""
+        self.in_flight += slots
         self.changed = True
 
     @property
@@ -78,7 +78,7 @@ class Member:
         return self.in_flight + self.elsewhere >= self.spec.max_concurrency
 
     def tell(self) -> None:
-        """Tell whoever watches that there may be room."""
+        """Notify the listeners that there may be room."""
         for freed in self.watchers:
             freed(self.spec.name)
 
@@ -87,7 +87,7 @@ class Member:
         return self.changed or now_s >= self._valid_until_s
 
     def state(self, now_s: float) -> ExpertState:
-        """How it fares now; the same object as before when nothing has changed since."""
+        """Its current state; the same object as before if nothing has changed since."""
         if self.stale(now_s):
             self._state = self.observed(now_s)
             until_s = self.circuit.opens_again_at_s
@@ -96,7 +96,7 @@ class Member:
         return self._state
 
     def observed(self, now_s: float) -> ExpertState:
-        """The same, said anew, and without a word to those who go by `stale`."""
+        """The current state, computed again, without a change of `stale`."""
         return ExpertState(
             healthy=self.circuit.healthy(now_s),
             awake=self.awake,

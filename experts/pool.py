@@ -102,7 +102,7 @@ class ExpertPool:
         return member if member is not None and member.expert is expert else None
 
     def snapshot(self) -> PoolView:
-        """How the experts fare now. The same object as before when nothing has changed since."""
+        """The current state of the experts. The same object as before if nothing has changed since."""
         now_s = self._clock()
         if self._retired:
             return PoolView(tuple((member.spec, member.observed(now_s)) for member in self._members.values()), now_s)
@@ -145,16 +145,16 @@ class ExpertPool:
             if fewer:
                 member.tell()
 
-    def hold(self, name: str) -> None:
-        """Keep a place for a call to come: it counts as in flight until `release`.
+    def reserve_slot(self, name: str) -> None:
+        """Reserve a slot for a later call: it counts as in flight until `release_slot`.
 
         Raises:
             KeyError: There is no such expert.
         """
         self._members[name].occupy(1)
 
-    def release(self, name: str) -> None:
-        """Give a held place back; nobody who watches is told.
+    def release_slot(self, name: str) -> None:
+        """Release a reserved slot, without a notice to the watcher.
 
         Raises:
             KeyError: There is no such expert.
@@ -162,7 +162,7 @@ class ExpertPool:
         self._members[name].occupy(-1)
 
     def watch(self, freed: Callable[[str], None] | None) -> None:
-        """Tell somebody the name of an expert whenever one of its calls has ended; None for nobody."""
+        """Set the function that gets the name of an expert whenever one of its calls has ended; None for none."""
         before, self._watcher = self._watcher, freed
         for member in self._members.values():
             others = tuple(watcher for watcher in member.watchers if watcher is not before)
@@ -244,7 +244,7 @@ class ExpertPool:
         """Close every expert, whatever the others do.
 
         Args:
-            keep: A pool that goes on; its experts are not closed.
+            keep: The pool that stays in use; its experts are not closed.
 
         Raises:
             BaseException: The first thing that went wrong, after all were closed.

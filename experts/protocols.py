@@ -150,7 +150,7 @@ class PushingExpert(Expert, Protocol):
     """An expert whose connection pushes what it reads. `pointsman.experts.pump` does so for all others."""
 
     def send(self, call: ExpertCall, sink: Sink) -> None:
-        """As `call`, without waiting for anything: the answer goes to a sink as it comes, a failure as `ExpertError`.
+        """As `call`, without waiting: each piece goes to a sink when it arrives, a failure as `ExpertError`.
 
         Raises:
             ExpertError: The request cannot be sent.

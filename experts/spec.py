@@ -123,7 +123,7 @@ class ExpertSpec:
         capabilities: What it can do; a request that needs more never reaches it.
         context_window_tokens: Prompt plus completion; None when unknown (no context filter then).
         default_max_tokens: Where the expert ends an answer of its own accord when the caller states no limit; None when
-            only the context window ends it. Worst cases of latency, energy and cost hang on it.
+            only the context window ends it. Worst cases of latency, energy and cost depend on it.
         params_total_b: Resident parameters in billions.
         params_active_b: Parameters active per token in billions (differs for a mixture of experts).
         price: None when unknown; a stated cost cap then rejects the expert (`cost_unknown`).
@@ -171,7 +171,7 @@ class ExpertSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExpertState:
-    """How an expert fares at the moment of the snapshot.
+    """The state of an expert at the moment of the snapshot.
 
     Attributes:
         healthy: False while its circuit is open or its probe fails.

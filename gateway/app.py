@@ -122,7 +122,7 @@ class App:
         """Break off what is under way and close everything.
 
         Args:
-            keep: The App that goes on, with whatever both are made of; None at the end of the process.
+            keep: The App that stays in use, with the parts that both share; None at the end of the process.
         """
         runtime = self.runtime
         self.plane.stop()

@@ -110,7 +110,7 @@ class RequestRefused(Exception):
         message: What is wrong, in a sentence for the client.
         param: The field at fault, as a path (`routing.max_energy_j`, `messages[2].role`).
         reason: The enumerated rule behind it, for the `x-pointsman-reason` header.
-        retry_after_s: When only load is in the way.
+        retry_after_s: If load is the only reason.
         decision_id: The decision that refused, where there is one.
         notes: Further response headers.
     """
@@ -175,7 +175,7 @@ def _writable(text: str) -> str:
 
 
 def invalid_budget(field: str, message: str) -> RequestRefused:
-    """What the caller states of its budget, or wishes of the routing, is malformed in one field."""
+    """The caller's budget or routing options are malformed in one field."""
     return RequestRefused(Code.INVALID_BUDGET, f"{field}: {message}", param=field)
 
 

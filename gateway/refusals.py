@@ -19,7 +19,7 @@ _RETRY_AFTER_S: Final = 1.0
 def refusal_of(decision: Decision, stated: Mapping[str, str] = _STATED) -> RequestRefused:
     """The error for a decision that found no admissible expert.
 
-    Only load or health in the way of at least one expert: 503 with Retry-After. Otherwise the request itself cannot
+    At least one expert was rejected for load or health only: 503 with Retry-After. Otherwise the request itself cannot
     be met as stated: 422 that names the field most experts failed at.
 
     Args:

@@ -13,7 +13,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel background tasks and wait for their end, for a second at most.
 
     A cancellation can be lost: a client library that is just then opening a connection may turn it into an error of its
-    own, which the task takes for a failed try and goes on. So each is cancelled until it has ended.
+    own, which the task takes for a failed try and continues. So each is cancelled until it has ended.
     """
     for _ in range(_TIMES):
         running = [task for task in tasks if not task.done()]

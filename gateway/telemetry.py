@@ -172,7 +172,7 @@ class Telemetry:
         self.budget_price = self._budget_gauge("price", "Price of the whole budget in quality, by resource.")
 
     def budget(self, resource: str, *, allowed: float, average: float, price: float) -> None:
-        """Show how an average budget fares."""
+        """Show the state of an average budget."""
         self.budget_allowed.labels(resource).set(allowed)
         self.budget_average.labels(resource).set(average)
         self.budget_price.labels(resource).set(price)

@@ -53,7 +53,7 @@ class RouterParts:
         classifier: Stage 1.
         quality: Predicted quality per expert.
         tokens: Answer lengths, None where the training data had none.
-        evidence: Whom to ask next given what was answered, None where the training data had no answers.
+        evidence: Which expert to ask next after some answers, None where the training data had no answers.
         training: What it was trained on: tables with hashes and counts, seed, versions. JSON-able.
         metrics: Held-out figures. JSON-able; null where undefined.
     """
@@ -82,7 +82,7 @@ class LoadedArtifact:
 
     @property
     def evidence(self) -> SequentialPolicy | None:
-        """Whom to ask next given what was answered."""
+        """Which expert to ask next after some answers."""
         return self.parts.evidence
 
 

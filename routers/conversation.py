@@ -71,7 +71,7 @@ def _say(turn: Turn) -> float:
 
 def _blend(before: Assessment, now: Assessment, gate: float) -> Assessment:
     keep = 1.0 - gate
-    # Whoever weighs more says what the prompt is and whether that is certain.
+    # The turn with the larger weight gives the category and whether it is certain.
     lead = (now if gate >= 0.5 else before).classification
     earlier, later = before.classification.posterior, now.classification.posterior
     posterior = {name: keep * earlier[name] + gate * later[name] for name in later}

@@ -224,7 +224,7 @@ class TwoStageRouter:
 
 
 def _no_dearer(paid: Column, general: Mask) -> Mask:
-    """Who pays no more than the best of the generalists: with that, more weight on cost never buys a dearer expert."""
+    """The experts that cost no more than the best generalist, so more weight on cost never selects a costlier one."""
     return np.asarray(paid <= paid[general.argmax()])
 
 

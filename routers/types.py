@@ -176,7 +176,7 @@ class Rejection:
         expert: Its name.
         rule: The enumerated reason: a `Rule`, or the name of a cap's or a filter's own.
         detail: A sentence with the figures, for people.
-        transient: Only the present load or health is in the way; the same request may pass later (503, not 4xx).
+        transient: The reason is the present load or health; the same request may pass later (503, not 4xx).
     """
 
     expert: str

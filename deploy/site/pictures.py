@@ -125,7 +125,7 @@ def stages() -> str:
     picture.arrow(460, 180, 518, 194)
     picture.box(20, 300, 960, 270)
     picture.text(40, 330, "Stage 2: who may answer, and who should?", "title")
-    picture.text(960, 330, "depends on budget, load and health: made anew each time", "small end")
+    picture.text(960, 330, "depends on budget, load and health: computed each time", "small end")
     second = [
         (40, 205, "estimate", "what would each take?", "tokens, ms, J, $"),
         (270, 225, "filter", "a cap: the worst case counts", "worst Eₑ ≤ cap"),

@@ -100,7 +100,7 @@ async def _nothing(stage: ChaosSetup) -> None:
 
 async def _pass(stage: ChaosSetup) -> None:
     stage.proxy.mode = Mode.PASS
-    # Bytes were swallowed: no connection of before is of use.
+    # Bytes were lost: no earlier connection can be used.
     stage.proxy.cut()
 
 
@@ -152,7 +152,7 @@ FAULTS: Final[dict[str, tuple[Fault, Fault]]] = {
     "expert drips": (_expert("--tokens-per-s", "10"), _expert()),
     "expert resets": (_expert("--fault", "break"), _expert()),
     "settings reloaded": (_signal(signal.SIGHUP, 0.5), _quiet),
-    # A replacement takes a few seconds, in which further wishes for one mean nothing.
+    # A replacement takes a few seconds; further requests for one in that time have no effect.
     "workers replaced": (_signal(signal.SIGUSR2, 5.0), _quiet),
 }
 

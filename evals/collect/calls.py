@@ -51,7 +51,7 @@ class Shard:
     """Prompts for one expert.
 
     Attributes:
-        target: Whom to ask.
+        target: The expert to ask.
         questions: What to ask.
         rule: Name of a scoring rule; None leaves the answers unscored, or to the judge.
         judge: Who rates the answers; None when a rule does.

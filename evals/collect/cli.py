@@ -56,7 +56,7 @@ def collect_table(
 ) -> None:
     """Ask every expert every prompt and write the outcomes as a table.
 
-    An interrupted collection goes on where it was: run the same command again. The key for the servers, where they
+    To resume an interrupted collection, run the same command again. The key for the servers, where they
     want one, is read from POINTSMAN_COLLECT_API_KEY.
 
     \b

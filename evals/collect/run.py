@@ -1,4 +1,4 @@
-"""A collection: cut into shards, run anywhere, noted in a journal so that an interrupted one goes on where it was."""
+"""A collection: divided into shards, run anywhere, with a journal from which an interrupted one resumes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def collect(
 
     Args:
         prompts: What to ask.
-        targets: Whom to ask.
+        targets: The experts to ask.
         out: Folder of the journal and the table.
         like: A shard with the settings of all; its target and questions are replaced.
         prices: Model -> price; the cost of a model without one stays unknown.

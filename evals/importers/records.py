@@ -25,7 +25,7 @@ class OutcomeRecord:
         score: In [0, 1]; None where nobody scored.
         dataset, category, split: Labels; None where the source has none.
         cost_usd: US dollars of the call.
-        prompt_tokens, completion_tokens: As counted by whoever ran the model.
+        prompt_tokens, completion_tokens: As counted where the model ran.
         latency_ms: Of the whole call, as the caller saw it.
         answer: What the model said, or what a parser read out of it.
         contaminated: The source's authors say the prompt leaked into somebody's training data.

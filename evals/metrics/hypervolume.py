@@ -1,4 +1,4 @@
-"""How good a front of trade-offs is: what it dominates, and how near it comes to every wish.
+"""How good a front of trade-offs is: what it dominates, and its regret for every preference.
 
 Every objective is to be maximised; negate what should be small.
 """
@@ -37,14 +37,14 @@ def hypervolume(points: Floats, reference: Floats) -> float:
 
 
 def r2_indicator(points: Floats, weights: Floats, utopia: Floats) -> float:
-    """Mean over wishes of the regret of the best point for each: 0 when the utopian point itself is offered.
+    """Mean over preferences of the regret of the best point for each: 0 when the utopian point itself is offered.
 
     R2 with the weighted Chebyshev utility, mean_w min_p max_j w_j (z_j - p_j) (Hansen & Jaszkiewicz 1998; Brockhoff,
     Wagner & Trautmann 2012). Lower is better.
 
     Args:
         points: Shape (k, d), at least one.
-        weights: Wishes, non-negative, shape (m, d).
+        weights: Preferences, non-negative, shape (m, d).
         utopia: At least as good as every point in every objective, shape (d,).
     """
     short = utopia - points

@@ -41,7 +41,7 @@ def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed:
 
     - `split`: as the table says; without a train split in folds at random, near-duplicates together.
     - `lodo`: leave one data set out. What is learned for a data set's prompts is learned on the others.
-    - `resplit`: the train and test prompts divided anew beforehand (`resplit.py`), then as `split`.
+    - `resplit`: the train and test prompts divided again beforehand (`resplit.py`), then as `split`.
     - `loco`: leave one category out, the same with the labels of the prompts (domains, in most tables).
 
     Raises:
@@ -50,7 +50,9 @@ def divide(trial: Trial, protocol: Protocol, train_split: str, folds: int, seed:
     if protocol in (Protocol.LODO, Protocol.LOCO):
         return _leave_one_out(trial, protocol)
     if protocol is Protocol.RESPLIT:
-        note = f"train and test prompts were divided anew with seed {seed}: 70 to 30 per cent, near-duplicates together"
+        note = (
+            f"train and test prompts were divided again with seed {seed}: 70 to 30 per cent, near-duplicates together"
+        )
         return TrialSplit((), note)
     if len(trial.train):
         return TrialSplit((), "")

@@ -16,7 +16,7 @@ _TRAIN_SHARE = 0.7
 
 
 def resplit(table: OutcomeTable, splits: tuple[str, str], seed: int, train_share: float = _TRAIN_SHARE) -> OutcomeTable:
-    """Divide the prompts of two splits anew at random; near-duplicates stay together (LLMRouterBench: 70 to 30).
+    """Divide the prompts of two splits again at random; near-duplicates stay together (LLMRouterBench: 70 to 30).
 
     Args:
         table: Prompts of other splits stay where they are.

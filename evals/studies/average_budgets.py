@@ -42,7 +42,7 @@ _REPLICAS = 3
 
 _HARD = ("math", "physics", "engineering", "chemistry")
 
-#: Scenario, and the moments at which it changes: within them fixed prices are found anew.
+#: Scenario, and the moments at which it changes: within them fixed prices are computed again.
 _SCENARIOS: tuple[tuple[Scenario, tuple[float, ...]], ...] = (
     (Scenario("as recorded"), ()),
     (Scenario("mix shifts to mathematics and science", drift=Drift(1800.0, _HARD)), (1800.0,)),
@@ -61,7 +61,7 @@ class _Trial:
         run: With prices that move.
         rows: Prompt of each request.
         fixed: Score of each request under the best prices for the whole time; NaN in the warm-up.
-        by_phase: The same where prices are found anew at each change.
+        by_phase: The same with prices computed again at each change.
     """
 
     run: SimulationRun
@@ -102,7 +102,7 @@ def _trial(world: World, scenario: Scenario, changes: tuple[float, ...], arrival
 
 
 def _fixed(world: World, scenario: Scenario, changes: tuple[float, ...], asked: TrafficTrace) -> tuple[Floats, Floats]:
-    """Scores under the best fixed prices: for the whole time, and found anew in each phase."""
+    """Scores under the best fixed prices: for the whole time, and computed again in each phase."""
     at_s = asked.arrivals.at_s
     ledger = open_ledger(world, scenario, asked, _WARM_UP_S)
     after = np.flatnonzero(at_s >= _WARM_UP_S)

@@ -1,4 +1,4 @@
-"""MoE²'s optimality-preserving property: a gate trained once on the full pool and masked, against one trained anew."""
+"""MoE²'s optimality-preserving property: a gate trained once on the full pool and masked, against one trained again."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class RecognitionResult:
-    """How a way to recognise questions fares.
+    """The results of one method to recognise questions.
 
     Attributes:
         changed: Kind of change -> pairs that are taken for the same, all of them wrong.

@@ -22,7 +22,7 @@ _MARK: Final = re.compile(r" (?=(?:[-*+=#>|]+|\d+[.)])(?: |$))")
 
 
 def wrapped(markdown: str) -> str:
-    """The same text, every paragraph and item that has a line over 120 columns wrapped anew. Tables and code stay."""
+    """The same text, every paragraph and item that has a line over 120 columns wrapped again. Tables and code stay."""
     pieces = re.split(r"(^ {0,3}(`{3,}).*?^ {0,3}\2[ \t]*$)", markdown, flags=re.MULTILINE | re.DOTALL)
     # Of each block of code the split gives the block and its fence.
     return "".join(

@@ -29,8 +29,8 @@ class EmbeddedOptions(BackendOptions):
 class EmbeddedExpert:
     """A small Qwen3-type checkpoint that generates on this machine.
 
-    All embedded experts of a host share one engine process, found by its socket. Whoever first finds the socket
-    unserved starts the process; it ends with whoever started it, and the next call starts another.
+    All embedded experts of a host share one engine process, identified by its socket. The first process that finds the
+    socket unserved starts the engine. The engine ends with that process, and the next call starts another.
 
     Args:
         spec: What it is; `spec.model` names a shipped checkpoint unless `model_dir` is given.

@@ -28,7 +28,7 @@ def default_socket() -> Path:
 
 
 class EngineProcess:
-    """A handle on the engine behind a socket, whoever started it.
+    """A handle on the engine behind a socket, whichever process started it.
 
     Args:
         socket: Where it listens.

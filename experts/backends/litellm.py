@@ -180,7 +180,7 @@ class LiteLLMExpert:
         return None
 
     async def aclose(self) -> None:
-        """Close litellm's HTTP clients. They are one set for the whole process: other experts open theirs anew."""
+        """Close litellm's HTTP clients. All experts of the process share them; others open new ones."""
         litellm, self._litellm = self._litellm, None
         if litellm is not None:
             await litellm.close_litellm_async_clients()

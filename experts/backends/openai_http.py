@@ -154,7 +154,7 @@ class OpenAIHttpExpert:
         return response
 
     def send(self, call: ExpertCall, sink: Sink) -> None:
-        """As `call`, without waiting for anything: the answer goes to a sink as it comes.
+        """As `call`, without waiting: each piece of the reply goes to a sink when it arrives.
 
         Raises:
             ExpertError: The request cannot be sent.
@@ -253,7 +253,7 @@ def _fixed_headers(api_key: str | None, headers: Mapping[str, str]) -> Headers:
 
 
 def _endpoint_headers(endpoint: Endpoint, api_key: str | None) -> Headers:
-    """Anthropic's API takes keys in a header of its own; whoever speaks it elsewhere takes a bearer token as well."""
+    """Anthropic's API takes keys in a header of its own; other servers with that API take a bearer token as well."""
     headers: Headers = ((b"content-type", b"application/json"),)
     if api_key is None or endpoint not in (Endpoint.MESSAGES, Endpoint.COUNT_TOKENS):
         return headers

@@ -175,7 +175,7 @@ class HttpClient:
         head_timeout_s: float | None = None,
         idle_timeout_s: float | None = None,
     ) -> None:
-        """Send a request and hand its response to a sink as it comes.
+        """Send a request and pass each piece of its response to a sink.
 
         On an idle connection it goes out at once, else as soon as there is one. `sink.carrier` gives it up.
 
@@ -198,7 +198,7 @@ class HttpClient:
             _Waiting(self, request)
 
     async def aclose(self) -> None:
-        """Close every connection, busy ones too, and refuse whoever waits. Idempotent."""
+        """Close every connection, busy ones too, and refuse all waiting requests. Idempotent."""
         self._closed = True
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -215,7 +215,7 @@ class HttpClient:
     # What a connection calls.
 
     def released(self, connection: Connection) -> None:
-        """A connection is free again: to whoever waits longest, else among the idle."""
+        """Give a free connection to the request that has waited longest, else keep it idle."""
         if self._closed:
             connection.abort()
         elif not self._grant(connection):
@@ -223,7 +223,7 @@ class HttpClient:
             self._idle.append(connection)
 
     def lost(self, connection: Connection) -> None:
-        """A connection is gone: its place goes to whoever waits longest."""
+        """Give the slot of a closed connection to the request that has waited longest."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

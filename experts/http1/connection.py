@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
         )
 
     def send(self, request: UpstreamRequest) -> None:
-        """Write a request, and hand its response to its sink as it comes.
+        """Write a request, and pass each piece of its response to its sink.
 
         Raises:
             ConnectionLostError: Closed already; nothing was written.
@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
             request.sink.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Fail the request in progress, if any, and notify the owner."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -338,7 +338,7 @@ class Connection(asyncio.Protocol):
         request.finish(None, self._owner.translate)
 
     def _arm(self, deadline_s: float) -> None:
-        """Set the one deadline. A timer that fires early is set anew then: cheaper than a timer per request."""
+        """Set the one deadline. A timer that fires early is set again then: cheaper than a timer per request."""
         self._deadline_s = deadline_s
         if deadline_s == _NEVER:
             return

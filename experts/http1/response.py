@@ -13,7 +13,7 @@ Translate = Callable[[HttpFailure], Exception]
 
 
 class Carrier(Protocol):
-    """Whoever brings a response: the connection, or the wait for one."""
+    """The source of a response: the connection, or the wait for one."""
 
     def resume(self) -> None:
         """The reader took everything that was waiting."""
@@ -23,7 +23,7 @@ class Carrier(Protocol):
 
 
 class Sink(Protocol):
-    """What a response is handed to as it comes. None of its methods may raise or wait.
+    """The receiver of a response, piece by piece. None of its methods may raise or wait.
 
     Attributes:
         carrier: Who brings the response now; None before the request is sent and after the end.
@@ -36,7 +36,7 @@ class Sink(Protocol):
     headers: Headers
 
     def push(self, data: bytes) -> int:
-        """A piece of the body; answers how many bytes wait for whoever takes them on."""
+        """Take a piece of the body; returns how many bytes the next receiver has not taken yet."""
 
     def wake(self) -> None:
         """Everything that came at once has been pushed, or the head is here."""

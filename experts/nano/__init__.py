@@ -3,7 +3,7 @@
 Four dense Qwen3-type specialists (code, math, clinical, prose) and one Qwen3-MoE-type generalist, 5 to 7 million
 parameters each, trained from scratch on two CPU cores. They are real models, and tiny ones: they show that routing
 works on a machine that has nothing else, and they are not fit for any other use. `make nano` trains
-them anew; the weights live in `models/`.
+them again; the weights live in `models/`.
 """
 
 from __future__ import annotations

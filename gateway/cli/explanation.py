@@ -109,7 +109,7 @@ def _why(rejection: Rejection) -> Text:
 
 
 def _hint(decision: Decision) -> str | None:
-    """What would have to change for somebody to answer, where a cap on a figure is in the way of all."""
+    """What would have to change for some expert to answer, if a cap on a figure excludes all of them."""
     if decision.expert is not None:
         return None
     capped = {rejection.expert for rejection in decision.rejections if rejection.rule in _CAPS}

@@ -67,7 +67,7 @@ def hashed(pepper_env: str, pepper_file: Path | None) -> None:
 
 @keys.command("pepper")
 def pepper() -> None:
-    """Print a new pepper. Whoever changes the pepper changes the hash of every key."""
+    """Print a new pepper. A new pepper changes the hash of every key."""
     import secrets
 
     click.echo(secrets.token_urlsafe(32))

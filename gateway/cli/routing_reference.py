@@ -84,7 +84,7 @@ def _terms(scorers: Iterable[Scorer]) -> Iterator[Sequence[str]]:
 @click.command()
 @click.argument("pages", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(pages: tuple[Path, ...]) -> None:
-    """Write the tables of PAGES anew."""
+    """Write the tables of PAGES."""
     for page in pages:
         page.write_text(with_tables(page.read_text(encoding="utf-8"), tables()), encoding="utf-8")
 

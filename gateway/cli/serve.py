@@ -56,7 +56,7 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
 
 
 def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None, log_level: str) -> int:
-    # Until there is something to change, wishes to change it come to nothing, and end nothing.
+    # Before there is anything to reload, signals to reload have no effect and do not end the process.
     for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(signum, signal.SIG_IGN)
     # A decision is too small to share among threads: they would only wait for each other, and cost memory. Set before

@@ -84,7 +84,7 @@ class _Routing(_Caps):
 class ChatPointsman(BaseChatOpenAI, _Routing):
     """Chat with whichever expert suits the prompt within the budgets.
 
-    Budgets and other wishes may also be stated for one call: `model.invoke(prompt, max_cost_usd=0.001)`.
+    Budgets and other fields may also be stated for one call: `model.invoke(prompt, max_cost_usd=0.001)`.
     The answer's `response_metadata` holds `decision_id`, `expert`, `category`, `reason`, `cache` and `overhead_ms`.
     Errors are `pointsman.GatewayError`.
 

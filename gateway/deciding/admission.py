@@ -20,7 +20,7 @@ from pointsman.gateway.telemetry import Telemetry
 from pointsman.gateway.wire.urgency import Priority
 from pointsman.routers.types import Decision, Rule
 
-#: Weight of the newest interval between two places that came free.
+#: Weight of the newest interval between two slots that became free.
 _EWMA_WEIGHT: Final = 0.1
 _MAX_RETRY_AFTER_S: Final = 60.0
 
@@ -152,11 +152,11 @@ class Admission:
         """Wait for room.
 
         Args:
-            decision: Found full experts in the way, and nothing else of them.
+            decision: Rejected some experts because they are full, and for no other reason.
             request: Who waits.
 
         Returns:
-            To be called with the decision made anew, in the same step of the event loop: a place that it does not use
+            To be called with the new decision, in the same step of the event loop: a slot that it does not use
             goes to the next one.
 
         Raises:
@@ -176,17 +176,17 @@ class Admission:
         except asyncio.CancelledError:
             # The client left, perhaps in the very moment its turn had come.
             if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
-                self._pool.release(waiter.turn.result())
+                self._pool.release_slot(waiter.turn.result())
                 self._next_for(waiter.turn.result())
             else:
                 self._dequeue(waiter)
             raise
         finally:
             timer.cancel()
-        self._pool.release(name)
+        self._pool.release_slot(name)
 
-        def used(anew: Decision) -> None:
-            if anew.expert != name:
+        def used(decision: Decision) -> None:
+            if decision.expert != name:
                 self._next_for(name)
 
         return used
@@ -201,7 +201,7 @@ class Admission:
     def _enqueue(self, key: _Key, experts: frozenset[str]) -> _Waiter:
         line = self._lines.get(key)
         if line is None:
-            # A newcomer starts level with whoever had least: time away earns no turns.
+            # A new tenant starts level with the one that had least: time away earns no turns.
             passed = min((other.passed for other in self._lines.values()), default=0.0)
             line = self._lines[key] = _Queue(self._policy.share(key[1]).weight, passed)
         waiter = _Waiter(key, experts, asyncio.get_running_loop().create_future())
@@ -225,7 +225,7 @@ class Admission:
             self._waiting_for[name] -= 1
         if self._waiting == 0:
             self._pool.watch(None)
-            # How fast places come free is not seen while nobody waits.
+            # How fast slots become free is not seen while no request waits.
             self._freed_s.clear()
 
     def _count(self, more: int) -> None:
@@ -243,11 +243,11 @@ class Admission:
         self._next_for(name)
 
     def _next_for(self, name: str) -> None:
-        """Hold an expert's free places for whoever is next."""
+        """Reserve an expert's free slots for the next requests."""
         while self._pool.has_room(name) and (waiter := self._next(name)) is not None:
             self._lines[waiter.key].passed += 1 / self._lines[waiter.key].weight
             self._dequeue(waiter)
-            self._pool.hold(name)
+            self._pool.reserve_slot(name)
             waiter.turn.set_result(name)
 
     def _next(self, name: str) -> _Waiter | None:
@@ -259,21 +259,21 @@ class Admission:
                     return waiter
         return None
 
-    def _displaceable(self, newcomer: _Key) -> _Waiter | None:
-        """Who must give way to a newcomer: the last of whoever waits with more than its share; None where nobody."""
+    def _displaceable(self, key: _Key) -> _Waiter | None:
+        """The request that a new one displaces: of a lower priority, or of a tenant above its share; None if none."""
         priority, line = min(
             ((key[0], line) for key, line in self._lines.items()),
             key=lambda item: (item[0], -len(item[1].waiters) / item[1].weight),
         )
-        own = self._lines.get(newcomer)
+        own = self._lines.get(key)
         held = (0 if own is None else len(own.waiters)) + 1
-        weight = self._policy.share(newcomer[1]).weight
-        if priority < newcomer[0] or (priority == newcomer[0] and len(line.waiters) / line.weight > held / weight):
+        weight = self._policy.share(key[1]).weight
+        if priority < key[0] or (priority == key[0] and len(line.waiters) / line.weight > held / weight):
             return line.waiters[-1]
         return None
 
     def _predicted_wait_s(self, experts: frozenset[str], key: _Key) -> float:
-        """How long a newcomer would wait, by how fast places came free lately; 0 while that is not known."""
+        """How long a new request would wait, by how fast slots became free lately; 0 while that is not known."""
         now_s = self._clock()
         per_s = 0.0
         for name in experts:
@@ -320,7 +320,7 @@ _SENTENCES: Final = {
 
 
 def full_experts(decision: Decision) -> frozenset[str]:
-    """The experts that are in the way of a decision by being full, and by nothing else; empty where one was chosen."""
+    """The experts that were rejected only because they are full; empty if one was chosen."""
     if decision.expert is not None:
         return frozenset()
     return frozenset(name for name, rule in decision.explanation.barred.items() if rule == Rule.SATURATED)

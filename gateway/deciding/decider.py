@@ -171,7 +171,7 @@ class Decider:
                 permitted(caller.experts, frozenset({inbound.model}))
             if allowed is None and (self._unbounded if budget is self._policy.budget else budget == _NO_BUDGET):
                 texts = ()
-            # A concrete model bypasses routing, but no cap and no block: these are promises whoever chose the expert.
+            # A concrete model bypasses routing, but no cap and no block: these hold however the expert was chosen.
             named = frozenset({inbound.model})
             allowed = named if allowed is None else allowed & named
         return Question(
@@ -190,7 +190,7 @@ class Decider:
         )
 
     def now(self, question: Question) -> RoutedRequest | None:
-        """Decide on the spot; None where something has to be waited for: `later` goes on from there.
+        """Decide without waiting; None if something has to be waited for: `later` continues from there.
 
         Raises:
             RequestRefused: No expert has room, and waiting is of no use.

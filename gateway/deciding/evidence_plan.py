@@ -23,7 +23,7 @@ _TEXT: Final = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.ST
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvidencePlan:
-    """Whom one request may ask, and at what price.
+    """The experts that one request may ask, and their prices.
 
     Attributes:
         members: The policy's members as candidates of the decision; None for one that may not be asked.
@@ -52,7 +52,7 @@ class RemainingCaps:
     asked: set[int] = field(default_factory=set)
 
     def prices(self, elapsed_ms: float) -> Floats:
-        """The plan's prices, inf for whoever may not be asked now."""
+        """The plan's prices, inf for an expert that may not be asked now."""
         prices = self.plan.prices.copy()
         for member in range(len(prices)):
             if not self._fits((member,), elapsed_ms):
@@ -96,7 +96,7 @@ class RemainingCaps:
 
 
 class EvidencePlanner:
-    """Plans whom to ask.
+    """Plans which experts to ask.
 
     Args:
         policy: Of the router's artefact; None where it was not trained on answers.
@@ -110,7 +110,7 @@ class EvidencePlanner:
     def plan(
         self, inbound: Inbound, budget: Budget, decision: Decision, evidence_options: EvidenceOptions | None
     ) -> EvidencePlan | None:
-        """Whether and whom to ask; None where the chosen expert alone is to answer.
+        """Which experts to ask; None if the chosen expert alone is to answer.
 
         That is so when nobody wants more, when the request is for more than one text, when the expert was chosen for
         another reason than its utility, when fewer than two members may be asked, and when gathering promises no more

@@ -146,13 +146,13 @@ class NullExperts:
         )
 
     def concern(self, model: str) -> bool:
-        """Whether they have a say in requests for this model: routed ones, their own, and any that may be refused."""
+        """Whether they take part in requests for this model: routed ones, their own, and any that may be refused."""
         return model == AUTO or model in self._kinds or NullKind.REFUSAL in self._kinds
 
     async def ask(
         self, inbound: Inbound, tenant: str, caching: CacheControl, allowed: frozenset[str] | None = None
     ) -> NullAnswers:
-        """What they have to offer, apart from what hangs on the prompt's category.
+        """Their offers, apart from those that depend on the prompt's category.
 
         Args:
             inbound: The request, without our own fields and flags.

@@ -34,7 +34,7 @@ class Question:
         session: Key of the caller's session, None without one.
         caching: Whether the answer may come from a cache, or go into one.
         evidence_options: Of answers as evidence.
-        urgency: When, and before whom.
+        urgency: Deadline and priority.
         received_s: When the request's last byte was in (monotonic).
         opens: Whether it is the first turn of its session.
         assessed: The assessments of the texts, as far as they are known.

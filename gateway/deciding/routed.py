@@ -25,7 +25,7 @@ class RoutedRequest:
         received_s: When the request's last byte was in (monotonic).
         session: Key of the caller's session, None without one.
         asked: What the null experts have to say of it; None where they have no say.
-        evidence: Whom to ask until an answer is accepted; None where the chosen expert alone answers.
+        evidence: The experts to ask until an answer is accepted; None if the chosen expert alone answers.
         caching: What the caller allows to be kept.
         deadline_s: When the first byte of its answer is of no more use (monotonic); None without a deadline.
         counted: Whether the request counts against the limits already.

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class RelayedAnswer:
     """What the client gets of an expert's reply, and the account of it.
 
-    Whoever brings the reply pushes its pieces: `feed` for each, then `end` or `broken`; `left` when the client left.
+    The source of the reply pushes its pieces: `feed` for each, then `end` or `broken`; `left` if the client left.
 
     Args:
         recorder: Told how it ended.

@@ -117,7 +117,7 @@ class Attempts:
         return True
 
     def keep_session(self, session: str, expert: str) -> None:
-        """The session's next turn gains by staying with whoever answered this one."""
+        """Record the expert that answered: the session's next turn gains by staying with it."""
         self._sessions.put(session, expert)
 
     def failed(self, routed: RoutedRequest, attempt: Attempt, error: ExpertError, *, last: bool) -> None:

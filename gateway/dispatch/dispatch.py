@@ -157,7 +157,7 @@ class Dispatch:
         self._gathering = False
         accepted = gathered.accepted
         if accepted is None:
-            # Whoever failed just now comes last.
+            # The expert that failed just now comes last.
             failed = {call.expert for call in gathered.calls}
             names = (str(routed.decision.expert), *routed.decision.fallbacks)
             self._names = tuple(sorted(names, key=lambda name: name in failed))[: plane.max_attempts]
@@ -229,7 +229,7 @@ class Dispatch:
         return len(self._running) == 1 and (not self._names or self._plane.attempts.retries.spent)
 
     def _next(self, relay: Relay) -> None:
-        """An attempt came to nothing: its rival goes on, else the next expert is asked."""
+        """Handle a failed attempt: the other attempt of a race continues, else the next expert is asked."""
         self._running.remove(relay)
         if self._running:
             self._running[0].attempt.rival = False
@@ -271,11 +271,11 @@ class Dispatch:
         try:
             self._ask_next()
         except RequestRefused:
-            # The limits have no room for a second call; the first one goes on.
+            # The limits have no room for a second call; the first one continues.
             return
 
     def _accept_first(self, relay: Relay) -> None:
-        """An attempt answers: whoever else is asked is cancelled, and no clock runs against it."""
+        """Handle an attempt that answers: the other attempts are cancelled, and its timers stop."""
         self._stop_timers()
         self._exchange.cancel_wait()
         rivals = [other for other in self._running if other is not relay]

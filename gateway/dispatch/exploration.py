@@ -47,7 +47,7 @@ class Exploration:
 
     Args:
         account: What they may take, of this process, and have taken.
-        pool: Whom to ask.
+        pool: The experts.
         ledger: Told what came of a call.
         telemetry: Likewise.
         learning: Told what it teaches; None where nothing is learned.

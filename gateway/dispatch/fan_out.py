@@ -26,7 +26,7 @@ class FanOut:
     Args:
         pool: The experts.
         attempts: Begins the calls.
-        evidence: Says whom to ask next, and which answer is accepted.
+        evidence: Says which expert to ask next, and which answer is accepted.
         averages: Told what all calls of a request spent; None without average budgets.
         clock: Monotonic seconds.
     """
@@ -54,7 +54,7 @@ class FanOut:
 
         Args:
             routed: The request.
-            plan: Whom to ask.
+            plan: The experts to ask.
             entry: The ledger's entry of the decision.
             forward: Client headers that may travel on.
         """
@@ -92,7 +92,7 @@ class FanOut:
     async def _reach(
         self, name: str, routed: RoutedRequest, entry: Entry, forward: Headers, expected_spends: list[ExpectedSpend]
     ) -> CallResult:
-        """One call, to its end. A failed one is an answer that did not come, and leaves no stake."""
+        """Make one call and read its reply to the end. A failed call counts as no answer."""
         try:
             reservation = await reserve_or_wait(routed, self._pool[name].spec)
         except RequestRefused:

@@ -185,7 +185,7 @@ class Exchange:
     # What a dispatch calls.
 
     def wait(self, work: Coroutine[None, None, None]) -> None:
-        """Go on in a task. There is one at most: whoever goes on in another one has nothing more to do."""
+        """Continue in a task. An exchange has one at most, so the callbacks have nothing more to do."""
         self._task = asyncio.get_running_loop().create_task(work, name="exchange")
         self._task.add_done_callback(self._on_task_done)
 

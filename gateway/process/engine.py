@@ -33,7 +33,7 @@ class Engines:
             try:
                 await engine.ensure()
             except OSError as error:
-                # The experts try again themselves, and say so to whoever asks for them.
+                # The experts try again themselves, and report the failure to their callers.
                 _log.error("the engine of backend %s does not start: %s", name, error)
 
     async def aclose(self) -> None:

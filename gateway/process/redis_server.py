@@ -77,7 +77,7 @@ class EmbeddedRedis:
         """Start it and wait until it answers, for five seconds at most.
 
         Returns:
-            Whether it runs. A failure is logged as a warning; requests go on without Redis.
+            Whether it runs. A failure is logged as a warning; requests succeed without Redis.
         """
         binary = self._binary or find_redis_server()
         if binary is None:

@@ -29,7 +29,7 @@ _KEEP_ALIVE_S: Final = 75
 
 #: A connection that was idle for so long is closed at a shutdown: long enough for a request that is on its way.
 _QUIET_S: Final = 0.5
-#: The same where another process has taken over and nobody waits: clients that come back learn to connect anew.
+#: The same after another process has taken over: clients that come back learn to open a new connection.
 _QUIET_REPLACED_S: Final = 5.0
 _LOOK_EVERY_S: Final = 0.1
 
@@ -70,7 +70,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it accepts requests, and takes leave of its clients before it closes.
+    """uvicorn's server, which says when it accepts requests, and drains its connections before it closes.
 
     Args:
         serving: What it serves.
@@ -212,7 +212,7 @@ def handle_signals(server: Server, read: Callable[[], Settings]) -> None:
 
     Args:
         server: Serves.
-        read: Reads the settings anew; raises SettingsError.
+        read: Reads the settings again; raises SettingsError.
     """
     from pointsman.gateway.process.reload import Reloader, ReloadTarget
 

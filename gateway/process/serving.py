@@ -32,7 +32,7 @@ class Serving:
 
     Attributes:
         current: Takes every new request.
-        draining: Whether this process takes leave of its clients: every answer is the last on its connection.
+        draining: Whether this process is about to stop: every response closes its connection.
         quiet_s: How long a connection must have been idle to be closed then.
         admin: The operators' listener.
     """

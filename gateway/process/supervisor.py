@@ -38,12 +38,12 @@ _START_S: Final = 60.0
 class Supervisor:
     """Keeps a number of workers running until it is told to stop.
 
-    SIGHUP has the settings read anew, SIGUSR1 goes back to those before, SIGUSR2 replaces the workers one by one.
+    SIGHUP reloads the settings, SIGUSR1 goes back to those before, SIGUSR2 replaces the workers one by one.
 
     Args:
         settings: Handed to every worker.
         listener: Bound socket; closed when the stop begins, so that new connections are refused rather than kept.
-        read: Reads the settings anew; raises SettingsError.
+        read: Reads the settings again; raises SettingsError.
         log_level: Of the workers.
         metrics_dir: Folder of the workers' shared counters.
         on_ready: Called once all workers accept requests for the first time.
@@ -125,7 +125,7 @@ class Supervisor:
     # Keeping workers.
 
     async def _keep(self, index: int, worker: WorkerHandle | None = None) -> None:
-        """Run one worker after another in one place, until another keeper has it."""
+        """Keep a worker running under one index: start another when it ends, unless it was replaced."""
         backoff = Backoff(first_s=0.25, longest_s=10.0, settled_s=30.0)
         while not self._stop.is_set():
             since = time.monotonic()
@@ -199,7 +199,7 @@ class Supervisor:
         await self._reloader.rollback()
 
     async def _replace(self) -> None:
-        """Put a new worker in the place of each, one by one: the new one serves before the old one takes leave."""
+        """Replace the workers one by one: the new one serves before the old one drains."""
         async with self._changing:
             await self._all_up()
             for old in self._serving():

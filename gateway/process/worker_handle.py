@@ -120,7 +120,7 @@ class WorkerHandle:
 
     @property
     def serves(self) -> bool:
-        """Whether it takes requests, and is to go on doing so."""
+        """Whether it takes requests and is not about to stop."""
         return self.up.done() and self.up.result() and not self.retired and self._process.returncode is None
 
     async def wait(self) -> int:

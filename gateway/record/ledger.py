@@ -123,7 +123,7 @@ class Ledger:
     async def find(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
         """The decision and its outcome, in full where this process decided, else in short.
 
-        None when it is unknown, too long ago, or somebody else's; with `any_tenant`, whoever's it is.
+        None if it is unknown, too old, or another tenant's; with `any_tenant`, of every tenant.
         """
         entry = self._recent.get(decision_id)
         if entry is not None:

@@ -20,7 +20,7 @@ from pointsman.gateway.settings.expert import ExpertSettings
 from pointsman.gateway.settings.problems import TreeProblems, describe_items
 from pointsman.gateway.settings.yaml_source import Path
 
-#: Providers whose servers speak OpenAI's protocol, so that litellm would only stand in the way.
+#: Providers whose servers speak OpenAI's protocol, so that litellm is not needed.
 _DIRECT: Final = frozenset({"hosted_vllm", "vllm_proxy", "openai", "text-completion-openai"})
 
 #: `api_key` values that people write where a server asks for no key.

@@ -40,7 +40,7 @@ def _paths_among_options(backend: Any) -> Iterator[str]:
     try:
         fields = backend_spec(backend).options.model_fields
     except BackendUnavailable:
-        # Whoever checks the settings says so.
+        # The check of the settings reports it.
         return
     for name, field in fields.items():
         if field.annotation is Path or Path in get_args(field.annotation):

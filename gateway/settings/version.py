@@ -88,7 +88,7 @@ def _in_order(value: Any) -> Any:
 
 
 class SettingsVersion:
-    """What a serving process knows of its settings' version, and whom it asks to change them. One per process.
+    """What a serving process knows of its settings' version, and how it requests a change. One per process.
 
     Attributes:
         version: Of what serves.
@@ -107,11 +107,11 @@ class SettingsVersion:
         self.version, self.digest, self.last = report.version, report.digest, report
 
     def set_change_handler(self, ask: Callable[[str], Awaitable[ReloadReport]]) -> None:
-        """Set whom to ask: called with `reload` or `rollback`."""
+        """Set the function that changes the settings: called with `reload` or `rollback`."""
         self._ask = ask
 
     async def reload(self) -> ReloadReport:
-        """Have the settings read anew, for all workers."""
+        """Reload the settings in all workers."""
         return await self._request_change("reload")
 
     async def rollback(self) -> ReloadReport:

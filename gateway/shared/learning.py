@@ -42,7 +42,7 @@ class Learning:
     """The corrections that decisions are made with.
 
     Every replica keeps its own tally and posts it under its own name, so that a post repeated or lost does no harm;
-    what it hears from the others is added anew each time.
+    the tallies of the others are added again each time.
 
     Args:
         artifact_hash: Of the router whose predictions are corrected; another router's tallies are not mixed in.

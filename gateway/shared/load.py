@@ -40,7 +40,7 @@ class SharedLoad:
         self._pool = pool
         self._store = store
         self._clock = clock
-        # The App after a change of the settings goes on under the same name, and takes the place of this one's report.
+        # The App after a change of the settings reports under the same name, so its report replaces this one.
         self._replica = replica or f"{socket.gethostname()}:{os.getpid()}"
         self._told = 0
         self._heard: dict[str, tuple[bytes, float]] = {}

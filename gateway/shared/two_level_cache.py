@@ -80,7 +80,7 @@ class TwoLevelCache(ABC, Generic[V]):
         raw = None if self._store is None else await self._store.get(f"{self.kind}:{key}")
         if raw is None or len(raw) < _EXPIRY.size:
             return None
-        # What is found lives on for what is left to it, not anew.
+        # An entry read from Redis keeps its remaining lifetime; the lifetime does not start again.
         (expires_s,) = _EXPIRY.unpack_from(raw)
         left_s = expires_s - self._wall_clock()
         if not 0.0 < left_s <= self._ttl_s:

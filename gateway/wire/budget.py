@@ -177,7 +177,7 @@ def _from_object(
     if wanted is not None:
         if not isinstance(wanted, bool):
             raise invalid_budget("routing.local_only", f"must be true or false, got {_shown(wanted)}")
-        # The operator's own wish to stay local cannot be lifted by a caller.
+        # A caller cannot lift the operator's own restriction to local experts.
         local_only = local_only or wanted
     experts: frozenset[str] | None = None
     names = routing.get("experts")

@@ -7,7 +7,7 @@ from typing import Final
 
 from pointsman.experts.protocols import Endpoint, Headers
 
-#: Part of Anthropic's API: without them a request means something else, to whoever speaks it.
+#: Part of Anthropic's API: without them a request means something else.
 _ANTHROPICS: Final = (b"anthropic-version", b"anthropic-beta")
 _MESSAGES: Final = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS})
 

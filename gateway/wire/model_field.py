@@ -15,7 +15,7 @@ MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 def body_naming(body: bytes, payload: Mapping[str, Any], model: str, *, rewritten: bool) -> bytes:
     """A request's body with `model` naming a model: its own bytes where they can stay.
 
-    The bytes are spliced rather than written anew wherever that is provably the same: `"model"` as a whole JSON
+    The bytes are spliced rather than written again wherever that is provably the same: `"model"` as a whole JSON
     string occurs exactly once, and nothing is spelt with escaped letters, so that it can only be the top-level key.
     A body with two such keys would name one model to us and another to a server that reads the first.
 

@@ -26,7 +26,7 @@ def refusal_body(refusal: RequestRefused, path: str) -> bytes:
 
 
 def refusal_event(refusal: RequestRefused, endpoint: Endpoint) -> bytes:
-    """The event that ends a stream which cannot go on."""
+    """The event that ends a stream which cannot continue."""
     if endpoint is Endpoint.MESSAGES:
         return anthropic.error_event(refusal)
     if endpoint is Endpoint.RESPONSES:

@@ -73,11 +73,11 @@ class WordTokenizer:
             packed = self._joined(_PLAIN.findall(text) if text.isascii() else text.split())
         else:
             try:
-                packed, foreign = self._compiled.ids(text)
+                packed, others = self._compiled.ids(text)
             except UnicodeEncodeError:
-                packed, foreign = self._compiled.ids(_DELETED.sub("", text))
-            if foreign:
-                packed += self._joined(foreign)
+                packed, others = self._compiled.ids(_DELETED.sub("", text))
+            if others:
+                packed += self._joined(others)
         return np.frombuffer(packed, dtype=np.intc)
 
     def _joined(self, words: Iterable[str]) -> bytes:

@@ -50,7 +50,7 @@ class CallFigures:
 
     Args:
         roster: The experts.
-        live: How they fare.
+        live: Their live figures.
         assessment: What stage 1 made of the prompt.
         prompt_tokens: Input tokens.
         limit_tokens: The caller's own limit of the answer, None when not stated.

@@ -1,4 +1,4 @@
-"""Quality of an expert of which there is nothing but a card, one sentence on what it is good at.
+"""Quality of an expert that has only a card, one sentence on what it is good at.
 
 The card claims categories (`classifiers/cards.py`). What follows from them for a prompt (GLIDER's idea: compare
 domains, and trust a confident match):
@@ -7,7 +7,7 @@ domains, and trust a confident match):
 
 Its quality lies between two levels, q(x) = out + m(x) (in - out): `in` is the best of the other experts' quality on
 the prompt plus 0.02, a small optimism without which it would never be asked; `out` the lesser of its size prior and the
-mean of the others. Where everybody has nothing but a card, `in` is half way from the size prior to 1.
+mean of the others. Where every expert has only a card, `in` is half way from the size prior to 1.
 
 The prompt's own vector is not compared: an assessment may come from a cache that keeps no vectors.
 """

@@ -189,7 +189,7 @@ class BlendedQuality:
             )
         blend = spec["blend"]
         if blend.get("neighbours"):
-            raise ValueError("its blend has a neighbour view, which is no longer read: train it anew")
+            raise ValueError("its blend has a neighbour view, which is no longer read: train it again")
         return cls(
             [str(name) for name in spec["experts"]],
             [str(name) for name in spec["categories"]],

@@ -163,7 +163,7 @@ class Roster:
         return carded
 
     def _read(self, read_card: ReadCard, unknown: list[int]) -> Claims | None:
-        """The claims of experts of whom neither an artefact nor the operator states a quality."""
+        """The claims of experts whose quality neither an artefact nor the operator states."""
         silent = [index for index in unknown if not self.specs[index].quality_prior]
         found = {index: claims for index in silent if (claims := read_card(self.specs[index].card)) is not None}
         if not found:

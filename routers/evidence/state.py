@@ -16,7 +16,7 @@ class State:
     """n prompts that the same experts were asked about.
 
     Attributes:
-        features: Shape (n, d); d hangs on who was asked.
+        features: Shape (n, d); d depends on the members that were asked.
         leader: Place among those asked of the expert that first gave the leading answer, shape (n,); -1 where nobody
             answered.
         supporters: Who gave the leading answer, shape (n, s).

@@ -1,4 +1,4 @@
-"""Shadow calls: whom to ask once more beside the expert that answered, within what budget, and what its answer tells.
+"""Shadow calls: which expert to ask beside the one that answered, within what budget, and what its answer teaches.
 
 An expert that is never asked is never judged. After a request has been answered, the same prompt may also go to the
 admissible expert that least is known of; its answer is compared with the one that was given and thrown away.
@@ -114,7 +114,7 @@ def choose_shadow(
     """The admissible expert whose quality is most uncertain; of equals the one with fewest judgements.
 
     Args:
-        decision: On the request; whoever a hard cap dropped is out.
+        decision: On the request; an expert that a hard cap dropped is out.
         answered: Who answered.
         view: The pool now: only an expert with places to spare is asked.
         learned: What judged answers have taught.

@@ -56,11 +56,11 @@ class _Heard:
 
 
 class PriceController:
-    """Keeps the prices of one budget. Holds no clock: every call that depends on time takes it.
+    """Computes the prices of one budget. It has no clock: every call that depends on time takes it.
 
-    Replicas tell each other what they have spent in all; each moves its prices by what all of them spent. One that
-    hears nothing goes on with its own traffic, and what was spent out of earshot is not made up for afterwards: each
-    held the average on its own meanwhile.
+    Replicas report to each other what they have spent in all; each moves its prices by the sum. A replica that
+    receives no reports uses its own traffic alone. What was spent without reports is not made up for later: each
+    replica held the average on its own in that time.
 
     Args:
         budget: What is allowed.
@@ -130,7 +130,7 @@ class PriceController:
             now_s: Present time.
 
         Returns:
-            Those of whom nothing new was heard for a whole window: they are gone.
+            Those without a new report for a whole window: they are gone.
         """
         lost_s = self.budget.window_s * _LOST_AFTER
         for name, report in peers.items():

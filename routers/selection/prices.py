@@ -24,7 +24,7 @@ than T (the subgradient of the pinball loss; Koenker & Bassett 1978). Its price 
 What a request will spend is counted when it is decided, by its estimates, and put right when it is known: the prices
 need not wait for answers that are under way.
 
-Spendings add up, so replicas that tell each other theirs see the traffic of all, and each goes on alone with its own.
+Spendings add up, so replicas that report theirs see the traffic of all. Without reports each uses its own.
 Time is an argument; nothing here reads a clock.
 """
 

@@ -233,7 +233,7 @@ class _Search:
         return awake
 
     def _greedy(self, awake: Members, dense: bool) -> Members:
-        """Wake whoever adds most (per share of what is left, if `dense`) as long as anybody fits."""
+        """Wake the expert that adds most (per share of what is left, if `dense`) as long as one fits."""
         reached = self._weighted[:, awake].max(axis=1, initial=0.0)
         cost = self._shares()
         while True:

@@ -1,7 +1,7 @@
 """How many experts a prompt needs: the smallest set that holds more than p of the probability of being best.
 
 Top-p routing of Dynamic-MoE (arXiv 2403.07652) one level up: experts are models, and the probability is a softmax of
-predicted quality, p_n = exp(q_n / T) / Σ_j exp(q_j / T). At a fixed p the size of the set hangs on T alone, so that T
+predicted quality, p_n = exp(q_n / T) / Σ_j exp(q_j / T). At a fixed p the size of the set depends on T alone, so T
 has to be calibrated first: fitted on outcomes, `pointsman.routers.training.width`.
 """
 
@@ -31,7 +31,7 @@ def probability_best(quality: Figures, temperature: float) -> Floats:
 
 
 def smallest_sets(probability: Floats, p: float) -> npt.NDArray[np.bool_]:
-    """Whom to ask: experts from the most probable on, up to and including the one with which the sum exceeds p.
+    """The experts to ask: from the most probable on, up to and including the one with which the sum exceeds p.
 
     Args:
         probability: Rows that sum to 1, shape (n, m).

@@ -28,7 +28,7 @@ class TrainingData:
         out_of_scope: True for prompts that belong to no category (their category is None); None when there are none.
         weights: Weight of each prompt in the fit of the classifier, None for equal ones.
         answers: What each expert answered, as codes that are equal for equal answers, negative where it gave none,
-            shape (n, m); None when answers are not known. With them `fit_router` also learns whom to ask next given
+            shape (n, m); None when answers are not known. With them `fit_router` also learns which to ask next given
             what came back.
         cost_usd: US dollars of each call, NaN where unknown, shape (n, m); None when wholly unknown.
         provenance: Where it comes from: tables, hashes, counts. JSON-able; goes into the manifest.

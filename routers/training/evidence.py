@@ -1,4 +1,4 @@
-"""Answers as evidence: choose whom a sequential policy may ask, and fit it.
+"""Answers as evidence: choose the experts that a sequential policy may ask, and fit it.
 
 Few members are better than many: every one more doubles the states that have to be learned from the same outcomes. They
 are chosen by what the policy is worth on prompts it was not fitted on.
@@ -84,7 +84,7 @@ def fit_evidence(
 
 
 def _usable(scores: Floats, answers: npt.NDArray[np.integer], cost: Floats | None) -> npt.NDArray[np.bool_]:
-    """Experts of whom most answers, and the costs, are known."""
+    """Experts with known costs and most answers known."""
     seen = np.isfinite(scores)
     told = (seen & (answers >= 0)).sum(axis=0) > 0.5 * np.maximum(seen.sum(axis=0), 1)
     if cost is None:
@@ -96,7 +96,7 @@ def _choose(whole: EvidenceTrainingData, best: int, rows: npt.NDArray[np.integer
     """Forward from the best single expert, then backward.
 
     Forward to the full number, though a member may seem to add nothing: two cheap experts are evidence together, one
-    of them alone is not. Backward drops whoever is not missed.
+    of them alone is not. Backward drops each expert that adds nothing.
     """
     sample = whole.rows(rows)
     half = len(rows) // 2

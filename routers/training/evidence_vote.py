@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pointsman.routers.arrays import Figures, Floats, Ints
 from pointsman.routers.evidence.vote import VoteModel, group_answers, logit, surprise
 
-#: Penalties: on the departure from the independent weighted vote, and on the pair terms.
+#: Penalties: on the difference from the independent weighted vote, and on the pair terms.
 PENALTY = 1.0
 PAIR_PENALTY = 20.0
 

@@ -7,7 +7,7 @@ v_θ is the encoder's unit vector, s = 16 a fixed scale, y in [0, 1] the outcome
 Every expert has a head (w_n, b_n) of its own and cells nobody scored are left out, so a table may be sparse. Only the
 upper layers learn: the lower ones hold what pre-training taught, and not training them halves the time.
 
-What a router takes from here is the encoder. Its heads are fitted anew on the frozen vectors by `fit_router`, with the
+What a router takes from here is the encoder. Its heads are fitted again on the frozen vectors by `fit_router`, with the
 shrinkage and the blending every other embedder gets, so that an expert can be added later without a GPU.
 """
 

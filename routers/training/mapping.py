@@ -36,7 +36,7 @@ class MappingInfeasible(RouterError):
     """No mapping keeps to the limits.
 
     Attributes:
-        limit: Which of them is in the way by itself; `TOGETHER` where each could be kept but not all.
+        limit: Which of them cannot be kept by itself; `TOGETHER` where each could be kept but not all.
     """
 
     def __init__(self, limit: MappingLimit, detail: str) -> None:
@@ -105,7 +105,7 @@ def map_categories(problem: MappingProblem) -> CategoryMapping:
     """The best mapping within the limits.
 
     Raises:
-        MappingInfeasible: There is none; `limit` says what is in the way.
+        MappingInfeasible: There is none; `limit` says which limit cannot be kept.
     """
     allowed = problem.allowed()
     if not allowed.any(axis=1).all() or (chosen := _solve(problem, allowed)) is None:

@@ -61,7 +61,7 @@ def limited(**limits: float) -> dict[str, Any]:
 
 BEARER: Final = {"authorization": f"Bearer {ENV['KEY_A']}"}
 HERE: Final = (Scripted(over="process"),)
-ONE_PLACE: Final = {"max_concurrency": 1}
+ONE_SLOT: Final = {"max_concurrency": 1}
 MANY_TOKENS: Final = 1e6
 
 PLAIN: Final = (
@@ -282,26 +282,26 @@ SEVERAL: Final = (
 )
 
 QUEUED: Final = (
-    Kind("a queue before a full expert", experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_PLACE),)),
+    Kind("a queue before a full expert", experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_SLOT),)),
     Kind(
         "a queue before a full expert over a new connection",
-        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_PLACE),),
+        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_SLOT),),
         cold=True,
     ),
     Kind(
         "a queue before a full expert in this process",
-        experts=(Scripted(over="process", script={"ttft_ms": 20}, fields=ONE_PLACE),),
+        experts=(Scripted(over="process", script={"ttft_ms": 20}, fields=ONE_SLOT),),
     ),
     Kind(
         "a queue for a named model over a new connection",
         Request(body=chat("only")),
-        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_PLACE),),
+        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_SLOT),),
         cold=True,
     ),
     Kind(
         "a queue with limits over a new connection",
         Request(headers=BEARER),
-        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_PLACE),),
+        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_SLOT),),
         settings=limited(requests_per_minute=1000, usd_per_hour=1000),
         env=ENV,
         cold=True,
@@ -311,7 +311,7 @@ QUEUED: Final = (
     Kind(
         "a queue and deadline_ms",
         routed(deadline_ms=5000),
-        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_PLACE),),
+        experts=(Scripted(script={"ttft_ms": 20}, fields=ONE_SLOT),),
         cold=True,
     ),
 )

@@ -16,7 +16,7 @@ from pointsman.gateway.process.redis_server import EmbeddedRedis
 from pointsman.gateway.settings import Settings
 from tests.e2e.answering import QUESTION, answering_router, answering_tree
 from tests.e2e.counting import Counts, counting, once_each, undecided
-from tests.e2e.kinds_of_request import BEARER, HERE, KINDS, ONE_PLACE, Kind, limited
+from tests.e2e.kinds_of_request import BEARER, HERE, KINDS, ONE_SLOT, Kind, limited
 from tests.e2e.running import Transport, both, eventually, fake
 from tests.e2e.staged import AT_ONCE, ENV, ONE_BY_ONE, Request, Scripted, Staged, chat, serving, staged
 
@@ -180,7 +180,7 @@ async def first_byte(stage: Staged, body: dict[str, Any]) -> None:
 
 @both
 async def test_a_client_that_disconnects_in_the_queue_records_no_decision(transport: Transport) -> None:
-    hanging = Scripted(script={"fault": Fault.HANG_HEAD}, fields=ONE_PLACE)
+    hanging = Scripted(script={"fault": Fault.HANG_HEAD}, fields=ONE_SLOT)
     async with staged(transport, hanging) as stage:
         first = asyncio.create_task(Request().ask(stage, 0))
         await eventually(lambda: stage.asked() == 1)
@@ -316,8 +316,8 @@ async def test_a_stream_that_an_expert_breaks_off_is_one_outcome_with_status_502
 
 @both
 async def test_of_more_than_may_wait_each_is_one_outcome_or_one_refusal(transport: Transport) -> None:
-    one_place = Scripted(script={"ttft_ms": 250}, fields=ONE_PLACE)
-    async with staged(transport, one_place, admission={"queue": 2}) as stage:
+    one_slot = Scripted(script={"ttft_ms": 250}, fields=ONE_SLOT)
+    async with staged(transport, one_slot, admission={"queue": 2}) as stage:
         with counting(stage.gateway) as counted:
             statuses = await Request().crowd(stage, AT_ONCE)
             assert sorted(statuses) == [200] * 3 + [503] * (AT_ONCE - 3)
@@ -378,8 +378,8 @@ async def test_a_limit_of_five_requests_admits_five_of_eight_at_once(
 async def test_a_reload_in_the_middle_of_a_burst_counts_nothing_twice(
     transport: Transport, stream: bool, over: Any
 ) -> None:
-    one_place = Scripted(over=over, script={"ttft_ms": 20}, fields=ONE_PLACE)
-    async with staged(transport, one_place) as stage:
+    one_slot = Scripted(over=over, script={"ttft_ms": 20}, fields=ONE_SLOT)
+    async with staged(transport, one_slot) as stage:
         before = stage.gateway.app
         with counting(stage.gateway) as counted:
             burst = asyncio.create_task(Request().crowd(stage, AT_ONCE, stream=stream))

@@ -117,7 +117,7 @@ def pareto_distance(result: RouterResult) -> float:
 def hypervolume(result: RouterResult) -> float:
     """Area that the settings dominate in the plane of quality and cheapness, above (0, 0).
 
-    Cheapness is 1 − cost / the dearest single expert's mean cost.
+    Cheapness is 1 − cost / the most expensive single expert's mean cost.
     """
     plane = _quality_and_cheapness(result)
     return _UNDEFINED if plane is None else fronts.hypervolume(plane, np.zeros(2))

@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _serve(server: FakeServer, host: str, port: int, uds: str | None) -> None:
     await server.start(host, port, uds)
-    # Whoever started us reads where we are from this line.
+    # The process that started this one reads the address from this line.
     sys.stdout.write(f"listening on {uds or f'http://{host}:{server.port}'}\n")
     sys.stdout.flush()
     stop = asyncio.Event()

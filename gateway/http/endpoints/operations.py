@@ -24,7 +24,7 @@ def operations(runtime: Runtime) -> APIRouter:
         view = runtime.pool.snapshot()
         experts = {spec.name: "ok" if state.healthy else state.detail or "unhealthy" for spec, state in view.entries}
         serving = any(state.healthy and state.awake for _, state in view.entries)
-        # Redis is reported, not required: requests go on without it.
+        # Redis is reported, not required: requests succeed without it.
         redis = "off" if runtime.store is None else "ok" if await runtime.store.ping() else "unreachable"
         body: dict[str, Any] = {
             "status": "ready" if serving else "no expert is healthy",

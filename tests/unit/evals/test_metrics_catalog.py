@@ -139,8 +139,8 @@ def test_values_are_shown_in_their_units() -> None:
 
 def test_the_page_and_the_schema_have_every_metric(root: Path) -> None:
     page = (root / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    block = page.split("`make eval-docs` writes it anew -->\n\n", 1)[1].split("\n<!-- end of", 1)[0]
-    assert block == metrics_markdown(), "make eval-docs writes it anew"
+    block = page.split("`make eval-docs` writes it -->\n\n", 1)[1].split("\n<!-- end of", 1)[0]
+    assert block == metrics_markdown(), "make eval-docs writes it"
     assert schema_text() == (root / "docs" / "evaluation.schema.json").read_text(encoding="utf-8")
     for one in METRICS:
         assert f'"{one.name}": {{' in schema_text()

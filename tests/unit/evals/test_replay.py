@@ -106,7 +106,7 @@ def test_routing_pays_on_a_table_where_it_must(table: OutcomeTable, small_router
     assert slowest is not None
     assert 0 < median <= slowest
     assert done.known == frozenset(table.experts)
-    assert not done.foreign
+    assert not done.absent
 
 
 def test_a_router_of_another_pool_is_recognised(table: OutcomeTable, small_router: MakeRouter) -> None:
@@ -114,7 +114,7 @@ def test_a_router_of_another_pool_is_recognised(table: OutcomeTable, small_route
     trial = make_trial(table)
     done = replay(router, trial, expert_specs(trial), "other")
     assert done.known == frozenset()
-    assert done.foreign == {"x", "y", "z"}
+    assert done.absent == {"x", "y", "z"}
 
 
 def test_two_experts_get_a_deferral_score(table: OutcomeTable, small_router: MakeRouter) -> None:

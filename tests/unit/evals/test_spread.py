@@ -24,7 +24,7 @@ def test_mean_and_deviation_over_real_resplits(
         for seed in (42, 999, 2024)
     ]
     assert len({report.row("linear").metrics["quality"] for report in reports}) > 1, "another seed is another split"
-    assert all("divided anew with seed" in " ".join(report.provenance.notes) for report in reports)
+    assert all("divided again with seed" in " ".join(report.provenance.notes) for report in reports)
     found = {(one.name, one.measure): one for one in spreads(reports)}
     qualities = [report.row("linear").metrics["quality"] or 0.0 for report in reports]
     one = found["linear", "quality"]

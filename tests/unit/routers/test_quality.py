@@ -90,7 +90,7 @@ def test_an_artefact_brings_the_heads_back():
 def test_heads_that_look_among_neighbours_are_refused():
     heads = quality(BlendWeights(0.4, 0.3))
     old = {**heads.spec(), "blend": {"category": 0.4, "linear": 0.3, "neighbours": 0.3}}
-    with pytest.raises(ValueError, match="train it anew"):
+    with pytest.raises(ValueError, match="train it again"):
         BlendedQuality.from_parts(old, heads.tensors())
 
 
