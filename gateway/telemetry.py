@@ -81,6 +81,7 @@ class Telemetry:
         self._overheads: list[float] = []
         self._accounts: dict[tuple[str, str, int], _Account] = {}
         self._spendings: dict[str, _Spent] = {}
+        self._charges: dict[tuple[str, str], int] = {}
         self.requests = counter("pointsman_requests", "Finished requests.", ["endpoint", "expert", "status"])
         self.refusals = counter(
             "pointsman_refusals", "Requests refused by the gateway itself, by error code.", ["code"]
@@ -117,6 +118,14 @@ class Telemetry:
         )
         self.feedback = counter("pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"])
         self.lessons = counter("pointsman_lessons", "Judgements that corrected predictions.", ["expert"])
+        self.implausible_usage = counter(
+            "pointsman_implausible_usage",
+            "Calls whose expert reported more tokens than there can be, or counts that are none.",
+            ["expert"],
+        )
+        self.charges = counter(
+            "pointsman_charges", "Calls of callers with limits, by what their charge went by.", ["expert", "basis"]
+        )
         self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
         self.cost = counter("pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"])
         self.energy = counter(
@@ -216,6 +225,11 @@ class Telemetry:
         for spender in outcome.calls or (outcome,):
             self._spent(spender, outcome.energy_source)
 
+    def charged(self, expert: str, basis: str) -> None:
+        """Count a call of a caller with limits."""
+        key = (expert, basis)
+        self._charges[key] = self._charges.get(key, 0) + 1
+
     def shadowed(self, call: CallOutcome) -> None:
         """Count a call that was made to learn."""
         self.shadow_calls.labels(call.expert, call.verdict.value).inc()
@@ -251,6 +265,9 @@ class Telemetry:
             self.requests.labels(endpoint, expert, str(status)).inc(account.requests)
             self.latency.labels(expert).observe_all(account.latencies_s)
             self.ttft.labels(expert).observe_all(account.ttfts_s)
+        charges, self._charges = self._charges, {}
+        for (expert, basis), count in charges.items():
+            self.charges.labels(expert, str(basis)).inc(count)
         spendings, self._spendings = self._spendings, {}
         for expert, spent in spendings.items():
             self.tokens.labels(expert, "prompt").inc(spent.prompt_tokens)

@@ -169,7 +169,7 @@ class OpenAIHttpExpert:
                 idle_timeout_s=call.idle_timeout_s,
             )
         except ValueError as error:  # a header value with a line break in it
-            raise ExpertError(self._spec.name, f"request refused: {error}") from error
+            raise ExpertError(self._spec.name, f"request refused: {error}", sent=False) from error
 
     async def probe(self) -> str | None:
         """GET /health as vLLM answers it; where that says nothing, GET the list of models.
@@ -204,12 +204,14 @@ class OpenAIHttpExpert:
         match failure:
             case PoolTimeout():
                 return ExpertSaturated(name, message)
-            case ConnectTimeout() | HeadTimeout() | IdleTimeout():
+            case ConnectTimeout():
+                return ExpertTimeout(name, message, sent=False)
+            case HeadTimeout() | IdleTimeout():
                 return ExpertTimeout(name, message)
             case ClientClosedError():
                 return ExpertUnavailable(name, message)
             case ConnectError():
-                return ExpertUnavailable(name, f"cannot connect: {message}")
+                return ExpertUnavailable(name, f"cannot connect: {message}", sent=False)
             case BodyBroken():
                 return ExpertStreamBroken(name, message)
             case _:  # ConnectionLostError, BadResponse: something was answered, or began to be, that is no response

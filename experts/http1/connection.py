@@ -185,6 +185,11 @@ class Connection(asyncio.Protocol):
 
     # What the response calls.
 
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server."""
+        return True
+
     def resume(self) -> None:
         """The reader took everything: read on."""
         if self._paused and self._transport is not None and self._request is not None:

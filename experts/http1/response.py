@@ -15,6 +15,10 @@ Translate = Callable[[HttpFailure], Exception]
 class Carrier(Protocol):
     """Whoever brings a response: the connection, or the wait for one."""
 
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server."""
+
     def resume(self) -> None:
         """The reader took everything that was waiting."""
 
