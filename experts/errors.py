@@ -26,6 +26,8 @@ class ExpertError(Exception):
     transient = False
     #: Whether the request may have reached the expert. What is not known to have stayed here may have.
     sent = True
+    #: Whether it went out a second time, the connection of the first one having been closed without an answer.
+    sent_twice = False
 
     def __init__(self, expert: str, message: str, *, sent: bool | None = None) -> None:
         super().__init__(f"{expert}: {message}")

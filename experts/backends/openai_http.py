@@ -150,7 +150,11 @@ class OpenAIHttpExpert:
         """Send the body as it is and return when the head of the answer is here. The reply's bytes are the server's."""
         response = Response(asyncio.get_running_loop())
         self.send(call, response)
-        await response.head()
+        try:
+            await response.head()
+        except ExpertError as error:
+            error.sent_twice = response.sent_twice
+            raise
         return response
 
     def send(self, call: ExpertCall, sink: Sink) -> None:

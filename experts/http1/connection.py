@@ -76,6 +76,8 @@ class UpstreamRequest:
             if translated is not failure:
                 translated.__cause__ = failure
         self.sink.carrier = None
+        if self.resent:
+            self.sink.sent_twice = True
         self.sink.finish(translated)
 
 

@@ -98,22 +98,36 @@ def charge_of(
     return Charge(Basis.WORST_CASE, _most(spec, inbound, heard_tokens, None))
 
 
-def settle(reservation: Reservation, spec: ExpertSpec, charge: Charge) -> None:
-    """Put what a call is charged in place of what was held for it. Only the first time counts."""
-    prompt, answer = charge.tokens.prompt_tokens, charge.tokens.completion_tokens
+def settle(reservation: Reservation, spec: ExpertSpec, charge: Charge, *, before: Charge | None = None) -> None:
+    """Put what a call is charged in place of what was held for it. Only the first time counts.
+
+    Args:
+        reservation: What was held.
+        spec: Who was called.
+        charge: What the call is charged.
+        before: What the same call is charged for having been sent before, on a connection that the expert closed.
+    """
+    tokens, usd, joules = _amounts(reservation, spec, charge)
+    if before is not None:
+        more = _amounts(reservation, spec, before)
+        tokens, usd, joules = tokens + more[0], usd + more[1], joules + more[2]
+    reservation.settle(tokens, usd, joules)
+
+
+def _amounts(reservation: Reservation, spec: ExpertSpec, charge: Charge) -> tuple[float, float, float]:
+    """Tokens, dollars and joules of a charge."""
     if charge.basis is Basis.NOTHING:
-        reservation.release()
-        return
+        return 0.0, 0.0, 0.0
+    prompt, answer = charge.tokens.prompt_tokens, charge.tokens.completion_tokens
     tokens = prompt + answer
     usd = 0.0 if spec.price is None else spec.price.cost_usd(prompt, answer)
     joules = 0.0 if spec.energy is None else spec.energy.energy_j(prompt, answer)
-    if charge.basis is Basis.WORST_CASE:
-        # What was held, or more: of a rate of tokens not the longest answer is held where nobody stated its length,
-        # and the expert may have said that the prompt is longer than it was thought to be.
-        _, held_tokens, held_usd, held_joules = reservation.amounts
-        reservation.settle(max(held_tokens, tokens), max(held_usd, usd), max(held_joules, joules))
-    else:
-        reservation.settle(tokens, usd, joules)
+    if charge.basis is Basis.REPORTED:
+        return tokens, usd, joules
+    # What was held, or more: of a rate of tokens not the longest answer is held where nobody stated its length, and the
+    # expert may have said that the prompt is longer than it was thought to be.
+    _, held_tokens, held_usd, held_joules = reservation.amounts
+    return max(held_tokens, tokens), max(held_usd, usd), max(held_joules, joules)
 
 
 def _most(spec: ExpertSpec, inbound: Inbound, heard_tokens: int, reported: Usage | None) -> Usage:
@@ -141,8 +155,8 @@ def _believed(spec: ExpertSpec, inbound: Inbound, reported: Usage) -> Charge:
 
 
 def _most_answer(spec: ExpertSpec, inbound: Inbound) -> int:
-    """Tokens that all answers together can have. Not less for the prompt, whose length is an estimate."""
-    longest = longest_answer(spec, inbound, beside_prompt=False)
+    """Tokens that all answers together can have."""
+    longest = longest_answer(spec, inbound)
     return _MOST_TOKENS if longest is None else longest
 
 

@@ -33,7 +33,7 @@ def worst_case(spec: ExpertSpec, inbound: Inbound, account: Account, *, requests
     prompt = inbound.prompt_tokens
     stated = inbound.max_completion_tokens or spec.default_max_tokens
     answers = _answers(inbound.payload) if inbound.asked.writes else 0
-    longest = _longest(spec, stated, prompt)
+    longest = _longest(spec, stated)
     answer = longest or 0
     usual = answer if stated is not None else min(answer, _USUAL_ANSWER_TOKENS) if longest else _USUAL_ANSWER_TOKENS
     answer *= answers
@@ -42,27 +42,22 @@ def worst_case(spec: ExpertSpec, inbound: Inbound, account: Account, *, requests
     return requests, prompt + usual * answers, usd, joules
 
 
-def longest_answer(spec: ExpertSpec, inbound: Inbound, *, beside_prompt: bool = True) -> int | None:
-    """Tokens that all answers to a request may have together; None where nothing bounds them.
-
-    Args:
-        spec: Who answers.
-        inbound: The request.
-        beside_prompt: Whether the prompt, as estimated, takes its part of the context window.
-    """
+def longest_answer(spec: ExpertSpec, inbound: Inbound) -> int | None:
+    """Tokens that all answers to a request may have together; None where nothing bounds them."""
     if not inbound.asked.writes:
         return 0
     stated = inbound.max_completion_tokens or spec.default_max_tokens
-    longest = _longest(spec, stated, inbound.prompt_tokens if beside_prompt else 0)
+    longest = _longest(spec, stated)
     return None if longest is None else longest * _answers(inbound.payload)
 
 
-def _longest(spec: ExpertSpec, stated: int | None, prompt: int) -> int | None:
+def _longest(spec: ExpertSpec, stated: int | None) -> int | None:
     """Tokens of one answer at most."""
-    if spec.context_window_tokens is None:
+    window = spec.context_window_tokens
+    if window is None:
         return stated
-    room = max(0, spec.context_window_tokens - prompt)
-    return room if stated is None or stated > room else stated
+    # All of it: how much of it the prompt leaves is an estimate.
+    return window if stated is None or stated > window else stated
 
 
 def _answers(payload: dict[str, Any]) -> int:

@@ -103,7 +103,7 @@ class FanOut:
             data = await read_whole(name, reply)
         except ExpertError as error:
             attempt.flight.fail(error)
-            attempt.worked = error.sent
+            attempt.worked, attempt.sent_twice = error.sent, error.sent_twice
             self._attempts.abandon(routed, attempt, type(error).__name__)
             return CallResult(name, None, latency_ms=attempt.after_ms(self._clock()))
         except BaseException:
@@ -113,6 +113,8 @@ class FanOut:
                 expected_spends.append(attempt.expected_spend)
             raise
         self._attempts.answered(attempt, reply.status)
+        # Only a reply over a connection that is kept knows it.
+        attempt.sent_twice = getattr(reply, "sent_twice", False)
         streamed = is_stream(routed.inbound, reply)
         found = read_reply(name, reply.status, reply.headers, data, streamed=streamed, hides_usage=attempt.adds_usage)
         if reply.status in TRY_NEXT:

@@ -36,6 +36,7 @@ class Attempt:
         native: Whether the expert answers as the client expects; if not, its answer is translated.
         adds_usage: Whether the expert is asked for the token counts of a stream on behalf of the client.
         worked: Whether the expert may have worked on it.
+        sent_twice: Whether the expert may have got it, closed the connection, and got it again.
     """
 
     expert: str
@@ -50,6 +51,7 @@ class Attempt:
     native: bool = True
     adds_usage: bool = False
     worked: bool = True
+    sent_twice: bool = False
 
     def after_ms(self, moment_s: float) -> float:
         """Milliseconds from the dispatch to a moment."""
@@ -153,7 +155,9 @@ class Recorder:
             heard_tokens=0 if reservation is None else reservation.heard_tokens,
         )
         if reservation is not None:
-            settle(reservation, spec, charge)
+            settle(
+                reservation, spec, charge, before=charge_of(spec, routed.inbound, None) if attempt.sent_twice else None
+            )
             self._telemetry.charged(attempt.expert, charge.basis)
         if charge.implausible:
             self._telemetry.implausible_usage.labels(attempt.expert).inc()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 import tempfile
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of chance (%(default)s)")
     asked = parser.parse_args()
     os.environ.update(keys())
+    # Every fault that is played is told; what counts is said at the end.
+    logging.getLogger("pointsman").setLevel(logging.CRITICAL)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         redis = EmbeddedRedis(Path(folder))
@@ -35,7 +38,8 @@ def main() -> int:
             redis.stop()
     print(  # noqa: T201  # what the command is for
         f"{tally.scenarios:,} scenarios in {time.monotonic() - began_s:.0f} s ({'with' if url else 'without'} Redis), "
-        f"{tally.reloads} reloads; {tally.made_tokens:,} tokens made; limits compared: {dict(tally.compared)}, "
+        f"{tally.unheard} gateways too late for it, {tally.reloads} reloads; {tally.made_tokens:,} tokens made; "
+        f"limits compared: {dict(tally.compared)}, "
         f"{tally.exhausted:,} of them spent; charges by {dict(tally.bases)}; answers {dict(tally.statuses)}"
     )
     for fault in tally.faults:

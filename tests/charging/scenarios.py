@@ -10,6 +10,8 @@ from pointsman.experts.backends.fake import Fault, Report, Script
 
 #: Of every expert. An answer that nobody limits ends here.
 WINDOW_TOKENS: Final = 400
+#: As the gateway estimates the longest one here.
+MOST_PROMPT_TOKENS: Final = 100
 #: Of every expert; the dearer ones cost a multiple.
 _INPUT_USD_PER_MTOK: Final = 1_000.0
 _OUTPUT_USD_PER_MTOK: Final = 2_000.0
@@ -154,9 +156,10 @@ def tokens_cost(expert: dict[str, Any], prompt: int, completion: int) -> dict[st
 
 
 def _expert(draw: Random, number: int) -> tuple[str, tuple[Script, dict[str, Any], bool]]:
-    dear = draw.choice((1, 1, 3))
+    dear, own_limit = draw.choice((1, 1, 3)), draw.choice((None, None, 120))
     script = Script(
         completion_tokens=draw.choice((None, 1, 20, 90)),
+        max_tokens=own_limit or WINDOW_TOKENS,
         hidden_tokens=draw.choice((0, 0, 5, 60, 500)),
         usage=draw.choice((Report.HONEST, Report.HONEST, Report.HONEST, *Report)),
         ttft_ms=draw.choice((0, 0, 5, 40)),
@@ -172,7 +175,7 @@ def _expert(draw: Random, number: int) -> tuple[str, tuple[Script, dict[str, Any
         "quality_prior": {"*": draw.choice((0.3, 0.6, 0.9))},
         "generalist": True,
         "context_window_tokens": WINDOW_TOKENS,
-        "default_max_tokens": draw.choice((None, None, 120)),
+        "default_max_tokens": own_limit,
         "price": {"input_usd_per_mtok": _INPUT_USD_PER_MTOK * dear, "output_usd_per_mtok": _OUTPUT_USD_PER_MTOK * dear},
         "energy": {
             "base_j": 0,

@@ -78,6 +78,8 @@ class Script(BackendOptions):
     JSON, the answer is that instead."""
     completion_tokens: int | None = Field(default=None, ge=1)
     """Length of the answer in words: the reply is cut or repeated to it; as the reply is when left out."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Where it ends an answer of its own accord, what it thinks included."""
     hidden_tokens: int = Field(default=0, ge=0)
     """Tokens that it thinks before the first text. They count against the limit of the call and in its usage, and are
     never shown."""
@@ -281,7 +283,8 @@ def _within_limit(
     script: Script, payload: Mapping[str, Any], tokens: list[str], finish_reason: str
 ) -> tuple[int, list[str], str]:
     """How much is thought, and what is said, within the call's limit on both together."""
-    limit, hidden = token_limit(payload), script.hidden_tokens
+    limits = [one for one in (token_limit(payload), script.max_tokens) if one is not None]
+    limit, hidden = min(limits, default=None), script.hidden_tokens
     if limit is None or hidden + len(tokens) <= limit:
         return hidden, tokens, finish_reason
     hidden = min(hidden, limit)
