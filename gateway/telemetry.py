@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -118,19 +118,7 @@ class Telemetry:
         )
         self.feedback = counter("pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"])
         self.lessons = counter("pointsman_lessons", "Judgements that corrected predictions.", ["expert"])
-        self.implausible_usage = counter(
-            "pointsman_implausible_usage",
-            "Calls whose expert reported more tokens than there can be, or counts that are none.",
-            ["expert"],
-        )
-        self.charges = counter(
-            "pointsman_charges", "Calls of callers with limits, by what their charge went by.", ["expert", "basis"]
-        )
-        self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
-        self.cost = counter("pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"])
-        self.energy = counter(
-            "pointsman_energy_joules", "Joules, measured or estimated as the label says.", ["expert", "source"]
-        )
+        self._spending_counters(counter)
         self.overhead = histogram(
             "pointsman_overhead_seconds",
             "From the last byte of the request to its dispatch.",
@@ -179,6 +167,22 @@ class Telemetry:
         self.budget_allowed = self._budget_gauge("allowed", "What an average budget allows, by resource.")
         self.budget_average = self._budget_gauge("average", "The average over the sliding window, by resource.")
         self.budget_price = self._budget_gauge("price", "Price of the whole budget in quality, by resource.")
+
+    def _spending_counters(self, counter: Callable[..., Counter]) -> None:
+        """What calls took, and by what that is known."""
+        self.implausible_usage = counter(
+            "pointsman_implausible_usage",
+            "Calls whose expert reported more tokens than there can be, or counts that are none.",
+            ["expert"],
+        )
+        self.charges = counter(
+            "pointsman_charges", "Calls of callers with limits, by what their charge went by.", ["expert", "basis"]
+        )
+        self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
+        self.cost = counter("pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"])
+        self.energy = counter(
+            "pointsman_energy_joules", "Joules, measured or estimated as the label says.", ["expert", "source"]
+        )
 
     def budget(self, resource: str, *, allowed: float, average: float, price: float) -> None:
         """Show how an average budget fares."""

@@ -24,7 +24,7 @@ class EndMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PlannedWork:
     """What an expert makes for one call, seen or not.
 
     Attributes:
@@ -60,7 +60,7 @@ class ReplyPlan:
     head_after_s: float = 0.0
     pieces: tuple[tuple[float, bytes], ...] = ()
     ending: EndMode = EndMode.COMPLETE
-    work: Work | None = None
+    work: PlannedWork | None = None
 
     @property
     def immediate(self) -> bool:
@@ -82,7 +82,7 @@ class Stats:
         started: All calls.
         finished: Answered to the end the plan wanted, errors and breaks included.
         cancelled: Left by the caller before that.
-        made: Tokens that were made for each user (`Work`), by the calls that are over.
+        made: Tokens that were made for each user (`PlannedWork`), by the calls that are over.
     """
 
     started: int = 0

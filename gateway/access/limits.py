@@ -181,8 +181,6 @@ class Meter:
         leased_before = not self._share
         more = limit.amount - self.limit.amount
         self.limit, self._share, self.peers = limit, share, peers
-        if self.began_s == 0.0:
-            return
         if share:
             self.lease = limit.amount * share
             self.left = 0.0

@@ -27,7 +27,7 @@ from pointsman.experts.backends.openai_wire import (
     token_limit,
     wants_usage_chunk,
 )
-from pointsman.experts.backends.planned import EndMode, ReplyPlan, Work
+from pointsman.experts.backends.planned import EndMode, PlannedWork, ReplyPlan
 from pointsman.experts.protocols import Endpoint, Headers
 from pointsman.experts.spec import Usage
 
@@ -200,12 +200,12 @@ def _reported(report: Report, made: Usage) -> Usage | None:
 
 def _work(
     payload: Mapping[str, Any], prompt_tokens: int, hidden: int, shown: int, first_s: float, step_s: float
-) -> Work:
+) -> PlannedWork:
     user = payload.get("user")
     made = hidden + shown
     # At once where there is no pace: nobody counts token by token then.
     steps = ((first_s, made),) if step_s == 0.0 else tuple((first_s + index * step_s, 1) for index in range(made))
-    return Work(user if isinstance(user, str) else "", prompt_tokens, steps)
+    return PlannedWork(user if isinstance(user, str) else "", prompt_tokens, steps)
 
 
 def _scripted_error(script: Script, after_s: float) -> ReplyPlan:
