@@ -186,6 +186,10 @@ fuzz: $(VENV)/.stamp-dev ## Bend a million inputs for the parsers under coverage
 	@$(PIP) install -q -e '.[fuzz]'
 	@$(PY) -m tests.fuzz $(ARGS)
 
+.PHONY: charging
+charging: $(VENV)/.stamp-dev ## Play ten thousand callers with limits before experts that fail; what they were charged (ARGS="--scenarios 1000")
+	@$(PY) -m tests.charging $(ARGS)
+
 .PHONY: report
 report: $(VENV)/.stamp-dev ## Run the studies and rewrite docs/results (ARGS="--quick", or names of studies)
 	@$(PY) -m pointsman.evals.studies $(ARGS)

@@ -18,15 +18,23 @@ class ExpertError(Exception):
     Args:
         expert: Name of the expert.
         message: What happened, safe to show to an operator (no keys, no bodies).
+        sent: Whether the request may have reached the expert, which may then have worked on it; None for what is usual
+            of such an error.
     """
 
     #: Whether another expert may be tried for the same request, as long as no byte went to the client.
     transient = False
+    #: Whether the request may have reached the expert. What is not known to have stayed here may have.
+    sent = True
+    #: Whether it went out a second time, the connection of the first one having been closed without an answer.
+    sent_twice = False
 
-    def __init__(self, expert: str, message: str) -> None:
+    def __init__(self, expert: str, message: str, *, sent: bool | None = None) -> None:
         super().__init__(f"{expert}: {message}")
         self.expert = expert
         self.message = message
+        if sent is not None:
+            self.sent = sent
 
 
 class ExpertUnavailable(ExpertError):
@@ -41,6 +49,8 @@ class ExpertTimeout(ExpertUnavailable):
 
 class ExpertSaturated(ExpertUnavailable):
     """The expert refused for load."""
+
+    sent = False
 
     def __init__(self, expert: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(expert, message)
@@ -59,3 +69,5 @@ class ExpertStreamBroken(ExpertError):
 
 class ExpertMisconfigured(ExpertError):
     """The expert cannot work as configured."""
+
+    sent = False

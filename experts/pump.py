@@ -51,6 +51,11 @@ class Pump:
         sink.carrier = self
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"call {expert.spec.name}")
 
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the expert."""
+        return True
+
     def resume(self) -> None:
         """The reader took everything that was waiting."""
         if self._room is not None:

@@ -136,6 +136,7 @@ class ExpertSpec:
         known_as: The name under which router artefacts know this model, when it differs from `name`.
         quality_prior: Expected quality in [0, 1] per category (`"*"` for all) where no artefact knows the expert.
         max_concurrency: Calls in flight above which the expert counts as saturated.
+        stream_usage: Whether it may be asked for the token counts of a stream (`stream_options.include_usage`).
     """
 
     name: str
@@ -157,6 +158,7 @@ class ExpertSpec:
     known_as: str | None = None
     quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     max_concurrency: int = 64
+    stream_usage: bool = True
 
     @property
     def null(self) -> bool:

@@ -111,6 +111,7 @@ class App:
     def adopt(self, before: App) -> None:
         """From now on requests come here, and no longer to the App before."""
         before.runtime.pool.retire()
+        self.runtime.access.adopt()
         _keep_awake(self.runtime.pool, self.runtime.settings)
 
     async def quiesce(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -81,6 +81,7 @@ class Telemetry:
         self._overheads: list[float] = []
         self._accounts: dict[tuple[str, str, int], _Account] = {}
         self._spendings: dict[str, _Spent] = {}
+        self._charges: dict[tuple[str, str], int] = {}
         self.requests = counter("pointsman_requests", "Finished requests.", ["endpoint", "expert", "status"])
         self.refusals = counter(
             "pointsman_refusals", "Requests refused by the gateway itself, by error code.", ["code"]
@@ -117,11 +118,7 @@ class Telemetry:
         )
         self.feedback = counter("pointsman_feedback", "Judgements received by POST /v1/feedback.", ["expert"])
         self.lessons = counter("pointsman_lessons", "Judgements that corrected predictions.", ["expert"])
-        self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
-        self.cost = counter("pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"])
-        self.energy = counter(
-            "pointsman_energy_joules", "Joules, measured or estimated as the label says.", ["expert", "source"]
-        )
+        self._spending_counters(counter)
         self.overhead = histogram(
             "pointsman_overhead_seconds",
             "From the last byte of the request to its dispatch.",
@@ -171,6 +168,22 @@ class Telemetry:
         self.budget_average = self._budget_gauge("average", "The average over the sliding window, by resource.")
         self.budget_price = self._budget_gauge("price", "Price of the whole budget in quality, by resource.")
 
+    def _spending_counters(self, counter: Callable[..., Counter]) -> None:
+        """What calls took, and by what that is known."""
+        self.implausible_usage = counter(
+            "pointsman_implausible_usage",
+            "Calls whose expert reported more tokens than there can be, or counts that are none.",
+            ["expert"],
+        )
+        self.charges = counter(
+            "pointsman_charges", "Calls of callers with limits, by what their charge went by.", ["expert", "basis"]
+        )
+        self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
+        self.cost = counter("pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"])
+        self.energy = counter(
+            "pointsman_energy_joules", "Joules, measured or estimated as the label says.", ["expert", "source"]
+        )
+
     def budget(self, resource: str, *, allowed: float, average: float, price: float) -> None:
         """Show the state of an average budget."""
         self.budget_allowed.labels(resource).set(allowed)
@@ -216,6 +229,11 @@ class Telemetry:
         for spender in outcome.calls or (outcome,):
             self._spent(spender, outcome.energy_source)
 
+    def charged(self, expert: str, basis: str) -> None:
+        """Count a call of a caller with limits."""
+        key = (expert, basis)
+        self._charges[key] = self._charges.get(key, 0) + 1
+
     def shadowed(self, call: CallOutcome) -> None:
         """Count a call that was made to learn."""
         self.shadow_calls.labels(call.expert, call.verdict.value).inc()
@@ -251,6 +269,9 @@ class Telemetry:
             self.requests.labels(endpoint, expert, str(status)).inc(account.requests)
             self.latency.labels(expert).observe_all(account.latencies_s)
             self.ttft.labels(expert).observe_all(account.ttfts_s)
+        charges, self._charges = self._charges, {}
+        for (expert, basis), count in charges.items():
+            self.charges.labels(expert, str(basis)).inc(count)
         spendings, self._spendings = self._spendings, {}
         for expert, spent in spendings.items():
             self.tokens.labels(expert, "prompt").inc(spent.prompt_tokens)

@@ -30,6 +30,7 @@ class CallOutcome:
     cost_usd: float | None = None
     energy_j: float | None = None
     latency_ms: float | None = None
+    usage_implausible: bool = False
 
 
 # Made for every request, and freezing costs a third of the making: not frozen, and never changed.
@@ -48,6 +49,8 @@ class Outcome:
         quality: In [0, 1], None until somebody judged it.
         calls: All calls where several answers were compared: cost and energy are their sum then, None where one of
             them is unknown, and the tokens those of the accepted answer. Empty for one answer.
+        usage_implausible: Whether the expert reported tokens that cannot be, in which case the most that can be stands
+            for them, or none where they were no counts; of several calls, whether one did.
         shadow: A call made after the client had its answer, to learn; None without one. Not in the figures above.
     """
 
@@ -64,3 +67,4 @@ class Outcome:
     quality: float | None = None
     calls: tuple[CallOutcome, ...] = ()
     shadow: CallOutcome | None = None
+    usage_implausible: bool = False

@@ -108,7 +108,8 @@ class EmbeddedExpert:
         try:
             await self._engine.ensure()
         except OSError as error:
-            raise ExpertUnavailable(self._spec.name, f"the embedded engine does not start: {error}") from error
+            message = f"the embedded engine does not start: {error}"
+            raise ExpertUnavailable(self._spec.name, message, sent=False) from error
 
 
 def _build(setup: BackendSetup[EmbeddedOptions]) -> EmbeddedExpert:

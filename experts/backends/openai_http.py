@@ -150,7 +150,11 @@ class OpenAIHttpExpert:
         """Send the body as it is and return when the head of the answer is here. The reply's bytes are the server's."""
         response = Response(asyncio.get_running_loop())
         self.send(call, response)
-        await response.head()
+        try:
+            await response.head()
+        except ExpertError as error:
+            error.sent_twice = response.sent_twice
+            raise
         return response
 
     def send(self, call: ExpertCall, sink: Sink) -> None:
@@ -169,7 +173,7 @@ class OpenAIHttpExpert:
                 idle_timeout_s=call.idle_timeout_s,
             )
         except ValueError as error:  # a header value with a line break in it
-            raise ExpertError(self._spec.name, f"request refused: {error}") from error
+            raise ExpertError(self._spec.name, f"request refused: {error}", sent=False) from error
 
     async def probe(self) -> str | None:
         """GET /health as vLLM answers it; where that says nothing, GET the list of models.
@@ -204,12 +208,14 @@ class OpenAIHttpExpert:
         match failure:
             case PoolTimeout():
                 return ExpertSaturated(name, message)
-            case ConnectTimeout() | HeadTimeout() | IdleTimeout():
+            case ConnectTimeout():
+                return ExpertTimeout(name, message, sent=False)
+            case HeadTimeout() | IdleTimeout():
                 return ExpertTimeout(name, message)
             case ClientClosedError():
                 return ExpertUnavailable(name, message)
             case ConnectError():
-                return ExpertUnavailable(name, f"cannot connect: {message}")
+                return ExpertUnavailable(name, f"cannot connect: {message}", sent=False)
             case BodyBroken():
                 return ExpertStreamBroken(name, message)
             case _:  # ConnectionLostError, BadResponse: something was answered, or began to be, that is no response

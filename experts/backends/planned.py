@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pointsman.experts.errors import ExpertError, ExpertStreamBroken, ExpertTimeout, ExpertUnavailable
 from pointsman.experts.protocols import ExpertCall, Headers
+from pointsman.experts.spec import Usage
 
 #: Pieces due within so short a time are sent together: no event loop wakes more often than that.
 _COALESCE_S = 0.0005
@@ -23,6 +24,25 @@ class EndMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """What an expert makes for one call, seen or not.
+
+    Attributes:
+        user: For whom: the call's `user`, empty without one.
+        prompt_tokens: Read at once.
+        steps: (when, tokens) of the answer, counted from the arrival of the call, in order.
+    """
+
+    user: str
+    prompt_tokens: int
+    steps: tuple[tuple[float, int], ...]
+
+    def by(self, elapsed_s: float) -> Usage:
+        """What is made by then."""
+        return Usage(self.prompt_tokens, sum(tokens for when_s, tokens in self.steps if when_s <= elapsed_s))
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyPlan:
     """What happens on one call, and when.
 
@@ -32,6 +52,7 @@ class ReplyPlan:
         head_after_s: When the head is sent, counted from the arrival of the call.
         pieces: (when, what) of the body, in order.
         ending: What happens after the last piece.
+        work: What is made meanwhile; None where that is not counted.
     """
 
     status: int
@@ -39,6 +60,7 @@ class ReplyPlan:
     head_after_s: float = 0.0
     pieces: tuple[tuple[float, bytes], ...] = ()
     ending: EndMode = EndMode.COMPLETE
+    work: PlannedWork | None = None
 
     @property
     def immediate(self) -> bool:
@@ -60,11 +82,24 @@ class Stats:
         started: All calls.
         finished: Answered to the end the plan wanted, errors and breaks included.
         cancelled: Left by the caller before that.
+        made: Tokens that were made for each user (`PlannedWork`), by the calls that are over.
     """
 
     started: int = 0
     finished: int = 0
     cancelled: int = 0
+    made: dict[str, Usage] = field(default_factory=dict)
+
+    def worked(self, plan: ReplyPlan, elapsed_s: float) -> None:
+        """A call is over, so long after it arrived: count what was made for it."""
+        work = plan.work
+        if work is not None:
+            made, before = work.by(elapsed_s), self.made.get(work.user)
+            if before is not None:
+                made = Usage(
+                    before.prompt_tokens + made.prompt_tokens, before.completion_tokens + made.completion_tokens
+                )
+            self.made[work.user] = made
 
     @property
     def in_flight(self) -> int:
@@ -75,7 +110,18 @@ class Stats:
 class PlannedReply:
     """An answer being played. See `pointsman.experts.protocols.ExpertReply`."""
 
-    __slots__ = ("_body", "_failure", "_idle_timeout_s", "_name", "_over", "_stats", "headers", "status")
+    __slots__ = (
+        "_arrived_s",
+        "_body",
+        "_failure",
+        "_idle_timeout_s",
+        "_name",
+        "_over",
+        "_plan",
+        "_stats",
+        "headers",
+        "status",
+    )
 
     def __init__(
         self, name: str, plan: ReplyPlan, arrived_s: float, idle_timeout_s: float | None, stats: Stats
@@ -83,6 +129,8 @@ class PlannedReply:
         self.status = plan.status
         self.headers = plan.headers
         self._name = name
+        self._plan = plan
+        self._arrived_s = arrived_s
         self._idle_timeout_s = idle_timeout_s
         self._stats = stats
         self._body = play_body(plan, arrived_s)
@@ -128,6 +176,7 @@ class PlannedReply:
         if self._over:
             return
         self._over, self._failure = True, failure
+        self._stats.worked(self._plan, asyncio.get_running_loop().time() - self._arrived_s)
         if left:
             self._stats.cancelled += 1
         else:
@@ -147,18 +196,22 @@ async def play(name: str, plan: ReplyPlan, call: ExpertCall, stats: Stats) -> Pl
         ExpertUnavailable: The plan has no head.
         ExpertTimeout: The head is due later than the call allows.
     """
-    arrived_s = asyncio.get_running_loop().time()
+    loop = asyncio.get_running_loop()
+    arrived_s = loop.time()
     try:
         async with asyncio.timeout(call.head_timeout_s):
             await wait_for_head(plan, arrived_s)
     except PlannedFailure:
         stats.finished += 1
-        raise ExpertUnavailable(name, "refuses the call, as planned") from None
+        stats.worked(plan, loop.time() - arrived_s)
+        raise ExpertUnavailable(name, "refuses the call, as planned", sent=plan.work is not None) from None
     except TimeoutError:
         stats.cancelled += 1
+        stats.worked(plan, loop.time() - arrived_s)
         raise ExpertTimeout(name, f"no answer within {call.head_timeout_s:g} s") from None
     except asyncio.CancelledError:
         stats.cancelled += 1
+        stats.worked(plan, loop.time() - arrived_s)
         raise
     return PlannedReply(name, plan, arrived_s, call.idle_timeout_s, stats)
 
@@ -173,9 +226,9 @@ async def wait_for_head(plan: ReplyPlan, arrived_s: float) -> None:
     Raises:
         PlannedFailure: There will be no head; the connection closes.
     """
+    await _sleep_until(arrived_s + plan.head_after_s)
     if plan.status == 0:
         await _end(plan)
-    await _sleep_until(arrived_s + plan.head_after_s)
 
 
 async def play_body(plan: ReplyPlan, arrived_s: float) -> AsyncGenerator[bytes, None]:

@@ -13,6 +13,7 @@ from pointsman.experts.http1.connection import Connection, UpstreamRequest
 from pointsman.experts.http1.failures import (
     ClientClosedError,
     ConnectError,
+    ConnectionLostError,
     ConnectTimeout,
     HttpFailure,
     PoolTimeout,
@@ -372,7 +373,18 @@ class _Waiting:
             connection = await self._client.acquire()
             connection.send(self._request)
         except HttpFailure as failure:
-            self._request.finish(failure, self._client.translate)
+            if self._request.resent:
+                # The first time it may have reached the server, which is gone since.
+                lost = ConnectionLostError(f"closed before its answer, and then: {failure}", received=False)
+                lost.__cause__ = failure
+                self._request.finish(lost, self._client.translate)
+            else:
+                self._request.finish(failure, self._client.translate)
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server: only one that is sent again may."""
+        return self._request.resent
 
     def resume(self) -> None:
         """Nothing has come yet."""

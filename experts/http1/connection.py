@@ -76,6 +76,8 @@ class UpstreamRequest:
             if translated is not failure:
                 translated.__cause__ = failure
         self.sink.carrier = None
+        if self.resent:
+            self.sink.sent_twice = True
         self.sink.finish(translated)
 
 
@@ -184,6 +186,11 @@ class Connection(asyncio.Protocol):
         transport.write(request.message)
 
     # What the response calls.
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server."""
+        return True
 
     def resume(self) -> None:
         """The reader took everything: read on."""

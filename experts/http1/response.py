@@ -15,6 +15,10 @@ Translate = Callable[[HttpFailure], Exception]
 class Carrier(Protocol):
     """The source of a response: the connection, or the wait for one."""
 
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server."""
+
     def resume(self) -> None:
         """The reader took everything that was waiting."""
 
@@ -29,11 +33,14 @@ class Sink(Protocol):
         carrier: Who brings the response now; None before the request is sent and after the end.
         status: HTTP status; 0 before the head is here.
         headers: Lower-case names, hop-by-hop headers dropped.
+        sent_twice: Set before the end where the request went out a second time, since the connection of the first one
+            was closed without an answer.
     """
 
     carrier: Carrier | None
     status: int
     headers: Headers
+    sent_twice: bool
 
     def push(self, data: bytes) -> int:
         """Take a piece of the body; returns how many bytes the next receiver has not taken yet."""
@@ -49,13 +56,25 @@ class Response:
     """A sink that keeps what comes for a coroutine: wait for `head`, then iterate for the body.
 
     Attributes:
-        carrier, status, headers: As a sink has them.
+        carrier, status, headers, sent_twice: As a sink has them.
     """
 
-    __slots__ = ("_buffered", "_chunks", "_complete", "_failure", "_loop", "_waiter", "carrier", "headers", "status")
+    __slots__ = (
+        "_buffered",
+        "_chunks",
+        "_complete",
+        "_failure",
+        "_loop",
+        "_waiter",
+        "carrier",
+        "headers",
+        "sent_twice",
+        "status",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.carrier: Carrier | None = None
+        self.sent_twice = False
         self.status = 0
         self.headers: Headers = ()
         self._loop = loop

@@ -44,18 +44,31 @@ class Access:
         callers: Their holders, in the order of the settings.
         meters: All limits, each once.
         leases: Keeps what is leased of them; None where this process has its share for itself.
+        limits: What the meters are to be held to, in their order.
+        share: Of every limit that this process has without asking anybody.
+        peers: Processes that are there.
     """
 
     keyring: Keyring
     callers: tuple[Caller, ...]
     meters: tuple[Meter, ...]
     leases: Leases | None
+    limits: tuple[Limit, ...]
+    share: float
+    peers: int
+
+    def adopt(self) -> None:
+        """From now on these limits hold, for what was spent before as well."""
+        for meter, limit in zip(self.meters, self.limits, strict=True):
+            meter.change(limit, self.share, self.peers)
 
 
 def create_access(
     settings: Settings, env: Mapping[str, str], pool: ExpertPool, store: SharedStore | None, parts: Parts
 ) -> Access:
-    """Read the keys and open the accounts; a limit that is the same as before goes on as it stands.
+    """Read the keys and open the accounts; what was spent of a limit stays spent, whatever becomes of its amount.
+
+    A limit that changes is the earlier one until `Access.adopt`: the settings before may yet go on.
 
     Raises:
         SettingsError: A secret is missing.
@@ -68,14 +81,14 @@ def create_access(
     share = 0.0 if store is not None else 1 / workers
     by_scope = {f"tenant:{name}": tenant.limits for name, tenant in auth.tenants.items()}
     by_scope |= {f"key:{key.name}": key.limits for key in auth.keys}
+    stated_limits = {scope: _limits(scope, limits) for scope, limits in by_scope.items()}
+    # A limit that is taken away and comes back within its window has been spent from as well.
+    known = parts.get("meters", (), lambda: dict[str, Meter]())
     opened = {
-        scope: [
-            parts.get(f"limit {limit.name}", (limit, share, workers), partial(Meter, limit, share, workers))
-            for limit in _limits(scope, limits)
-        ]
-        for scope, limits in by_scope.items()
+        scope: [_meter(known, limit, share, workers) for limit in limits] for scope, limits in stated_limits.items()
     }
     meters = tuple(meter for found in opened.values() for meter in found)
+    _forget(known, meters)
     leases = None
     if store is not None and meters:
         replica = parts.get("replica of limits", (store,), lambda: secrets.token_hex(8))
@@ -87,11 +100,27 @@ def create_access(
         account = Account(own, time.time, None if leases is None else leases.more) if own else None
         caller = _caller(key, account, pool)
         callers.append(caller)
-        known = key.key(env)
+        own_key = key.key(env)
         keys += [(digest_of(written), caller) for written in key.hashes]
-        if known is not None:
-            keys.append((pepper.digest(known.encode()), caller))
-    return Access(Keyring(pepper, keys, time.time), tuple(callers), meters, leases)
+        if own_key is not None:
+            keys.append((pepper.digest(own_key.encode()), caller))
+    limits = tuple(limit for found in stated_limits.values() for limit in found)
+    return Access(Keyring(pepper, keys, time.time), tuple(callers), meters, leases, limits, share, workers)
+
+
+def _meter(known: dict[str, Meter], limit: Limit, share: float, workers: int) -> Meter:
+    """The limit's meter: the one that counts it already, or a new one."""
+    meter = known.get(limit.name)
+    if meter is None:
+        meter = known[limit.name] = Meter(limit, share, workers)
+    return meter
+
+
+def _forget(known: dict[str, Meter], used: Sequence[Meter]) -> None:
+    """Let go of meters that nobody uses and whose window is over."""
+    now_s, names = time.time(), {meter.limit.name for meter in used}
+    for name in [name for name, meter in known.items() if name not in names and now_s >= meter.until_s]:
+        del known[name]
 
 
 def _leases(meters: Sequence[Meter], store: SharedStore, replica: str) -> Leases:

@@ -127,12 +127,29 @@ class Leases:
         self._wake.clear()
         needs, self._needs = self._needs, {}
         answered, self._answered = self._answered, None
-        heard = False
+        heard = handed_on = False
         try:
             heard = await self._send(list(needs) if urgent else self._due(needs), needs)
+        except asyncio.CancelledError:
+            # Settings changed, and the App that goes on asks again: Redis was not silent.
+            handed_on = self._runs > 1
+            if handed_on:
+                self._hand_on(needs, answered)
+            raise
         finally:
-            self._deaf = not heard
-            self._tell(answered, heard=heard)
+            if not handed_on:
+                self._deaf = not heard
+                self._tell(answered, heard=heard)
+
+    def _hand_on(self, needs: dict[Meter, float], answered: asyncio.Future[bool] | None) -> None:
+        """Have the next round ask for what this one did not get an answer to."""
+        for meter, amount in needs.items():
+            self._needs[meter] = self._needs.get(meter, 0.0) + amount
+        if self._answered is None:
+            self._answered = answered
+        elif answered is not None:
+            self._answered.add_done_callback(lambda other: self._tell(answered, heard=other.result()))
+        self._wake.set()
 
     @staticmethod
     def _tell(answered: asyncio.Future[bool] | None, *, heard: bool) -> None:

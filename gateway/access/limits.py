@@ -167,18 +167,43 @@ class Meter:
         """What this process's calls spent in this window."""
         return self.lease - self.free - self.held
 
+    def change(self, limit: Limit, share: float, peers: int) -> None:
+        """The settings changed; what calls spent and hold in this window stays.
+
+        Args:
+            limit: Of the same name.
+            share: As at the beginning.
+            peers: Likewise.
+        """
+        if limit == self.limit and share == self._share:
+            return
+        taken = self.lease - self.free
+        leased_before = not self._share
+        more = limit.amount - self.limit.amount
+        self.limit, self._share, self.peers = limit, share, peers
+        if share:
+            self.lease = limit.amount * share
+            self.left = 0.0
+        else:
+            # What is free goes back: the common account says how much of the new amount is left.
+            self.lease = taken
+            self.left = max(0.0, self.left + more) if leased_before else max(0.0, limit.amount - taken)
+        self.free = self.lease - taken
+
 
 class Reservation:
     """What is held for one call."""
 
-    __slots__ = ("_account", "_amounts", "_since_s", "heard_tokens", "settled")
+    __slots__ = ("_account", "_amounts", "_since_s", "counts_text", "heard_tokens", "settled")
 
     def __init__(self, account: Account, amounts: Amounts, since_s: float) -> None:
         self._account = account
         self._amounts = amounts
         self._since_s = since_s
         self.settled = False
-        #: Tokens of the answer that went to the client, estimated; for calls that report no usage.
+        #: Whether the text of the answer is to be counted as it passes: where nothing else bounds its length.
+        self.counts_text = False
+        #: Tokens of that text, estimated.
         self.heard_tokens = 0
 
     @property

@@ -1,12 +1,11 @@
-"""The most that a call may take, to reserve it against the limits of its caller; and what it took, to settle it."""
+"""The most that a call may take, to reserve it against the limits of its caller."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from pointsman.experts.spec import ExpertSpec, Usage
-from pointsman.gateway.access.limits import Account, Amounts, Reservation
-from pointsman.gateway.errors import CLIENT_LEFT
+from pointsman.experts.spec import ExpertSpec
+from pointsman.gateway.access.limits import Account, Amounts
 from pointsman.gateway.wire.request import Inbound
 
 #: Fields that ask for several answers; the larger one counts.
@@ -32,41 +31,33 @@ def worst_case(spec: ExpertSpec, inbound: Inbound, account: Account, *, requests
     if spec.null:
         return requests, 0.0, 0.0, 0.0
     prompt = inbound.prompt_tokens
-    longest = stated = inbound.max_completion_tokens or spec.default_max_tokens
-    if spec.context_window_tokens is not None:
-        room = max(0, spec.context_window_tokens - prompt)
-        longest = room if stated is None or stated > room else stated
+    stated = inbound.max_completion_tokens or spec.default_max_tokens
+    answers = _answers(inbound.payload) if inbound.asked.writes else 0
+    longest = _longest(spec, stated)
     answer = longest or 0
     usual = answer if stated is not None else min(answer, _USUAL_ANSWER_TOKENS) if longest else _USUAL_ANSWER_TOKENS
-    answers = _answers(inbound.payload) if inbound.asked.writes else 0
     answer *= answers
     usd = spec.price.cost_usd(prompt, answer) if account.in_usd and spec.price is not None else 0.0
     joules = spec.energy.energy_j(prompt, answer) if account.in_joules and spec.energy is not None else 0.0
     return requests, prompt + usual * answers, usd, joules
 
 
-def settle(reservation: Reservation, spec: ExpertSpec, inbound: Inbound, status: int, usage: Usage | None) -> None:
-    """A call is over.
+def longest_answer(spec: ExpertSpec, inbound: Inbound) -> int | None:
+    """Tokens that all answers to a request may have together; None where nothing bounds them."""
+    if not inbound.asked.writes:
+        return 0
+    stated = inbound.max_completion_tokens or spec.default_max_tokens
+    longest = _longest(spec, stated)
+    return None if longest is None else longest * _answers(inbound.payload)
 
-    What the expert reported is what it spent. An error spent nothing. A stream without a report, whether it ended or
-    was left, spent its prompt and what it had said, estimated; any other answer without a report spent the worst case.
-    """
-    if usage is None:
-        left = status == CLIENT_LEFT
-        if spec.null or (status >= 400 and not left and not reservation.heard_tokens):
-            reservation.release()
-            return
-        if not inbound.stream:
-            _, tokens, usd, joules = reservation.amounts
-            reservation.settle(tokens, usd, joules)
-            return
-        usage = Usage(inbound.prompt_tokens, reservation.heard_tokens)
-    prompt, answer = usage.prompt_tokens, usage.completion_tokens
-    reservation.settle(
-        prompt + answer,
-        0.0 if spec.price is None else spec.price.cost_usd(prompt, answer),
-        0.0 if spec.energy is None else spec.energy.energy_j(prompt, answer),
-    )
+
+def _longest(spec: ExpertSpec, stated: int | None) -> int | None:
+    """Tokens of one answer at most."""
+    window = spec.context_window_tokens
+    if window is None:
+        return stated
+    # All of it: how much of it the prompt leaves is an estimate.
+    return window if stated is None or stated > window else stated
 
 
 def _answers(payload: dict[str, Any]) -> int:

@@ -83,7 +83,7 @@ class RelayedAnswer:
             elif translated.endpoint is Endpoint.RESPONSES:
                 self._made = set()
         if body is None:
-            self._events = EventStream(attempt.expert)
+            self._events = EventStream(attempt.expert, hides_usage=attempt.adds_usage)
         else:
             self._account_for(body)
 
@@ -112,7 +112,7 @@ class RelayedAnswer:
         self._recorder.first_byte(self._attempt)
         data = self._recorded(self._events.feed(chunk))
         reservation = self._attempt.reservation
-        if reservation is not None:
+        if reservation is not None and reservation.counts_text:
             reservation.heard_tokens += tokens_said(data)
         if self._made is not None:
             self._made |= made_in(data)
@@ -152,7 +152,8 @@ class RelayedAnswer:
     def _finish(self, status: int) -> None:
         if not self._over:
             self._over = True
-            self._recorder.finish(self._routed, self._attempt, status, self._events.usage)
+            events = self._events
+            self._recorder.finish(self._routed, self._attempt, status, events.usage, complete=events.usage_complete)
             if self._made:
                 self._recorder.remember_ids(self._routed, self.expert, self._made)
 

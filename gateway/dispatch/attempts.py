@@ -11,9 +11,10 @@ from pointsman.experts.http1.response import Sink
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.protocols import ExpertCall, Headers
 from pointsman.experts.pump import sender_of
+from pointsman.gateway.access.charge import turned_away
 from pointsman.gateway.access.limits import Reservation
 from pointsman.gateway.deciding.routed import RoutedRequest
-from pointsman.gateway.dispatch.expert_call import call_for
+from pointsman.gateway.dispatch.expert_call import adds_usage, call_for
 from pointsman.gateway.dispatch.retry_budget import RetryBudget
 from pointsman.gateway.errors import Code, RequestRefused, refusal_for
 from pointsman.gateway.record.ledger import Entry
@@ -75,7 +76,14 @@ class Attempts:
         translated = routed.inbound.translated
         native = translated is None or translated.spoken_by(self._pool[name].spec)
         return Attempt(
-            name, flight, entry, self._clock(), expected_spend=expected_spend, reservation=reservation, native=native
+            name,
+            flight,
+            entry,
+            self._clock(),
+            expected_spend=expected_spend,
+            reservation=reservation,
+            native=native,
+            adds_usage=adds_usage(self._pool[name].spec, routed),
         )
 
     def send(self, attempt: Attempt, routed: RoutedRequest, forward: Headers, sink: Sink) -> None:
@@ -84,11 +92,18 @@ class Attempts:
         Raises:
             ExpertError: It cannot be sent.
         """
-        self._senders[attempt.expert](self.call_of(attempt.expert, routed, forward), sink)
+        self._senders[attempt.expert](self.call_of(attempt, routed, forward), sink)
 
-    def call_of(self, name: str, routed: RoutedRequest, forward: Headers) -> ExpertCall:
-        """The request as an expert gets it."""
-        return call_for(self._pool[name].spec, routed, forward, self._clock())
+    def call_of(self, attempt: Attempt, routed: RoutedRequest, forward: Headers) -> ExpertCall:
+        """The request as the attempt's expert gets it."""
+        spec = self._pool[attempt.expert].spec
+        return call_for(spec, routed, forward, self._clock(), with_usage=attempt.adds_usage)
+
+    def answered(self, attempt: Attempt, status: int) -> None:
+        """The head of an answer is here."""
+        attempt.flight.head(status)
+        if status >= 400:
+            attempt.worked = not turned_away(status)
 
     def accepts(self, routed: RoutedRequest, attempt: Attempt, status: int, *, last: bool) -> bool:
         """Whether an answer's head lets it through to the client; if not, the next expert is to be tried.
@@ -96,11 +111,11 @@ class Attempts:
         Raises:
             RequestRefused: It must not reach the client, and no other expert may follow.
         """
-        attempt.flight.head(status)
+        self.answered(attempt, status)
         if status in TRY_NEXT:
             if not last:
                 attempt.flight.finish()
-                self.abandon(attempt, str(status))
+                self.abandon(routed, attempt, str(status))
                 return False
             self._passed_on(routed, attempt)
         if status in _OPERATORS_FAULT:
@@ -127,8 +142,9 @@ class Attempts:
             RequestRefused: No other expert may follow.
         """
         attempt.flight.fail(error)
+        attempt.worked = error.sent
         if error.transient and not last:
-            self.abandon(attempt, type(error).__name__)
+            self.abandon(routed, attempt, type(error).__name__)
             return
         self._passed_on(routed, attempt)
         refusal = refusal_for(error, routed.decision.id)
@@ -136,11 +152,10 @@ class Attempts:
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal from error
 
-    def abandon(self, attempt: Attempt, cause: str) -> None:
+    def abandon(self, routed: RoutedRequest, attempt: Attempt, cause: str) -> None:
         """An attempt came to nothing, and another one follows."""
         self.retries.take()
-        if attempt.reservation is not None:
-            attempt.reservation.release()
+        self.recorder.charged(routed, attempt)
         self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
         if self._averages is not None and attempt.expected_spend is not None:
             self._averages.given_up(attempt.expected_spend)

@@ -295,6 +295,8 @@ class Dispatch:
         self._exchange.refuse(refusal)
 
     def _cancel(self, relay: Relay, status: int) -> None:
+        if relay.carrier is not None and not relay.carrier.sent:
+            relay.attempt.worked = False
         relay.drop()
         if relay.answer is not None:
             relay.answer.cancelled(status)

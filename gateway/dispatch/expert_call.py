@@ -5,12 +5,31 @@ from __future__ import annotations
 from pointsman.experts.protocols import ExpertCall, Headers
 from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.wire.asked_usage import asking, may_ask
 from pointsman.gateway.wire.forwarding import without_anthropics
 from pointsman.gateway.wire.request import expert_body
 from pointsman.gateway.wire.urgency import DEADLINE_HEADER
 
 
-def call_for(spec: ExpertSpec, routed: RoutedRequest, forward: Headers, now_s: float) -> ExpertCall:
+def adds_usage(spec: ExpertSpec, routed: RoutedRequest) -> bool:
+    """Whether the expert is asked for the token counts of a stream whose client did not ask for them.
+
+    For callers with limits, who are charged by them. Requests that are translated ask anyway.
+    """
+    inbound = routed.inbound
+    return (
+        inbound.stream
+        and routed.caller.account is not None
+        and inbound.translated is None
+        and spec.stream_usage
+        and not spec.null
+        and may_ask(inbound.payload)
+    )
+
+
+def call_for(
+    spec: ExpertSpec, routed: RoutedRequest, forward: Headers, now_s: float, *, with_usage: bool = False
+) -> ExpertCall:
     """What is sent.
 
     Args:
@@ -18,6 +37,7 @@ def call_for(spec: ExpertSpec, routed: RoutedRequest, forward: Headers, now_s: f
         routed: The decided request.
         forward: Client headers that may travel on.
         now_s: The moment it goes out (monotonic).
+        with_usage: Whether to ask for the token counts of a stream (`adds_usage`).
     """
     inbound = routed.inbound
     translated = inbound.translated
@@ -27,6 +47,8 @@ def call_for(spec: ExpertSpec, routed: RoutedRequest, forward: Headers, now_s: f
         endpoint, body, payload = inbound.endpoint, expert_body(inbound, spec.model), inbound.payload
         if translated is not None:
             forward = without_anthropics(forward)
+        if with_usage:
+            body, payload = asking(body, payload, spec.model)
     if routed.deadline_s is not None:
         # For an expert that is a gateway like this one.
         left_ms = max(1, int((routed.deadline_s - now_s) * 1e3))

@@ -14,6 +14,7 @@ from typing import Final
 from pointsman.experts.errors import ExpertError
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.protocols import ExpertCall, Headers
+from pointsman.gateway.access.charge import Basis, charge_of, turned_away
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.gathered_answers import CallResult, read_reply
@@ -22,6 +23,7 @@ from pointsman.gateway.record.ledger import Ledger
 from pointsman.gateway.shared.learning import JudgedAnswer, Learning
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.asked_usage import asking, may_ask
 from pointsman.gateway.wire.request import AUTO, expert_body
 from pointsman.routers.evidence.keys import answer_key
 from pointsman.routers.outcomes import CallOutcome, Verdict
@@ -139,6 +141,7 @@ class Exploration:
             cost_usd=reached.cost_usd,
             energy_j=reached.energy_j,
             latency_ms=reached.latency_ms,
+            usage_implausible=reached.usage_implausible,
         )
         self._telemetry.shadowed(call)
         await self._ledger.shadowed(routed.tenant, routed.decision.id, call)
@@ -150,14 +153,18 @@ class Exploration:
     ) -> CallResult:
         name, spec, inbound = shadow.spec.name, shadow.spec, routed.inbound
         began_s = self._clock()
+        body, payload = expert_body(inbound, spec.model), inbound.payload
+        if inbound.stream and spec.stream_usage and may_ask(payload):
+            # Nobody but us sees the answer.
+            body, payload = asking(body, payload, spec.model)
         with self._pool.begin(name, stream=False) as flight:
             try:
                 reply = await self._pool[name].call(
                     ExpertCall(
                         request_id=routed.decision.id,
                         endpoint=inbound.endpoint,
-                        body=expert_body(inbound, spec.model),
-                        payload=inbound.payload,
+                        body=body,
+                        payload=payload,
                         stream=inbound.stream,
                         headers=forward,
                     )
@@ -165,18 +172,25 @@ class Exploration:
                 data = await read_whole(name, reply)
             except ExpertError as error:
                 flight.fail(error)
+                if not error.sent:
+                    self._account.settle(reserved, 0.0, 0.0)
                 return CallResult(name, None, latency_ms=(self._clock() - began_s) * 1e3)
             flight.head(reply.status)
         found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(inbound, reply))
-        usage, cost_usd, energy_j = found.usage, None, None
+        charge = charge_of(spec, inbound, found.usage, worked=not turned_away(reply.status))
+        if charge.implausible:
+            self._telemetry.implausible_usage.labels(name).inc()
+        usage, cost_usd, energy_j = charge.known, None, None
         if usage is not None and spec.price is not None:
             cost_usd = spec.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
         if usage is not None and spec.energy is not None:
             energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
+        if charge.basis is Basis.NOTHING:
+            cost_usd = energy_j = 0.0
         self._account.settle(reserved, cost_usd, energy_j)
         return CallResult(
-            name, found.status, text=found.text, usage=usage, cost_usd=cost_usd, energy_j=energy_j,
-            latency_ms=(self._clock() - began_s) * 1e3,
+            name, found.status, text=found.text, usage=usage, usage_implausible=charge.implausible, cost_usd=cost_usd,
+            energy_j=energy_j, latency_ms=(self._clock() - began_s) * 1e3,
         )  # fmt: skip
 
 

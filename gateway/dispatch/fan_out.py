@@ -12,12 +12,12 @@ from pointsman.gateway.deciding.evidence_plan import EvidencePlan
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.attempts import TRY_NEXT, Attempts
 from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
-from pointsman.gateway.dispatch.gathered_answers import CallResult, GatheredAnswers, read_reply
+from pointsman.gateway.dispatch.gathered_answers import CallResult, GatheredAnswers, read_reply, usage_of
 from pointsman.gateway.dispatch.reservations import reserve_or_wait
 from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole
 from pointsman.gateway.errors import CLIENT_LEFT, RequestRefused
 from pointsman.gateway.record.ledger import Entry
-from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend, failed
+from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
 
 
 class FanOut:
@@ -99,11 +99,12 @@ class FanOut:
             return CallResult(name, None)
         attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
         try:
-            reply = await self._pool[name].call(self._attempts.call_of(name, routed, forward))
+            reply = await self._pool[name].call(self._attempts.call_of(attempt, routed, forward))
             data = await read_whole(name, reply)
         except ExpertError as error:
             attempt.flight.fail(error)
-            self._attempts.abandon(attempt, type(error).__name__)
+            attempt.worked, attempt.sent_twice = error.sent, error.sent_twice
+            self._attempts.abandon(routed, attempt, type(error).__name__)
             return CallResult(name, None, latency_ms=attempt.after_ms(self._clock()))
         except BaseException:
             # The client left while we waited: only the record is missing.
@@ -111,17 +112,22 @@ class FanOut:
             if attempt.expected_spend is not None:
                 expected_spends.append(attempt.expected_spend)
             raise
-        attempt.flight.head(reply.status)
-        found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(routed.inbound, reply))
+        self._attempts.answered(attempt, reply.status)
+        # Only a reply over a connection that is kept knows it.
+        attempt.sent_twice = getattr(reply, "sent_twice", False)
+        streamed = is_stream(routed.inbound, reply)
+        found = read_reply(name, reply.status, reply.headers, data, streamed=streamed, hides_usage=attempt.adds_usage)
         if reply.status in TRY_NEXT:
             attempt.flight.finish()
-            self._attempts.abandon(attempt, str(reply.status))
+            self._attempts.abandon(routed, attempt, str(reply.status))
             return replace(found, latency_ms=attempt.after_ms(self._clock()))
         outcome = self._recorder.call_ended(routed, attempt, reply.status, found.usage)
-        if attempt.expected_spend is not None and not failed(reply.status):
+        if attempt.expected_spend is not None and attempt.worked:
             expected_spends.append(attempt.expected_spend)
         return replace(
             found,
+            usage=usage_of(outcome),
+            usage_implausible=outcome.usage_implausible,
             cost_usd=outcome.cost_usd,
             energy_j=outcome.energy_j,
             latency_ms=attempt.after_ms(self._clock()),

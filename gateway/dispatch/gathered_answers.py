@@ -14,7 +14,7 @@ from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Recorder
 from pointsman.gateway.wire.reply import EventStream, usage_in, with_model
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
-from pointsman.routers.outcomes import CallOutcome, Verdict
+from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
 
 #: Bytes by which events may grow when `model` names the expert.
 _ROOM_FOR_NAMES: Final = 1024 * 1024
@@ -32,6 +32,7 @@ class CallResult:
         streamed: Whether the body is events.
         text: The answer's text; None where it is not one plain, complete text.
         usage: As the expert reported it.
+        usage_implausible: As in `Outcome`.
         cost_usd, energy_j: By the expert's price and energy model; None where unknown.
         latency_ms: Since the call was sent.
         final: The reply is for the client whatever others say: its request is at fault.
@@ -44,6 +45,7 @@ class CallResult:
     streamed: bool = False
     text: str | None = None
     usage: Usage | None = None
+    usage_implausible: bool = False
     cost_usd: float | None = None
     energy_j: float | None = None
     latency_ms: float = 0.0
@@ -55,16 +57,35 @@ class CallResult:
         return self.status is not None and self.status < 400
 
 
-def read_reply(expert: str, status: int, headers: Headers, data: bytes, *, streamed: bool) -> CallResult:
-    """A complete reply, with `model` naming the expert, its text and its usage."""
+def read_reply(
+    expert: str, status: int, headers: Headers, data: bytes, *, streamed: bool, hides_usage: bool = False
+) -> CallResult:
+    """A complete reply, with `model` naming the expert, its text and its usage.
+
+    Args:
+        expert: Who answered.
+        status: HTTP status.
+        headers: Of the reply.
+        data: Its body.
+        streamed: Whether that is events.
+        hides_usage: As of `EventStream`.
+    """
     if streamed:
-        stream, transcript = EventStream(expert), Transcript(len(data) + _ROOM_FOR_NAMES)
+        stream, transcript = EventStream(expert, hides_usage=hides_usage), Transcript(len(data) + _ROOM_FOR_NAMES)
         events = stream.feed(data) + stream.finish()
         transcript.feed(events)
-        return CallResult(expert, status, headers, events, True, transcript.text(), stream.usage)
+        usage = stream.usage if stream.usage_complete else None
+        return CallResult(expert, status, headers, events, True, transcript.text(), usage)
     if status >= 400:
         return CallResult(expert, status, headers, data)
     return CallResult(expert, status, headers, with_model(data, expert), False, text_of_whole(data), usage_in(data))
+
+
+def usage_of(outcome: Outcome) -> Usage | None:
+    """The tokens of a call's outcome; None where they are unknown."""
+    if outcome.prompt_tokens is None or outcome.completion_tokens is None:
+        return None
+    return Usage(outcome.prompt_tokens, outcome.completion_tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +116,7 @@ class GatheredAnswers:
                 cost_usd=call.cost_usd,
                 energy_j=call.energy_j,
                 latency_ms=call.latency_ms,
+                usage_implausible=call.usage_implausible,
             )
             for call in self.calls
         )

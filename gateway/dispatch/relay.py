@@ -93,6 +93,15 @@ class Relay:
         self._pieces: list[bytes] = []
         self._size = 0
 
+    @property
+    def sent_twice(self) -> bool:
+        """Whether the request went out a second time."""
+        return self.attempt.sent_twice
+
+    @sent_twice.setter
+    def sent_twice(self, value: bool) -> None:
+        self.attempt.sent_twice = value
+
     def drop(self) -> None:
         """Give it up: cancels the expert, unless its answer is complete."""
         self.over = True

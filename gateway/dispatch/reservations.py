@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.access.limits import Reservation
-from pointsman.gateway.access.worst_case import worst_case
+from pointsman.gateway.access.worst_case import longest_answer, worst_case
 from pointsman.gateway.deciding.routed import RoutedRequest
 
 
@@ -20,7 +20,9 @@ def reserve_now(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
     account = routed.caller.account
     assert account is not None  # noqa: S101  # the caller has limits
     reservation = account.reserve(worst_case(spec, routed.inbound, account, requests=int(not routed.counted)))
-    routed.counted = routed.counted or reservation is not None
+    if reservation is not None:
+        routed.counted = True
+        reservation.counts_text = _counts_text(routed, spec)
     return reservation
 
 
@@ -36,8 +38,15 @@ async def reserve_or_wait(routed: RoutedRequest, spec: ExpertSpec) -> Reservatio
     # Several calls may be held for at once, and the request counts with the first of them.
     first, routed.counted = not routed.counted, True
     try:
-        return await account.reserve_or_wait(worst_case(spec, routed.inbound, account, requests=int(first)))
+        reservation = await account.reserve_or_wait(worst_case(spec, routed.inbound, account, requests=int(first)))
     except BaseException:  # nothing is held, whatever it was: the request is yet to be counted
         if first:
             routed.counted = False
         raise
+    reservation.counts_text = _counts_text(routed, spec)
+    return reservation
+
+
+def _counts_text(routed: RoutedRequest, spec: ExpertSpec) -> bool:
+    """Whether nothing but the text of a stream says how long it was, should its expert not say."""
+    return routed.inbound.stream and longest_answer(spec, routed.inbound) is None

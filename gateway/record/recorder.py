@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pointsman.experts.flight import Flight
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.spec import Source, Usage
+from pointsman.gateway.access.charge import charge_of, settle
 from pointsman.gateway.access.limits import Reservation
-from pointsman.gateway.access.worst_case import settle
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.errors import CLIENT_LEFT
 from pointsman.gateway.record.ledger import Entry, Ledger
@@ -34,6 +34,9 @@ class Attempt:
         rival: Whether another attempt settles the request: this one lost, or has not won yet.
         reservation: What is held for it; None without limits.
         native: Whether the expert answers as the client expects; if not, its answer is translated.
+        adds_usage: Whether the expert is asked for the token counts of a stream on behalf of the client.
+        worked: Whether the expert may have worked on it.
+        sent_twice: Whether the expert may have got it, closed the connection, and got it again.
     """
 
     expert: str
@@ -46,6 +49,9 @@ class Attempt:
     rival: bool = False
     reservation: Reservation | None = None
     native: bool = True
+    adds_usage: bool = False
+    worked: bool = True
+    sent_twice: bool = False
 
     def after_ms(self, moment_s: float) -> float:
         """Milliseconds from the dispatch to a moment."""
@@ -80,7 +86,15 @@ class Recorder:
             if self._averages is not None and attempt.expected_spend is not None:
                 self._averages.first_token(attempt.expected_spend, attempt.after_ms(attempt.first_byte_s))
 
-    def finish(self, routed: RoutedRequest, attempt: Attempt, status: int, usage: Usage | None = None) -> None:
+    def finish(
+        self,
+        routed: RoutedRequest,
+        attempt: Attempt,
+        status: int,
+        usage: Usage | None = None,
+        *,
+        complete: bool = True,
+    ) -> None:
         """The attempt that settled the request is over.
 
         Args:
@@ -88,8 +102,9 @@ class Recorder:
             attempt: The attempt. Its flight has failed already where the expert is at fault; else it lands here.
             status: What the client saw.
             usage: As the expert reported it.
+            complete: Whether that is of the whole answer.
         """
-        outcome = self.call_ended(routed, attempt, status, usage)
+        outcome = self.call_ended(routed, attempt, status, usage, complete=complete)
         self._ledger.finish(attempt.entry, outcome)
         self._telemetry.finished(routed.inbound.asked.value, outcome)
 
@@ -117,11 +132,51 @@ class Recorder:
         self._ledger.finish(entry, outcome)
         self._telemetry.finished(routed.inbound.asked.value, outcome)
 
-    def call_ended(self, routed: RoutedRequest, attempt: Attempt, status: int, usage: Usage | None = None) -> Outcome:
+    def charged(
+        self, routed: RoutedRequest, attempt: Attempt, usage: Usage | None = None, *, complete: bool = True
+    ) -> tuple[Usage | None, bool]:
+        """One call is over: its caller is charged for it.
+
+        Arguments as `finish`.
+
+        Returns:
+            Its tokens as far as they are known, and whether the expert reported what cannot be.
+        """
+        reservation = attempt.reservation
+        if usage is None and reservation is None:
+            return None, False
+        spec = self._pool[attempt.expert].spec
+        charge = charge_of(
+            spec,
+            routed.inbound,
+            usage,
+            complete=complete,
+            worked=attempt.worked,
+            heard_tokens=0 if reservation is None else reservation.heard_tokens,
+        )
+        if reservation is not None:
+            settle(
+                reservation, spec, charge, before=charge_of(spec, routed.inbound, None) if attempt.sent_twice else None
+            )
+            self._telemetry.charged(attempt.expert, charge.basis)
+        if charge.implausible:
+            self._telemetry.implausible_usage.labels(attempt.expert).inc()
+        return charge.known, charge.implausible
+
+    def call_ended(
+        self,
+        routed: RoutedRequest,
+        attempt: Attempt,
+        status: int,
+        usage: Usage | None = None,
+        *,
+        complete: bool = True,
+    ) -> Outcome:
         """One call is over, whether it settles the request or not; the average budgets hear what it spent.
 
         Arguments as `finish`.
         """
+        usage, implausible = self.charged(routed, attempt, usage, complete=complete)
         if status == CLIENT_LEFT:
             attempt.flight.cancel()
         else:
@@ -134,8 +189,6 @@ class Recorder:
             energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
             # However the model was fitted, applied to this call it is an estimate.
             energy_source = Source.ESTIMATED
-        if attempt.reservation is not None:
-            settle(attempt.reservation, spec, routed.inbound, status, usage)
         first_byte_s = attempt.first_byte_s
         outcome = Outcome(
             decision_id=routed.decision.id,
@@ -148,9 +201,10 @@ class Recorder:
             energy_source=energy_source,
             ttft_ms=None if first_byte_s is None else attempt.after_ms(first_byte_s),
             latency_ms=(self.clock() - routed.received_s) * 1e3,
+            usage_implausible=implausible,
         )
         if self._averages is not None and attempt.expected_spend is not None:
-            self._averages.finished(attempt.expected_spend, outcome)
+            self._averages.finished(attempt.expected_spend, outcome, worked=attempt.worked)
         return outcome
 
     def gathered(
@@ -181,6 +235,7 @@ class Recorder:
             ttft_ms=latency_ms,
             latency_ms=latency_ms,
             calls=calls,
+            usage_implausible=any(call.usage_implausible for call in calls),
         )
         self._ledger.finish(entry, outcome)
         self._telemetry.finished(routed.inbound.asked.value, outcome)

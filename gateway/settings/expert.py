@@ -133,6 +133,9 @@ class ExpertSettings(Node):
     """Expected quality in [0, 1] per category (`"*"` for all), used where no artefact knows the expert."""
     max_concurrency: int = Field(default=64, gt=0)
     """Calls in flight above which the expert counts as saturated."""
+    stream_usage: bool = True
+    """Whether it may be asked for the token counts of a stream (`stream_options.include_usage`) on behalf of callers
+    with limits who do not ask. `false` for a server that refuses the field: its streams are then charged in full."""
 
     base_url: str | None = None
     """Where the server is, such as `http://vllm-code:8000/v1` or `http+unix://%2Frun%2Fvllm.sock` (`openai_http` needs
@@ -226,6 +229,7 @@ class ExpertSettings(Node):
             known_as=self.known_as,
             quality_prior=MappingProxyType(dict(self.quality_prior)),
             max_concurrency=self.max_concurrency,
+            stream_usage=self.stream_usage,
         )
 
     def api_key(self, env: Mapping[str, str]) -> str | None:

@@ -10,7 +10,6 @@ from typing import Final
 
 import orjson
 
-from pointsman.gateway.errors import CLIENT_LEFT
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.routers.outcomes import Outcome
@@ -20,11 +19,6 @@ from pointsman.routers.types import Budget, Decision
 
 _EVERY_S: Final = 1.0
 _RESOURCES: Final = ("cost_usd", "energy_j", "late_share")
-
-
-def failed(status: int) -> bool:
-    """Whether a call that ended so spent nothing; what a client did not wait for is spent all the same."""
-    return status >= 400 and status != CLIENT_LEFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +85,15 @@ class AverageBudgets:
         if expected_spend.stream:
             self._controller.spent(Spending.first_token(ttft_ms, self._budget))
 
-    def finished(self, expected_spend: ExpectedSpend, outcome: Outcome) -> None:
-        """The call is over: what it spent takes the place of what was foreseen, as far as it is known."""
-        if failed(outcome.status):
+    def finished(self, expected_spend: ExpectedSpend, outcome: Outcome, *, worked: bool) -> None:
+        """The call is over: what it spent takes the place of what was foreseen, as far as it is known.
+
+        Args:
+            expected_spend: From `dispatched`.
+            outcome: What became of it.
+            worked: Whether the expert may have worked on it; what nobody waited for is spent all the same.
+        """
+        if not worked:
             self.given_up(expected_spend)
         else:
             known = correction(expected_spend.foreseen, outcome.cost_usd, outcome.energy_j)

@@ -26,7 +26,7 @@ from pointsman.routers.outcomes import Outcome
 from pointsman.routers.types import Decision, Reason
 
 #: Of a record; another replica may run another version.
-_VERSION: Final = 1
+_VERSION: Final = 2
 #: Hexadecimal digits of an id's milliseconds that all decisions of one hash have in common: 2^12 ms.
 _SAME_DIGITS: Final = slice(4, 13)
 _OWN_DIGITS: Final = slice(13, None)
@@ -43,6 +43,7 @@ _OUTCOME: Final = (
     "energy_source",
     "ttft_ms",
     "latency_ms",
+    "usage_implausible",
 )
 _OWN: Final = ("expert", "fallbacks", "reason", "category", "posterior")
 _CANDIDATE: Final = ("expert", "quality", "quality_learned", "utility", "rule")
@@ -183,6 +184,7 @@ def _outcome(outcome: Outcome) -> bytes:
         outcome.energy_source,
         outcome.ttft_ms,
         outcome.latency_ms,
+        outcome.usage_implausible,
     )
     if outcome.calls or outcome.shadow is not None:
         shadow = None if outcome.shadow is None else call_to_dict(outcome.shadow)

@@ -21,6 +21,7 @@ def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
         "energy_source": None if outcome.energy_source is None else outcome.energy_source.value,
         "ttft_ms": outcome.ttft_ms,
         "latency_ms": outcome.latency_ms,
+        "usage_implausible": outcome.usage_implausible,
         "quality": outcome.quality,
         **({"calls": [call_to_dict(call) for call in outcome.calls]} if outcome.calls else {}),
         **({} if outcome.shadow is None else {"shadow": call_to_dict(outcome.shadow)}),
@@ -38,4 +39,5 @@ def call_to_dict(call: CallOutcome) -> dict[str, Any]:
         "cost_usd": call.cost_usd,
         "energy_j": call.energy_j,
         "latency_ms": call.latency_ms,
+        "usage_implausible": call.usage_implausible,
     }

@@ -9,12 +9,15 @@ from typing import Any, Final
 import orjson
 
 from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.asked_usage import USAGE_FIELD, without_usage_events
 from pointsman.gateway.wire.model_field import MODEL_FIELD
 
 _DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
-#: Many servers say `"usage":null` in every event but the last.
-_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
+#: What stands for counts that are none: a counter cannot fall, and has no half.
+ABSURD: Final = Usage(-1, -1)
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
+#: What Messages count of a prompt: what was new, what came from a cache, what went into one.
+_INPUT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
 #: Of a reply, so many places are tried for its own `model`: each costs a reading of the whole.
@@ -22,7 +25,7 @@ _MOST_FIELDS: Final = 16
 
 
 def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
-    """Usage in one JSON document, None where it has none (or it is no JSON).
+    """Usage in one JSON document; None where it has none (or it is no JSON), `ABSURD` where its counts are none.
 
     OpenAI's endpoints count prompt and completion tokens; Responses and Messages count input and output tokens, in an
     event one level down, and Messages count what came from or went into a cache apart.
@@ -36,8 +39,10 @@ def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(document, dict):
-        return None
+    return _usage_of(document, before) if isinstance(document, dict) else None
+
+
+def _usage_of(document: Mapping[str, Any], before: Usage | None) -> Usage | None:
     usage = document.get("usage")
     if usage is None:
         inner = document.get("response", document.get("message"))
@@ -45,20 +50,33 @@ def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     if "prompt_tokens" in usage:
-        prompt, completion = usage["prompt_tokens"], usage.get("completion_tokens", 0)
+        prompt, answer = (usage["prompt_tokens"],), usage.get("completion_tokens", 0)
     else:
-        prompt, completion = _input_tokens(usage, before), usage.get("output_tokens", 0)
-    # A counter cannot fall, and `true` is no count.
-    if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
+        prompt, answer = _input_counts(usage, before), usage.get("output_tokens", 0)
+    if prompt[0] is None or answer is None:
         return None
-    return Usage(prompt, completion)
+    counts = [0 if count is None else count for count in (*prompt, answer)]
+    # `true` is no count.
+    if any(type(count) is not int or count < 0 for count in counts):
+        return ABSURD
+    return Usage(sum(counts[:-1]), counts[-1])
 
 
-def _input_tokens(usage: Mapping[str, Any], before: Usage | None) -> object:
-    if type(usage.get("input_tokens")) is not int:
-        return None if before is None else before.prompt_tokens
-    cached = (usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens"))
-    return usage["input_tokens"] + sum(count for count in cached if type(count) is int)
+def _input_counts(usage: Mapping[str, Any], before: Usage | None) -> tuple[Any, ...]:
+    if usage.get("input_tokens") is None:
+        return (None if before is None else before.prompt_tokens,)
+    return tuple(usage.get(name) for name in _INPUT)
+
+
+def _ends(document: Mapping[str, Any]) -> bool:
+    """Whether an event that holds usage is one of those that end an answer, so that it counts all of it."""
+    choices = document.get("choices")
+    if isinstance(choices, list):
+        return not choices or any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+    inner = document.get("response")
+    if isinstance(inner, dict):
+        return inner.get("status") not in ("queued", "in_progress")
+    return document.get("type") != "message_start"
 
 
 def with_model(body: bytes, name: str) -> bytes:
@@ -101,12 +119,22 @@ class EventStream:
 
     Holding the tail back is what lets a broken stream end with a well-formed error event. Bytes are never changed,
     except `model` where the expert's own id differs from the name it goes by here.
+
+    Args:
+        name: Of the expert.
+        hides_usage: Whether events that hold usage and nothing else are kept from the client, who did not ask for them.
+
+    Attributes:
+        done: Whether `[DONE]` was there.
+        usage: The latest that was said.
     """
 
-    __slots__ = ("_held", "_name", "_name_bytes", "_ours", "_theirs", "done", "usage")
+    __slots__ = ("_ended", "_held", "_hides_usage", "_name", "_name_bytes", "_ours", "_theirs", "done", "usage")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, hides_usage: bool = False) -> None:
         self._held = bytearray()
+        self._hides_usage = hides_usage
+        self._ended = False
         self._name_bytes = b'"model":' + orjson.dumps(name)
         self._name = name
         self._theirs = self._ours = b""
@@ -141,9 +169,16 @@ class EventStream:
         named = data.count(b'"model"')
         if named and data.count(self._name_bytes) != named:
             data = self._renamed(data, named)
-        if b'"usage"' in data and _USAGE.search(data):
+        if b'"usage"' in data and USAGE_FIELD.search(data):
             self._find_usage(data)
+            if self._hides_usage:
+                return without_usage_events(data)
         return data
+
+    @property
+    def usage_complete(self) -> bool:
+        """Whether `usage` is of the whole answer, not of its beginning."""
+        return self._ended or self.done
 
     def _renamed(self, data: bytes, named: int) -> bytes:
         """Every event with its `model` naming the expert."""
@@ -160,5 +195,10 @@ class EventStream:
 
     def _find_usage(self, data: bytes) -> None:
         for line in data.splitlines():
-            if line.startswith(b"data:") and _USAGE.search(line):
-                self.usage = usage_in(line[5:].strip(), self.usage) or self.usage
+            if line.startswith(b"data:") and USAGE_FIELD.search(line):
+                try:
+                    document = orjson.loads(line[5:].strip())
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(document, dict) and (found := _usage_of(document, self.usage)) is not None:
+                    self.usage, self._ended = found, _ends(document)

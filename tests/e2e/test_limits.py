@@ -189,7 +189,7 @@ async def test_a_stream_without_usage_is_not_free(transport: Transport) -> None:
                 left.append(1000 - int((await ask(http))[1]["x-ratelimit-remaining-tokens"]))
         # The headers of the second call of each pair count its own worst case of about 107 tokens.
         stream = left[1] - left[0] - 150
-        assert 10 <= stream - 7 <= 40, "ten events of five letters, and the prompt"
+        assert stream == 107, "what the expert may have thought besides its ten words nobody knows: the worst case"
 
 
 @both
@@ -377,7 +377,7 @@ async def test_what_was_spent_outlives_a_change_of_the_settings(monkeypatch: pyt
 
 
 async def test_every_call_of_one_request_is_held_for_and_paid() -> None:
-    """An expert fails, the next one answers: the second call is held for anew, and only it is paid for."""
+    """An expert cannot be reached, the next one answers: its call is held for anew, and only it is paid for."""
     await _room_in(3600, 20)
     async with upstream() as up:
         settings = tree(up, key("a", limits={"usd_per_hour": 1}))
@@ -392,7 +392,8 @@ async def test_every_call_of_one_request_is_held_for_and_paid() -> None:
             assert (status, headers["x-pointsman-expert"]) == (200, "only")
             assert up.calls == 1
             meter = gateway.app.runtime.access.meters[0]
-            # The expert reports more than what was held: the debt is the next request's.
+            # The expert counts more of the prompt than was held, which is the next request's debt; and an answer of 50
+            # tokens, where 1 was asked for: that many cannot be charged.
             assert meter.held == 0
-            assert meter.spent == pytest.approx((100 * 1e4 + 50 * 1e5) / 1e6)
+            assert meter.spent == pytest.approx((100 * 1e4 + 1 * 1e5) / 1e6)
             assert (await ask(http, max_tokens=1))[0] == 429

@@ -184,6 +184,7 @@ class _Sink:
 
     def __init__(self) -> None:
         self.carrier: Carrier | None = None
+        self.sent_twice = False
         self.status = 0
         self.headers: Headers = ()
         self.body = b""

@@ -11,7 +11,7 @@ import pytest
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Usage
-from pointsman.gateway.wire.reply import EventStream, usage_in
+from pointsman.gateway.wire.reply import ABSURD, EventStream, usage_in
 from pointsman.gateway.wire.request import expert_body, parse_inbound
 from tests.e2e.running import fake, running
 from tests.fuzz.targets import response
@@ -67,8 +67,8 @@ def test_an_event_at_the_very_start_leaves_at_once() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["-1", "true", "1.5", '"7"'])
-def test_usage_that_counts_nothing_is_none(prompt: str) -> None:
-    assert usage_in(b'{"usage":{"prompt_tokens":%b,"completion_tokens":3}}' % prompt.encode()) is None
+def test_usage_that_counts_nothing_is_absurd(prompt: str) -> None:
+    assert usage_in(b'{"usage":{"prompt_tokens":%b,"completion_tokens":3}}' % prompt.encode()) is ABSURD
 
 
 def test_a_long_event_in_small_pieces_takes_no_longer_than_in_large_ones() -> None:

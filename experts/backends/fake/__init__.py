@@ -5,6 +5,6 @@ HTTP. It counts its calls and how they ended. Its answers have no useful content
 """
 
 from pointsman.experts.backends.fake.expert import FakeExpert
-from pointsman.experts.backends.fake.script import Fault, Script
+from pointsman.experts.backends.fake.script import Fault, Report, Script
 
-__all__ = ["FakeExpert", "Fault", "Script"]
+__all__ = ["FakeExpert", "Fault", "Report", "Script"]

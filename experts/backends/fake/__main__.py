@@ -10,7 +10,7 @@ import sys
 
 import uvloop
 
-from pointsman.experts.backends.fake.script import Fault, Script
+from pointsman.experts.backends.fake.script import Fault, Report, Script
 from pointsman.experts.backends.fake.server import FakeServer
 
 
@@ -29,6 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     script = parser.add_argument_group("script")
     script.add_argument("--reply", default=default.reply, help="answer; {prompt} and {model} are filled in")
     script.add_argument("--completion-tokens", type=int, help="length of the answer in words")
+    script.add_argument("--max-tokens", type=int, help="where it ends an answer of its own accord")
+    script.add_argument("--hidden-tokens", type=int, default=default.hidden_tokens, help="thought before the text")
+    script.add_argument("--usage", type=Report, choices=list(Report), default=default.usage, help="what it reports")
     script.add_argument("--ttft-ms", type=float, default=default.ttft_ms, help="time to first token")
     script.add_argument("--prefill-ms-per-token", type=float, default=default.prefill_ms_per_token)
     script.add_argument("--tokens-per-s", type=float, help="speed after the first token; all at once when left out")

@@ -114,9 +114,11 @@ class FakeServer:
             head = head_bytes(plan.status, (*plan.headers, (b"transfer-encoding", b"chunked")))
             exchange.write(head + chunks + b"0\r\n\r\n")
         self.stats.finished += 1
+        self.stats.worked(plan, 0.0)
 
     async def _in_time(self, exchange: ServerExchange, plan: ReplyPlan) -> None:
-        arrived_s = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        arrived_s = loop.time()
         try:
             await wait_for_head(plan, arrived_s)
             exchange.begin(plan.status, plan.headers)
@@ -128,6 +130,8 @@ class FakeServer:
         except asyncio.CancelledError:
             self.stats.cancelled += 1
             raise
+        finally:
+            self.stats.worked(plan, loop.time() - arrived_s)
         self.stats.finished += 1
 
     def _models(self) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from pointsman.experts.protocols import Endpoint
-from pointsman.experts.spec import EnergyModel, ExpertSpec, Price, Usage
+from pointsman.experts.spec import EnergyModel, ExpertSpec, Price
 from pointsman.gateway.access.limits import Account, Limit, Meter, Period, Resource, window_of
-from pointsman.gateway.access.worst_case import known_of, settle, worst_case
-from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused
+from pointsman.gateway.access.worst_case import known_of, worst_case
+from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.request import Inbound, parse_inbound
 
 NOON_S = float(timegm((2026, 2, 28, 12, 0, 30)))
@@ -168,6 +168,53 @@ def test_without_an_answer_a_process_takes_its_share_of_what_was_left() -> None:
     assert refused(lambda: wallet.reserve((1, 0, 9.0, 0))).code is Code.INSUFFICIENT_QUOTA, "nobody has so much"
 
 
+# A limit whose amount changes.
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.parametrize("amount", [0.2, 1.0, 3.0])
+def test_what_was_spent_and_is_held_stays_when_the_amount_changes(amount: float, share: float) -> None:
+    dollars = meter(Resource.USD, Period.DAY, 2.0, share)
+    wallet = account(Clock(), dollars)
+    done, under_way = wallet.reserve((1, 0, 0.3, 0)), wallet.reserve((1, 0, 0.2, 0))
+    assert done is not None
+    assert under_way is not None
+    done.settle(0, 0.25, 0)
+    dollars.change(Limit("key:a", Resource.USD, Period.DAY, amount), share, 1)
+    assert (dollars.spent, dollars.held) == (pytest.approx(0.25), pytest.approx(0.2))
+    assert dollars.free == pytest.approx(amount * share - 0.45)
+    under_way.settle(0, 0.1, 0)
+    assert dollars.spent == pytest.approx(0.35), "a call that began before"
+    if amount * share < 0.35:
+        assert refused(lambda: wallet.reserve((1, 0, 0.001, 0))).code is Code.INSUFFICIENT_QUOTA
+
+
+def test_a_lease_keeps_what_it_spent_when_the_amount_changes() -> None:
+    dollars = meter(Resource.USD, Period.DAY, 10.0, share=0.0)
+    wallet = account(Clock(), dollars)
+    assert wallet.reserve((1, 0, 1.0, 0)) is None
+    dollars.grant(4.0, 2.0, peers=2)
+    reservation = wallet.reserve((1, 0, 1.0, 0))
+    assert reservation is not None
+    reservation.settle(0, 0.75, 0)
+    dollars.change(Limit("key:a", Resource.USD, Period.DAY, 9.0), 0.0, 2)
+    assert (dollars.lease, dollars.spent, dollars.free) == (0.75, 0.75, 0.0), "what was free is asked for anew"
+    assert dollars.left == 1.0
+
+
+def test_an_account_in_redis_and_back_keeps_what_was_spent() -> None:
+    dollars = meter(Resource.USD, Period.DAY, 10.0)
+    wallet = account(Clock(), dollars)
+    reservation = wallet.reserve((1, 0, 1.0, 0))
+    assert reservation is not None
+    reservation.settle(0, 1.0, 0)
+    limit = Limit("key:a", Resource.USD, Period.DAY, 10.0)
+    dollars.change(limit, 0.0, 1)
+    assert (dollars.spent, dollars.free, dollars.left) == (1.0, 0.0, 9.0)
+    dollars.change(limit, 1.0, 1)
+    assert (dollars.spent, dollars.free, dollars.left) == (1.0, 9.0, 0.0)
+
+
 # What a call takes.
 
 SPEC = ExpertSpec(
@@ -191,8 +238,8 @@ def everything() -> Account:
     [
         ({"max_tokens": 10}, 10, 10),
         ({"max_tokens": 10, "n": 3}, 30, 30),
-        ({"max_tokens": 5_000}, 988, 988),
-        ({}, 988, 988),
+        ({"max_tokens": 5_000}, 1_000, 1_000),
+        ({}, 1_000, 1_000),
         ({"max_tokens": 10, "prompt": ["x" * 16, "y" * 16]}, 20, 20),
     ],
 )
@@ -214,32 +261,3 @@ def test_an_expert_of_unknown_price_is_none_for_a_key_with_a_limit_in_dollars() 
     assert not known_of(ExpertSpec("e", "fake", "m", context_window_tokens=10), wallet)
     assert not known_of(ExpertSpec("e", "fake", "m", price=Price(1, 1)), wallet), "an answer without an end"
     assert known_of(ExpertSpec("e", "fake", "m"), account(Clock(), meter(Resource.REQUESTS, Period.MINUTE, 1)))
-
-
-@pytest.mark.parametrize(
-    ("status", "stream", "heard", "usage", "spent_tokens"),
-    [
-        (200, False, 0, Usage(5, 7), 12),
-        (200, True, 0, Usage(5, 7), 12),
-        (500, False, 0, None, 0),
-        (200, False, 0, None, "all"),
-        (CLIENT_LEFT, False, 0, None, "all"),
-        (200, True, 9, None, 12 + 9),
-        (CLIENT_LEFT, True, 9, None, 12 + 9),
-        (502, True, 9, None, 12 + 9),
-        (502, True, 0, None, 0),
-    ],
-)
-def test_what_is_not_reported_is_never_free(
-    status: int, stream: bool, heard: int, usage: Usage | None, spent_tokens: int | str
-) -> None:
-    tokens = meter(Resource.TOKENS, Period.MINUTE, 10_000)
-    wallet = account(Clock(), tokens)
-    request = inbound(max_tokens=100, stream=stream)
-    held = worst_case(SPEC, request, wallet, requests=1)
-    reservation = wallet.reserve(held)
-    assert reservation is not None
-    reservation.heard_tokens = heard
-    settle(reservation, SPEC, request, status, usage)
-    assert tokens.spent == (held[1] if spent_tokens == "all" else spent_tokens)
-    assert tokens.held == 0
