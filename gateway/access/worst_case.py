@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from pointsman.experts.spec import ExpertSpec, Usage
 from pointsman.gateway.access.limits import Account, Amounts, Reservation
 from pointsman.gateway.errors import CLIENT_LEFT
+from pointsman.gateway.wire.fields import invalid
 from pointsman.gateway.wire.request import Inbound
-
-#: Fields that ask for several answers; the larger one counts.
-_TIMES: Final = ("n", "best_of")
 
 #: Held of a rate of tokens for an answer that nothing bounds but the context window, which would be most of a minute's.
 _USUAL_ANSWER_TOKENS: Final = 1_024
@@ -27,18 +25,35 @@ def known_of(spec: ExpertSpec, account: Account) -> bool:
 def worst_case(spec: ExpertSpec, inbound: Inbound, account: Account, *, requests: int) -> Amounts:
     """Requests, tokens, dollars and joules that a call may take; 0 for what the account does not limit.
 
-    As exact as the estimate of the prompt's tokens; an answer is as long as it may be.
+    As exact as the estimate of the prompt's tokens; an answer is as long as the caller's limit or the context window
+    lets it be, and there are as many as are asked for.
+
+    Raises:
+        RequestRefused: Nothing bounds the answer: the caller's limit cannot be read, and no context window is known.
     """
     if spec.null:
         return requests, 0.0, 0.0, 0.0
-    prompt = inbound.prompt_tokens
-    longest = stated = inbound.max_completion_tokens or spec.default_max_tokens
-    if spec.context_window_tokens is not None:
-        room = max(0, spec.context_window_tokens - prompt)
-        longest = room if stated is None or stated > room else stated
+    work, window, prompt = inbound.work, spec.context_window_tokens, inbound.prompt_tokens
+    if work.unseen_tokens:
+        prompt += work.unseen_tokens
+        if window is not None and work.longest_prompt_tokens is None:
+            # No expert reads more of one prompt.
+            prompt = max(inbound.prompt_tokens, min(prompt, window))
+    answers = work.answers if inbound.asked.writes else 0
+    stated = inbound.max_completion_tokens
+    if work.unread_limit is None:
+        stated = stated or spec.default_max_tokens
+    elif answers and window is None and (account.in_usd or account.in_joules):
+        raise invalid(work.unread_limit, "a whole number of at least 1, for a key whose spending is limited")
+    longest = stated
+    if window is not None:
+        # All of it: how much the prompt leaves is an estimate, and one that a caller could blow up.
+        longest = window if stated is None or stated > window else stated
     answer = longest or 0
     usual = answer if stated is not None else min(answer, _USUAL_ANSWER_TOKENS) if longest else _USUAL_ANSWER_TOKENS
-    answers = _answers(inbound.payload) if inbound.asked.writes else 0
+    if work.unread_limit is not None:
+        # What cannot be read holds no less than what is not stated.
+        usual = max(usual, min(spec.default_max_tokens or 0, answer))
     answer *= answers
     usd = spec.price.cost_usd(prompt, answer) if account.in_usd and spec.price is not None else 0.0
     joules = spec.energy.energy_j(prompt, answer) if account.in_joules and spec.energy is not None else 0.0
@@ -67,18 +82,3 @@ def settle(reservation: Reservation, spec: ExpertSpec, inbound: Inbound, status:
         0.0 if spec.price is None else spec.price.cost_usd(prompt, answer),
         0.0 if spec.energy is None else spec.energy.energy_j(prompt, answer),
     )
-
-
-def _answers(payload: dict[str, Any]) -> int:
-    """How many answers are asked for at once."""
-    count = 1
-    for name in _TIMES:
-        if name in payload:
-            value = payload[name]
-            if type(value) is int and value > count:
-                count = value
-    if "prompt" in payload:
-        prompts = payload["prompt"]
-        if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
-            count *= len(prompts)
-    return count

@@ -38,6 +38,7 @@ from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
 from pointsman.routers.types import (
+    ONE_ANSWER,
     Budget,
     CompleteExplanation,
     Decision,
@@ -281,6 +282,7 @@ class Decider:
             or question.budget is not self._policy.budget
             or question.allowed is not None
             or len(question.texts) != 1
+            or inbound.work is not ONE_ANSWER
         ):
             return None
         key = cache.key(question.tenant, self._router.artifact_hash, inbound.text)

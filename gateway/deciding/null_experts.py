@@ -300,7 +300,7 @@ class NullExperts:
             return "the caller wants nothing kept"
         if not inbound.required <= _ANY_TEXT:
             return "the request needs more than text"
-        if inbound.payload.get("n") not in (None, 1):
+        if inbound.work.answers > 1:
             return "the request wants several answers"
         temperature = inbound.payload.get("temperature")
         if not self._settings.answers.any_temperature and (temperature != 0 or temperature is False):

@@ -61,6 +61,7 @@ class OfflineRequest:
             required=inbound.required,
             budget=budget,
             allowed=allowed,
+            work=inbound.work,
         )
         return cls(inbound, request)
 

@@ -1,0 +1,230 @@
+"""Everything in a request that an expert may read as text, and what else goes into its prompt.
+
+`request.py` reads an ordinary chat faster. This reads whatever is not ordinary: unknown fields, parts of every kind,
+the blocks and items of other APIs. Nothing is passed over but what `request_fields.py` names as no text, so that what
+nobody here knows counts by its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.wire.request_fields import (
+    DATA,
+    KNOWN_PARTS,
+    MARKS,
+    MEDIA,
+    MOST_MARK_CHARS,
+    MOST_SILENT_BYTES,
+    NESTING_PARTS,
+    PROMPTS,
+    ROLES,
+    SILENT,
+    STRUCTURE,
+    TEXT_PARTS,
+    TOKENS_PER_MEDIUM,
+    WORDLESS,
+    WORDS_INSIDE,
+)
+
+#: What the API calls things: no phrase looks like it.
+_MARK: Final = re.compile(r"[A-Za-z0-9_.:/+-]*", re.ASCII)
+_ADDRESSES: Final = ("http://", "https://", "file:", "gs://", "s3://")
+_DATA_OF_TEXT: Final = ("data:text", "data:,", "data:;", "data:application/json")
+_SCALARS: Final = frozenset({int, float, bool, type(None)})
+_WORDS_OF_THE_API: Final = ROLES | TEXT_PARTS.keys() | MEDIA.keys() | NESTING_PARTS | KNOWN_PARTS | {"ephemeral"}
+
+
+class Reading:
+    """What was read so far.
+
+    Attributes:
+        size_bytes: UTF-8 bytes of all texts, and of the names and numbers beside them.
+        texts: The texts, in their order.
+        unseen_tokens: Input tokens, at the most, of what is no text.
+        unread: Where the first thing stands that may hold words nobody here can read; None where nothing does.
+    """
+
+    __slots__ = ("_unseen", "size_bytes", "texts", "unread")
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self.texts: list[str] = []
+        self.unread: str | None = None
+        self._unseen = 0.0
+
+    @property
+    def unseen_tokens(self) -> int:
+        """Rounded up."""
+        return int(-(-self._unseen // 1))
+
+    def field(self, name: str, value: object) -> None:
+        """A field at the top of a body that no endpoint's own reader reads."""
+        if name in SILENT and (type(value) in _SCALARS or _small(value)):
+            return
+        if name in WORDLESS:
+            self._cannot_read(name)
+        self._name(name)
+        self.anything(value)
+
+    def prompts(self, prompts: object) -> None:
+        """One prompt or several, as texts or as token ids, which nobody here can read."""
+        if not isinstance(prompts, str) and not (
+            isinstance(prompts, list) and all(isinstance(one, str) for one in prompts)
+        ):
+            self._cannot_read("prompt")
+        self.anything(prompts)
+
+    def message(self, message: Mapping[str, Any], where: str) -> None:
+        """A message, or an item that holds what a message does."""
+        for name, value in message.items():
+            if name in ("content", "output"):
+                self.content(value, f"{where}.{name}")
+            elif name == "role":
+                if value not in ROLES:
+                    self.anything(value, name)
+            else:
+                self._name(name)
+                self.anything(value, name)
+
+    def item(self, item: Mapping[str, Any], where: str) -> None:
+        """An item of a Responses request."""
+        kind = item.get("type")
+        known = kind is None or (isinstance(kind, str) and (kind in NESTING_PARTS or kind in KNOWN_PARTS))
+        if not known and kind != "reasoning":
+            self._cannot_read(where)
+        self.message(item, where)
+
+    def content(self, content: object, where: str) -> None:
+        """A text, or parts."""
+        if not isinstance(content, list):
+            self.anything(content)
+            return
+        for index, part in enumerate(content):
+            if isinstance(part, dict):
+                self._part(part, f"{where}[{index}]")
+            else:
+                self.anything(part)
+
+    def anything(self, value: object, name: str = "") -> None:
+        """A value of any shape; `name` is that of the field it stands in."""
+        if isinstance(value, str):
+            if name in MARKS and len(value) <= MOST_MARK_CHARS and _MARK.fullmatch(value):
+                self.size_bytes += 0 if value in _WORDS_OF_THE_API else len(value)
+            else:
+                self._text(value)
+        elif isinstance(value, dict):
+            for inner, one in value.items():
+                self._name(inner)
+                self.anything(one, inner)
+        elif isinstance(value, list):
+            for one in value:
+                self.anything(one, name)
+        elif value is not None:
+            self.size_bytes += len(str(value))
+
+    def _part(self, part: Mapping[str, Any], where: str) -> None:
+        kind = part.get("type")
+        if kind is None:
+            # Some servers tell a part by what is in it.
+            kind = next((name for name in part if name in MEDIA), "text")
+        if not isinstance(kind, str):
+            self._cannot_read(where)
+        elif kind in MEDIA:
+            source = part.get("source")
+            form = source.get("type") if kind == "document" and isinstance(source, dict) else None
+            if form == "text":
+                pass
+            elif form == "content":
+                for name, value in part.items():
+                    if name == "source":
+                        self.message(part["source"], f"{where}.source")
+                    else:
+                        self._name(name)
+                        self.anything(value, name)
+                return
+            else:
+                self._medium(part, kind, where)
+                return
+        elif kind in NESTING_PARTS:
+            self.message(part, where)
+            return
+        elif kind not in TEXT_PARTS and kind not in KNOWN_PARTS:
+            self._cannot_read(where)
+        self.anything(part)
+
+    def _medium(self, part: Mapping[str, Any], kind: str, where: str) -> None:
+        if kind in WORDS_INSIDE:
+            self._cannot_read(where)
+        self._unseen += TOKENS_PER_MEDIUM
+        self._data(part, "", MEDIA[kind])
+
+    def _data(self, value: object, name: str, tokens_per_byte: float) -> None:
+        """A medium: its data, its address, and whatever else stands beside them."""
+        if isinstance(value, dict):
+            for inner, one in value.items():
+                self._name(inner)
+                self._data(one, inner, tokens_per_byte)
+        elif isinstance(value, list):
+            for one in value:
+                self._data(one, name, tokens_per_byte)
+        elif not isinstance(value, str) or name not in DATA or " " in value or value.startswith(_DATA_OF_TEXT):
+            self.anything(value, name)
+        elif not value.startswith(_ADDRESSES):
+            self._unseen += len(value) * tokens_per_byte
+
+    def _name(self, name: str) -> None:
+        """The name of a field: a template may write it."""
+        if name not in STRUCTURE:
+            self.size_bytes += utf8_bytes(name)
+            if not _MARK.fullmatch(name) or len(name) > MOST_MARK_CHARS:
+                self.texts.append(name)
+
+    def _text(self, text: str) -> None:
+        self.size_bytes += utf8_bytes(text)
+        self.texts.append(text)
+
+    def _cannot_read(self, where: str) -> None:
+        if self.unread is None:
+            self.unread = where
+
+
+def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:
+    """Read the prompt's own fields, whatever they hold: a chat's messages, a completion's prompts, and so on.
+
+    Args:
+        endpoint: What the client called.
+        payload: Its body.
+    """
+    reading = Reading()
+    for name in sorted(PROMPTS[endpoint] & payload.keys()):
+        value = payload[name]
+        if name == "prompt":
+            reading.prompts(value)
+        elif name in ("messages", "input") and isinstance(value, list):
+            for index, one in enumerate(value):
+                where = f"{name}[{index}]"
+                if not isinstance(one, dict):
+                    reading.anything(one)
+                elif name == "input":
+                    reading.item(one, where)
+                else:
+                    reading.message(one, where)
+        else:
+            reading.content(value, name)
+    return reading
+
+
+def utf8_bytes(text: str) -> int:
+    """How many bytes a text has in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _small(value: object) -> bool:
+    """Whether a value that bears no text is as short as such values are."""
+    reading = Reading()
+    reading.anything(value)
+    return reading.size_bytes <= MOST_SILENT_BYTES
