@@ -25,16 +25,17 @@ from pointsman.experts.spec import (
     Source,
 )
 from pointsman.gateway.deciding.embedding import embed_one
+from pointsman.gateway.deciding.refusal_screen import RefusalScreen
 from pointsman.gateway.deciding.safety import HarmLevel, SafetyGate, SafetyVerdict
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
 from pointsman.gateway.shared.answer_cache import AnswerCache, KeptAnswer
 from pointsman.gateway.wire.caching import CacheControl
 from pointsman.gateway.wire.plain_question import fits, why_not_a_question, why_not_plain
-from pointsman.gateway.wire.request import AUTO, Inbound
+from pointsman.gateway.wire.request import AUTO, Inbound, told_apart
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.null_experts.calculator import calculate
-from pointsman.routers.null_experts.examples import Examples, unit
+from pointsman.routers.null_experts.examples import Examples, Match, unit
 from pointsman.routers.null_experts.guards import FALSE_HITS, names_differ, signature
 from pointsman.routers.null_experts.share import ShareAccount
 from pointsman.routers.protocols import Embedder
@@ -93,6 +94,8 @@ class NullAnswers:
         near_key: Likewise, for questions that say the same.
         names: What the question names.
         safety: What safety routing makes of it; None where that is off.
+        topic: The example of a blocked topic that one of its texts is near; None where none is.
+        beside: Assessments of what the user says beside the latest turn; empty where no category is blocked.
     """
 
     offers: dict[str, Offer] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class NullAnswers:
     near_key: str | None = None
     names: tuple[str, ...] = ()
     safety: SafetyVerdict | None = None
+    topic: Match | None = None
+    beside: list[Assessment] = field(default_factory=list)
 
     def offer(self, kind: NullKind, answer: str, quality: float, detail: str, source: Source = Source.STATED) -> None:
         """It has an answer."""
@@ -138,12 +143,11 @@ class NullExperts:
         self._account = ShareAccount.opened(settings.share, settings.window)
         constants, refusal = settings.constants, settings.refusal
         self._constants = Examples([entry.ask for entry in constants.entries], self._embedder, constants.threshold)
-        self._topics = Examples([topic.examples for topic in refusal.topics], self._embedder, refusal.threshold)
-        self._compares = (
-            bool(constants.entries)
-            or any(topic.examples for topic in refusal.topics)
-            or NullKind.SEMANTIC_CACHE in self._kinds
-        )
+        topics = None
+        if any(topic.examples for topic in refusal.topics):
+            topics = Examples([topic.examples for topic in refusal.topics], self._embedder, refusal.threshold)
+        self._screen = RefusalScreen(topics, self._embedder, None if safety is None else safety.scorer)
+        self._compares = bool(constants.entries) or NullKind.SEMANTIC_CACHE in self._kinds
 
     def concern(self, model: str) -> bool:
         """Whether they have a say in requests for this model: routed ones, their own, and any that may be refused."""
@@ -159,10 +163,16 @@ class NullExperts:
             tenant: Whose it is.
             caching: What the caller allows.
             allowed: Experts that may be asked; None for all.
+
+        Raises:
+            RequestRefused: Something is refused here, and the request may hold words that cannot be read.
         """
         asked = NullAnswers()
-        if self._safety is not None:
-            asked.safety = self._safety.judge(inbound, allowed)
+        if NullKind.REFUSAL in self._kinds:
+            found = await self._screen.look(inbound)
+            asked.topic = found.topic
+            if self._safety is not None and found.safety is not None:
+                asked.safety = self._safety.judge(found.safety, allowed)
         if self._compares and inbound.text:
             asked.vector = unit(await embed_one(self._embedder, inbound.text))
         plain = why_not_plain(inbound, beside_system_prompts=self._settings.beside_system_prompts)
@@ -175,6 +185,14 @@ class NullExperts:
         if NullKind.SEMANTIC_CACHE in self._kinds:
             await self._recognise(asked, inbound, tenant, caching)
         return asked
+
+    def also_read(self, inbound: Inbound) -> tuple[str, ...]:
+        """Texts whose category counts beside that of the latest turn: those of the user, where categories are blocked.
+
+        What others say is of many categories, and asks for nothing.
+        """
+        blocked = any(topic.categories for topic in self._settings.refusal.topics)
+        return told_apart(inbound) if blocked else ()
 
     def offers(self, asked: NullAnswers, assessment: Assessment) -> Offers:
         """Everything they offer, once the prompt's category is known."""
@@ -309,14 +327,14 @@ class NullExperts:
 
     def _blocked_topic(self, asked: NullAnswers, assessment: Assessment) -> str | None:
         refusal = self._settings.refusal
-        match = None if asked.vector is None else self._topics.nearest(asked.vector)
-        if match is not None:
-            return refusal.topics[match.group].name
-        posterior = assessment.classification.posterior
-        for topic in refusal.topics:
-            probability = sum(posterior.get(category, 0.0) for category in topic.categories)
-            if topic.categories and probability >= refusal.probability:
-                return topic.name
+        if asked.topic is not None:
+            return refusal.topics[asked.topic.group].name
+        for read in (assessment, *asked.beside):
+            posterior = read.classification.posterior
+            for topic in refusal.topics:
+                probability = sum(posterior.get(category, 0.0) for category in topic.categories)
+                if topic.categories and probability >= refusal.probability:
+                    return topic.name
         return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from pointsman.experts.protocols import Endpoint
@@ -26,6 +27,7 @@ from pointsman.gateway.wire.request_fields import (
     STRUCTURE,
     TEXT_PARTS,
     TOKENS_PER_MEDIUM,
+    TOOLS,
     WORDLESS,
     WORDS_INSIDE,
 )
@@ -35,6 +37,12 @@ _MARK: Final = re.compile(r"[A-Za-z0-9_.:/+-]*", re.ASCII)
 _ADDRESSES: Final = ("http://", "https://", "file:", "gs://", "s3://")
 _DATA_OF_TEXT: Final = ("data:text", "data:,", "data:;", "data:application/json")
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
+_SHORT_CHARS: Final = 64
+_USUAL_OPTIONS: Final = {"include_usage": True}
+#: Endpoint -> fields that are read on their own; `routing` is ours, and no expert gets it.
+_READ_APART: Final[Mapping[Endpoint, frozenset[str]]] = MappingProxyType(
+    {endpoint: frozenset({*names, *TOOLS, "routing"}) for endpoint, names in PROMPTS.items()}
+)
 _WORDS_OF_THE_API: Final = ROLES | TEXT_PARTS.keys() | MEDIA.keys() | NESTING_PARTS | KNOWN_PARTS | {"ephemeral"}
 
 
@@ -69,6 +77,11 @@ class Reading:
             self._cannot_read(name)
         self._name(name)
         self.anything(value)
+
+    def together(self, begin: int) -> None:
+        """What was read of one message since then is one text as well: its parts may be parts of a sentence."""
+        if len(self.texts) - begin > 1:
+            self.texts.append(" ".join(self.texts[begin:]))
 
     def prompts(self, prompts: object) -> None:
         """One prompt or several, as texts or as token ids, which nobody here can read."""
@@ -206,15 +219,40 @@ def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:
             reading.prompts(value)
         elif name in ("messages", "input") and isinstance(value, list):
             for index, one in enumerate(value):
-                where = f"{name}[{index}]"
+                where, begin = f"{name}[{index}]", len(reading.texts)
                 if not isinstance(one, dict):
                     reading.anything(one)
                 elif name == "input":
                     reading.item(one, where)
                 else:
                     reading.message(one, where)
+                reading.together(begin)
         else:
             reading.content(value, name)
+    return reading
+
+
+def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading) -> None:
+    """Read the fields of a body that are not read on their own: neither the prompt's nor the tools."""
+    apart = _READ_APART[endpoint]
+    for name, value in payload.items():
+        if name in SILENT:
+            kind = type(value)
+            if kind in _SCALARS or (kind is str and len(value) <= _SHORT_CHARS) or value == _USUAL_OPTIONS:
+                continue
+        elif name in apart:
+            continue
+        begin = len(reading.texts)
+        reading.field(name, value)
+        reading.together(begin)
+
+
+def read_document(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:
+    """Read all of a body."""
+    reading = read_prompts(endpoint, payload)
+    read_fields(endpoint, payload, reading)
+    for name in TOOLS:
+        reading.anything(payload.get(name))
     return reading
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -15,11 +14,11 @@ import orjson
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Capability
 from pointsman.gateway.errors import Code, RequestRefused
-from pointsman.gateway.wire.answer_bounds import read_bounds
+from pointsman.gateway.wire.answer_bounds import AnswerBounds, read_bounds
 from pointsman.gateway.wire.inputs import read_inputs
 from pointsman.gateway.wire.model_field import body_naming
-from pointsman.gateway.wire.reading import Reading, read_prompts, utf8_bytes
-from pointsman.gateway.wire.request_fields import PICTURES, PROMPTS, ROLES, SILENT, TOOLS, by_user, text_field
+from pointsman.gateway.wire.reading import Reading, read_document, read_fields, read_prompts, utf8_bytes
+from pointsman.gateway.wire.request_fields import PICTURES, ROLES, TOOLS, by_user, text_field
 from pointsman.gateway.wire.token_estimate import bytes_of, tokens_of
 from pointsman.gateway.wire.translation import TranslatedRequest, read_translated, rewrite_content
 from pointsman.routers.types import ONE_ANSWER, Work
@@ -33,14 +32,6 @@ _EARLIER_TURNS: Final = 3
 _DEEPEST: Final = 254
 #: A translation, and an answer that repeats a part of it, bury what a client sent by fewer levels than this.
 _DEEPER: Final = 4
-
-#: Endpoint -> fields that are read on their own; `routing` is ours, and no expert gets it.
-_READ_APART: Final[Mapping[Endpoint, frozenset[str]]] = MappingProxyType(
-    {endpoint: frozenset({*names, *TOOLS, "routing"}) for endpoint, names in PROMPTS.items()}
-)
-_SCALARS: Final = frozenset({int, float, bool, type(None)})
-_SHORT_CHARS: Final = 64
-_USUAL_OPTIONS: Final = {"include_usage": True}
 
 
 @dataclass(slots=True)
@@ -155,7 +146,7 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     else:
         text, sizes = _read_prompt(payload)
         prompt_bytes, messages = sum(sizes), 1
-    _read_fields(asked, original, reading)
+    read_fields(asked, original, reading)
     if payload.get("tools") or payload.get("functions"):
         required.add(Capability.TOOLS)
     for name in TOOLS:
@@ -167,16 +158,6 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     response_format = payload.get("response_format")
     if isinstance(response_format, dict) and response_format.get("type") in ("json_schema", "json_object"):
         required.add(Capability.JSON_SCHEMA)
-    work = ONE_ANSWER
-    if bounds.answers > 1 or bounds.unread is not None or len(sizes) > 1 or reading.unseen_tokens:
-        several = len(sizes) > 1
-        work = Work(
-            answers=bounds.answers * max(1, len(sizes)),
-            longest_prompt_tokens=tokens_of(max(sizes), 1) if several else None,
-            shortest_prompt_tokens=tokens_of(min(sizes), 1) if several else None,
-            unseen_tokens=reading.unseen_tokens,
-            unread_limit=bounds.unread,
-        )
     return Inbound(
         endpoint=endpoint,
         body=body,
@@ -190,7 +171,7 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         earlier=earlier,
         rewritten=repeats or translated is not None,
         translated=translated,
-        work=work,
+        work=_work(bounds, sizes, reading),
     )
 
 
@@ -228,6 +209,29 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
         inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
 
 
+def everything_said(inbound: Inbound) -> Reading:
+    """All texts of a request as its client wrote them, and where something stands that nobody here can read."""
+    translated = inbound.translated
+    return read_document(inbound.asked, inbound.payload if translated is None else translated.payload)
+
+
+def told_apart(inbound: Inbound) -> tuple[str, ...]:
+    """What the user says beside, or within, the text that is classified: earlier turns, and what that text is made of.
+
+    Each may be about something else: one of several prompts, or one part of a turn.
+    """
+    parts: tuple[str, ...] = ()
+    if inbound.endpoint is Endpoint.COMPLETIONS:
+        prompt = inbound.payload["prompt"]
+        parts = tuple(one for one in prompt if isinstance(one, str)) if isinstance(prompt, list) else ()
+    elif inbound.endpoint is Endpoint.CHAT:
+        latest = next((one for one in reversed(inbound.payload["messages"]) if by_user(one["role"])), {})
+        content = latest.get("content")
+        if isinstance(content, list) and len(content) > 1:
+            parts = tuple(part[field] for part in content if (field := text_field(part)) is not None)
+    return (*inbound.earlier, *(parts if len(parts) > 1 else ()))
+
+
 def expert_body(inbound: Inbound, model: str) -> bytes:
     """The body for an expert: the client's bytes where they can stay, with `model` naming the expert's own model."""
     return body_naming(inbound.body, inbound.payload, model, rewritten=inbound.rewritten)
@@ -236,7 +240,7 @@ def expert_body(inbound: Inbound, model: str) -> bytes:
 def _read_texts(endpoint: Endpoint, body: bytes, payload: dict[str, Any], model: str) -> Inbound:
     """A request to experts that write nothing."""
     read = read_inputs(endpoint, payload)
-    _read_fields(endpoint, payload, read.reading)
+    read_fields(endpoint, payload, read.reading)
     work = ONE_ANSWER
     if read.repeated_bytes or read.longest_bytes or read.reading.unseen_tokens:
         work = Work(
@@ -258,6 +262,20 @@ def _read_texts(endpoint: Endpoint, body: bytes, payload: dict[str, Any], model:
     )
 
 
+def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: Reading) -> Work:
+    """What is asked for beyond one answer to one prompt; `sizes` are those of prompts in bytes, where there are any."""
+    several = len(sizes) > 1
+    if not several and bounds.answers == 1 and bounds.unread is None and not reading.unseen_tokens:
+        return ONE_ANSWER
+    return Work(
+        answers=bounds.answers * max(1, len(sizes)),
+        longest_prompt_tokens=tokens_of(max(sizes), 1) if several else None,
+        shortest_prompt_tokens=tokens_of(min(sizes), 1) if several else None,
+        unseen_tokens=reading.unseen_tokens,
+        unread_limit=bounds.unread,
+    )
+
+
 def _repeats_a_field(body: bytes, payload: Mapping[str, Any]) -> bool:
     """Whether an object in a body has two fields of one name: servers differ in which of them they read.
 
@@ -273,19 +291,6 @@ def _strings_in(document: bytes) -> int:
     if b"\\" in document:
         marks -= document.replace(b"\\\\", b"").count(b'\\"')
     return marks
-
-
-def _read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading) -> None:
-    """Read the fields of a body that are not read on their own."""
-    apart = _READ_APART[endpoint]
-    for name, value in payload.items():
-        if name in SILENT:
-            kind = type(value)
-            if kind in _SCALARS or (kind is str and len(value) <= _SHORT_CHARS) or value == _USUAL_OPTIONS:
-                continue
-        elif name in apart:
-            continue
-        reading.field(name, value)
 
 
 def _read_messages(
