@@ -45,6 +45,12 @@ def read_bounds(endpoint: Endpoint, payload: Mapping[str, Any]) -> AnswerBounds:
     found = COUNTED.intersection(payload)
     if not found:
         return _UNSTATED
+    own_limits = OWN_LIMITS.get(endpoint, frozenset())
+    if len(found) == 1 and not found.isdisjoint(own_limits):
+        (name,) = found
+        value = payload[name]
+        if type(value) is int and value > 0:
+            return AnswerBounds(value)
     limit, answers, own = 0, 1, False
     stated: str | None = None
     unread: str | None = None
@@ -53,7 +59,7 @@ def read_bounds(endpoint: Endpoint, payload: Mapping[str, Any]) -> AnswerBounds:
         whole = type(value) is int
         if name in LIMITS:
             stated = stated or path
-            own = own or path in OWN_LIMITS.get(endpoint, ())
+            own = own or path in own_limits
             if whole and value > 0:
                 limit = max(limit, value)
             else:

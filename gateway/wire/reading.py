@@ -232,19 +232,30 @@ def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:
     return reading
 
 
-def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading) -> None:
-    """Read the fields of a body that are not read on their own: neither the prompt's nor the tools."""
-    apart = _READ_APART[endpoint]
+def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading) -> int | None:
+    """Read the fields of a body that are not read on their own: neither the prompt's nor the tools.
+
+    Returns:
+        How many strings there are in it beside the prompt, names of fields included; None where that was not counted.
+    """
+    apart, prompts = _READ_APART[endpoint], PROMPTS[endpoint]
+    strings: int | None = len(payload)
     for name, value in payload.items():
         if name in SILENT:
             kind = type(value)
-            if kind in _SCALARS or (kind is str and len(value) <= _SHORT_CHARS) or value == _USUAL_OPTIONS:
+            if kind in _SCALARS:
                 continue
-        elif name in apart:
+            if (kind is str and len(value) <= _SHORT_CHARS) or value == _USUAL_OPTIONS:
+                strings = None if strings is None else strings + 1
+                continue
+        elif name in prompts:
             continue
-        begin = len(reading.texts)
-        reading.field(name, value)
-        reading.together(begin)
+        strings = None
+        if name not in apart:
+            begin = len(reading.texts)
+            reading.field(name, value)
+            reading.together(begin)
+    return strings
 
 
 def read_document(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:

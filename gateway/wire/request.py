@@ -18,6 +18,7 @@ from pointsman.gateway.wire.answer_bounds import AnswerBounds, read_bounds
 from pointsman.gateway.wire.inputs import read_inputs
 from pointsman.gateway.wire.model_field import body_naming
 from pointsman.gateway.wire.reading import Reading, read_document, read_fields, read_prompts, utf8_bytes
+from pointsman.gateway.wire.repeated_fields import repeats_a_field
 from pointsman.gateway.wire.request_fields import PICTURES, ROLES, TOOLS, by_user, text_field
 from pointsman.gateway.wire.token_estimate import bytes_of, tokens_of
 from pointsman.gateway.wire.translation import TranslatedRequest, read_translated, rewrite_content
@@ -122,11 +123,9 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         raise RequestRefused(Code.INVALID_VALUE, "stream: must be true or false.", param="stream")
     asked, original = endpoint, payload
     bounds = read_bounds(endpoint, payload)
-    repeats = _repeats_a_field(body, payload)
     translated = None
     if endpoint is not Endpoint.CHAT and endpoint is not Endpoint.COMPLETIONS:
         translated, payload = read_translated(endpoint, body, payload)
-        translated.rewritten = repeats
         # As deep as an answer may repeat it, inside of an event.
         _see_depth(body, [[[payload, translated.payload]]])
         endpoint = Endpoint.CHAT
@@ -139,25 +138,22 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     earlier: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
     if endpoint is Endpoint.CHAT:
-        text, earlier, prompt_bytes, messages = _read_messages(payload, required, reading)
+        text, earlier, prompt_bytes, messages, strings = _read_messages(payload, required, reading)
         if translated is not None:
             # What a chat cannot say costs the expert that speaks the client's own words no less.
-            prompt_bytes, reading = 0, read_prompts(asked, original)
+            prompt_bytes, strings, reading = 0, None, read_prompts(asked, original)
     else:
         text, sizes = _read_prompt(payload)
-        prompt_bytes, messages = sum(sizes), 1
-    read_fields(asked, original, reading)
-    if payload.get("tools") or payload.get("functions"):
-        required.add(Capability.TOOLS)
+        prompt_bytes, messages, strings = sum(sizes), 1, None
+    beside = read_fields(asked, original, reading)
+    repeats = repeats_a_field(body, original, None if strings is None or beside is None else strings + beside)
+    if translated is not None:
+        translated.rewritten = repeats
     for name in TOOLS:
         if name in original:
             # Chat templates write them into the prompt.
             prompt_bytes += _size_of(original[name])
-    if payload.get("logprobs") not in (None, False):
-        required.add(Capability.LOGPROBS)
-    response_format = payload.get("response_format")
-    if isinstance(response_format, dict) and response_format.get("type") in ("json_schema", "json_object"):
-        required.add(Capability.JSON_SCHEMA)
+    _see_needs(payload, required)
     return Inbound(
         endpoint=endpoint,
         body=body,
@@ -257,9 +253,20 @@ def _read_texts(endpoint: Endpoint, body: bytes, payload: dict[str, Any], model:
         prompt_tokens=tokens_of(read.reading.size_bytes, read.count),
         max_completion_tokens=0,
         required=frozenset({endpoint.capability}),
-        rewritten=_repeats_a_field(body, payload),
+        rewritten=repeats_a_field(body, payload),
         work=work,
     )
+
+
+def _see_needs(payload: Mapping[str, Any], required: set[Capability]) -> None:
+    """Add what a text request needs of an expert beyond its text."""
+    if payload.get("tools") or payload.get("functions"):
+        required.add(Capability.TOOLS)
+    if payload.get("logprobs") not in (None, False):
+        required.add(Capability.LOGPROBS)
+    response_format = payload.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") in ("json_schema", "json_object"):
+        required.add(Capability.JSON_SCHEMA)
 
 
 def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: Reading) -> Work:
@@ -276,29 +283,12 @@ def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: Reading) -> Wor
     )
 
 
-def _repeats_a_field(body: bytes, payload: Mapping[str, Any]) -> bool:
-    """Whether an object in a body has two fields of one name: servers differ in which of them they read.
-
-    Strings are what makes the difference: written again from what was read, a body has as many of them as before unless
-    a field, and its name, got lost.
-    """
-    return _strings_in(body) != _strings_in(orjson.dumps(payload))
-
-
-def _strings_in(document: bytes) -> int:
-    """Twice the number of strings in a JSON document: its quotation marks but for those within a string."""
-    marks = document.count(b'"')
-    if b"\\" in document:
-        marks -= document.replace(b"\\\\", b"").count(b'\\"')
-    return marks
-
-
 def _read_messages(
     payload: Mapping[str, Any], required: set[Capability], reading: Reading
-) -> tuple[str, tuple[str, ...], int, int]:
+) -> tuple[str, tuple[str, ...], int, int, int | None]:
     """The latest user turn's text, those of the turns before, the bytes of plain messages, the number of messages.
 
-    What is not plain is left to `reading`.
+    What is not plain is left to `reading`. The last is the number of strings in the messages where all are plain.
     """
     messages = payload.get("messages")
     if messages is None:
@@ -306,6 +296,7 @@ def _read_messages(
     if not isinstance(messages, list) or not messages:
         raise RequestRefused(Code.INVALID_VALUE, "messages: must be a non-empty list.", param="messages")
     total = 0
+    strings: int | None = 0
     said: list[str] = []
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
@@ -322,11 +313,14 @@ def _read_messages(
             text, plain = _content_text(content, index, required)
         if plain and len(message) == 2 and role in ROLES:
             total += utf8_bytes(text)
+            if strings is not None:
+                strings += 4 if text is content else 3 + 4 * len(content)
         else:
+            strings = None
             reading.message(message, f"messages[{index}]")
         if by_user(role):
             said.append(text)
-    return said[-1] if said else "", tuple(said[-1 - _EARLIER_TURNS : -1]), total, len(messages)
+    return said[-1] if said else "", tuple(said[-1 - _EARLIER_TURNS : -1]), total, len(messages), strings
 
 
 def _content_text(content: object, index: int, required: set[Capability]) -> tuple[str, bool]:
