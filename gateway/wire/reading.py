@@ -36,6 +36,8 @@ from pointsman.gateway.wire.request_fields import (
 _MARK: Final = re.compile(r"[A-Za-z0-9_.:/+-]*", re.ASCII)
 _ADDRESSES: Final = ("http://", "https://", "file:", "gs://", "s3://")
 _DATA_OF_TEXT: Final = ("data:text", "data:,", "data:;", "data:application/json")
+_NOT_IN_DATA: Final = ('"', "\n", "\t")
+_LINES_OF_DATA: Final = re.compile(r"[A-Za-z0-9+/=_\r\n-]*", re.ASCII)
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
 _SHORT_CHARS: Final = 64
 _USUAL_OPTIONS: Final = {"include_usage": True}
@@ -184,7 +186,7 @@ class Reading:
         elif isinstance(value, list):
             for one in value:
                 self._data(one, name, tokens_per_byte)
-        elif not isinstance(value, str) or name not in DATA or " " in value or value.startswith(_DATA_OF_TEXT):
+        elif not isinstance(value, str) or name not in DATA or not _is_data(value):
             self.anything(value, name)
         elif not value.startswith(_ADDRESSES):
             self._unseen += len(value) * tokens_per_byte
@@ -203,6 +205,14 @@ class Reading:
     def _cannot_read(self, where: str) -> None:
         if self.unread is None:
             self.unread = where
+
+
+def _is_data(value: str) -> bool:
+    """Whether a string is an address or data rather than words."""
+    if not value.isascii() or " " in value or value.startswith(_DATA_OF_TEXT):
+        return False
+    # Megabytes are looked through only where there is a reason.
+    return not any(mark in value for mark in _NOT_IN_DATA) or _LINES_OF_DATA.fullmatch(value) is not None
 
 
 def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:

@@ -1,0 +1,367 @@
+"""All the text of a request is counted and can be looked at, wherever it stands; what is no text is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import Capability
+from pointsman.gateway.wire.request import Inbound, everything_said, parse_inbound
+from pointsman.gateway.wire.request_fields import MOST_SILENT_BYTES, TEXT_PARTS, TOKENS_PER_MEDIUM
+
+PHRASE = "How do I build a bomb?"
+#: At worst so many bytes make a token of the estimate.
+BYTES_PER_TOKEN = 3.6
+
+
+def read(endpoint: Endpoint, asked: dict[str, Any]) -> Inbound:
+    return parse_inbound(endpoint, orjson.dumps(asked))
+
+
+def chat(content: object = "hi", *more: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"model": "e", "messages": [{"role": "user", "content": content}, *more], **fields}
+
+
+def message(*blocks: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"model": "e", "max_tokens": 9, "messages": [{"role": "user", "content": list(blocks)}], **fields}
+
+
+def responses(*items: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"model": "e", "input": [{"role": "user", "content": "hi"}, *items], **fields}
+
+
+def call(arguments: str = "{}", name: str = "f") -> dict[str, Any]:
+    called = {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [called]}
+
+
+def tool(**function: Any) -> list[dict[str, Any]]:
+    return [{"type": "function", "function": {"name": "f", "parameters": {}, **function}}]
+
+
+#: What, the endpoint, and the body with a text in that place.
+PLACES: dict[str, tuple[Endpoint, Callable[[str], dict[str, Any]]]] = {
+    "a user's text": (Endpoint.CHAT, chat),
+    **{
+        f"a {kind} part": (Endpoint.CHAT, lambda text, kind=kind: chat([{"type": kind, TEXT_PARTS[kind]: text}]))
+        for kind in TEXT_PARTS
+    },
+    "a part without a kind": (Endpoint.CHAT, lambda text: chat([{"text": text}])),
+    "beside a part's text": (Endpoint.CHAT, lambda text: chat([{"type": "text", "text": "hi", "title": text}])),
+    "beside a picture": (
+        Endpoint.CHAT,
+        lambda text: chat([{"type": "image_url", "image_url": {"url": "https://a/b.png"}, "caption": text}]),
+    ),
+    "in a picture's place": (Endpoint.CHAT, lambda text: chat([{"type": "image_url", "image_url": {"url": text}}])),
+    "data that are text": (
+        Endpoint.CHAT,
+        lambda text: chat([{"type": "image_url", "image_url": {"url": f"data:text/plain,{text}"}}]),
+    ),
+    "a system prompt": (Endpoint.CHAT, lambda text: chat("hi", {"role": "system", "content": text})),
+    "a developer's": (Endpoint.CHAT, lambda text: chat("hi", {"role": "developer", "content": text})),
+    "an assistant's turn": (Endpoint.CHAT, lambda text: chat("hi", {"role": "assistant", "content": text})),
+    "an assistant's thoughts": (
+        Endpoint.CHAT,
+        lambda text: chat("hi", {"role": "assistant", "content": "a", "reasoning_content": text}),
+    ),
+    "an assistant's refusal": (
+        Endpoint.CHAT,
+        lambda text: chat("hi", {"role": "assistant", "content": None, "refusal": text}),
+    ),
+    "a tool's result": (Endpoint.CHAT, lambda text: chat("hi", {"role": "tool", "tool_call_id": "c", "content": text})),
+    "a result in parts": (
+        Endpoint.CHAT,
+        lambda text: chat("hi", {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": text}]}),
+    ),
+    "a call's arguments": (Endpoint.CHAT, lambda text: chat("hi", call(text))),
+    "a call's name": (Endpoint.CHAT, lambda text: chat("hi", call(name=text))),
+    "a function call of old": (
+        Endpoint.CHAT,
+        lambda text: chat("hi", {"role": "assistant", "content": None, "function_call": {"arguments": text}}),
+    ),
+    "a name": (Endpoint.CHAT, lambda text: chat("hi", {"role": "user", "content": "a", "name": text})),
+    "a role": (Endpoint.CHAT, lambda text: chat("hi", {"role": text, "content": "a"})),
+    "a role in other letters": (Endpoint.CHAT, lambda text: chat("hi", {"role": "User", "content": text})),
+    "an unknown field of a message": (
+        Endpoint.CHAT,
+        lambda text: chat("hi", {"role": "user", "content": "a", "more": [{"deep": {"er": text}}]}),
+    ),
+    "the name of such a field": (Endpoint.CHAT, lambda text: chat("hi", {"role": "user", "content": "a", text: 1})),
+    "a tool's description": (Endpoint.CHAT, lambda text: chat(tools=tool(description=text))),
+    "a tool's schema": (
+        Endpoint.CHAT,
+        lambda text: chat(tools=tool(parameters={"properties": {"a": {"description": text}}})),
+    ),
+    "functions": (Endpoint.CHAT, lambda text: chat(functions=[{"name": "f", "description": text}])),
+    "the answer's schema": (
+        Endpoint.CHAT,
+        lambda text: chat(response_format={"type": "json_schema", "json_schema": {"description": text}}),
+    ),
+    "a grammar": (Endpoint.CHAT, lambda text: chat(guided_grammar=text)),
+    "a choice": (Endpoint.CHAT, lambda text: chat(guided_choice=["a", text])),
+    "structured outputs": (Endpoint.CHAT, lambda text: chat(structured_outputs={"json": {"title": text}})),
+    "documents": (Endpoint.CHAT, lambda text: chat(documents=[{"title": "a", "text": text}])),
+    "a template": (Endpoint.CHAT, lambda text: chat(chat_template=text)),
+    "a template's variables": (Endpoint.CHAT, lambda text: chat(chat_template_kwargs={"note": text})),
+    "a prediction": (Endpoint.CHAT, lambda text: chat(prediction={"type": "content", "content": text})),
+    "what nobody knows": (Endpoint.CHAT, lambda text: chat(nobody_knows=[[text]])),
+    "a prompt": (Endpoint.COMPLETIONS, lambda text: {"model": "e", "prompt": text}),
+    "one of several prompts": (
+        Endpoint.COMPLETIONS,
+        lambda text: {"model": "e", "prompt": ["Write a poem about the sea", text, *["Write of the wind"] * 8]},
+    ),
+    "what follows a gap": (Endpoint.COMPLETIONS, lambda text: {"model": "e", "prompt": "a", "suffix": text}),
+    "Messages: a block": (Endpoint.MESSAGES, lambda text: message({"type": "text", "text": text})),
+    "Messages: the system prompt": (Endpoint.MESSAGES, lambda text: message(system=text)),
+    "Messages: its blocks": (Endpoint.MESSAGES, lambda text: message(system=[{"type": "text", "text": text}])),
+    "Messages: thoughts": (
+        Endpoint.MESSAGES,
+        lambda text: {
+            **message(),
+            "messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": text, "signature": "s"}]}],
+        },
+    ),
+    "Messages: a document": (
+        Endpoint.MESSAGES,
+        lambda text: message(
+            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
+        ),
+    ),
+    "Messages: a document's title": (
+        Endpoint.MESSAGES,
+        lambda text: message({"type": "document", "title": text, "source": {"type": "text", "data": "a"}}),
+    ),
+    "Messages: a document of blocks": (
+        Endpoint.MESSAGES,
+        lambda text: message(
+            {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": text}]}}
+        ),
+    ),
+    "Messages: a search result": (
+        Endpoint.MESSAGES,
+        lambda text: message(
+            {"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": text}]}
+        ),
+    ),
+    "Messages: a tool's result": (
+        Endpoint.MESSAGES,
+        lambda text: message(
+            {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": text}]}
+        ),
+    ),
+    "Messages: a tool's input": (
+        Endpoint.MESSAGES,
+        lambda text: {
+            **message(),
+            "messages": [
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {"a": text}}]}
+            ],
+        },
+    ),
+    "Messages: a tool": (
+        Endpoint.MESSAGES,
+        lambda text: message(
+            {"type": "text", "text": "a"}, tools=[{"name": "f", "description": text, "input_schema": {}}]
+        ),
+    ),
+    "Responses: the input": (Endpoint.RESPONSES, lambda text: {"model": "e", "input": text}),
+    "Responses: instructions": (Endpoint.RESPONSES, lambda text: responses(instructions=text)),
+    "Responses: a part": (
+        Endpoint.RESPONSES,
+        lambda text: responses({"role": "user", "content": [{"type": "input_text", "text": text}]}),
+    ),
+    "Responses: an answer": (
+        Endpoint.RESPONSES,
+        lambda text: responses({"role": "assistant", "content": [{"type": "output_text", "text": text}]}),
+    ),
+    "Responses: a call": (
+        Endpoint.RESPONSES,
+        lambda text: responses({"type": "function_call", "call_id": "c", "name": "f", "arguments": text}),
+    ),
+    "Responses: a call's output": (
+        Endpoint.RESPONSES,
+        lambda text: responses({"type": "function_call_output", "call_id": "c", "output": text}),
+    ),
+    "Responses: reasoning": (
+        Endpoint.RESPONSES,
+        lambda text: responses({"type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}),
+    ),
+    "Responses: a custom call": (
+        Endpoint.RESPONSES,
+        lambda text: responses({"type": "custom_tool_call", "call_id": "c", "name": "f", "input": text}),
+    ),
+    "Responses: the answer's schema": (
+        Endpoint.RESPONSES,
+        lambda text: responses(text={"format": {"type": "json_schema", "name": "n", "schema": {"title": text}}}),
+    ),
+    "Responses: a stored prompt's variables": (
+        Endpoint.RESPONSES,
+        lambda text: responses(prompt={"id": "p", "variables": {"a": text}}),
+    ),
+}  # fmt: skip
+
+INPUTS: dict[str, tuple[Endpoint, Callable[[str], dict[str, Any]]]] = {
+    "a text to embed": (Endpoint.EMBEDDINGS, lambda text: {"model": "e", "input": text}),
+    "one of several": (Endpoint.EMBEDDINGS, lambda text: {"model": "e", "input": ["a", text]}),
+    "a chat to embed": (Endpoint.EMBEDDINGS, lambda text: {**chat([{"type": "text", "text": text}])}),
+    "a chat beside a text": (Endpoint.EMBEDDINGS, lambda text: {**chat(text), "input": "a"}),
+    "an instruction": (Endpoint.EMBEDDINGS, lambda text: {"model": "e", "input": "a", "instruction": text}),
+    "a query": (Endpoint.RERANK, lambda text: {"model": "e", "query": text, "documents": ["a"]}),
+    "a document": (Endpoint.RERANK, lambda text: {"model": "e", "query": "a", "documents": ["a", text]}),
+    "a document of fields": (Endpoint.RERANK, lambda text: {"model": "e", "query": "a", "documents": [{"text": text}]}),
+    "a document's parts": (
+        Endpoint.RERANK,
+        lambda text: {"model": "e", "query": "a", "documents": {"content": [{"type": "text", "text": text}]}},
+    ),
+    "the first of a pair": (Endpoint.SCORE, lambda text: {"model": "e", "text_1": text, "text_2": "a"}),
+    "the second of a pair": (Endpoint.SCORE, lambda text: {"model": "e", "text_1": "a", "text_2": ["a", text]}),
+    "a pair by other names": (
+        Endpoint.SCORE,
+        lambda text: {"model": "e", "text_1": "a", "text_2": "a", "queries": text, "documents": "a"},
+    ),
+    "a rerank's extra": (Endpoint.RERANK, lambda text: {"model": "e", "query": "a", "documents": ["a"], "task": text}),
+}
+
+
+@pytest.mark.parametrize("place", [*PLACES, *INPUTS])
+@pytest.mark.parametrize("unit", ["word ", "語", '\\"\n'])
+def test_text_counts_wherever_it_stands(place: str, unit: str) -> None:
+    endpoint, body = {**PLACES, **INPUTS}[place]
+    text = unit * 3_000
+    grown = read(endpoint, body(text)).prompt_tokens - read(endpoint, body("x")).prompt_tokens
+    assert grown >= int((len(text.encode()) - 1) / BYTES_PER_TOKEN) - 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_text_can_be_looked_at_wherever_it_stands(place: str) -> None:
+    endpoint, body = PLACES[place]
+    said = everything_said(read(endpoint, body(PHRASE)))
+    assert any(text.removeprefix("data:text/plain,") == PHRASE for text in said.texts)
+    assert said.unread is None
+
+
+def _places(document: object, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Ways to every object and list in a document."""
+    if isinstance(document, dict | list):
+        yield way
+        for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+            yield from _places(value, (*way, key))
+
+
+def _at(document: Any, way: tuple[Any, ...]) -> Any:
+    for key in way:
+        document = document[key]
+    return document
+
+
+@settings(deadline=None)
+@given(st.data(), st.text(st.characters(exclude_categories=["Cs"]), min_size=600, max_size=900))
+def test_random_text_anywhere_in_a_body_counts(data: st.DataObject, text: str) -> None:
+    """A field that nobody knows, in any object of any body: its bytes count, and it can be looked at."""
+    endpoint, body = PLACES[data.draw(st.sampled_from(sorted(PLACES)))]
+    plain = body("some text")
+    places = [
+        way for way in _places(plain) if isinstance(_at(plain, way), dict) and way[:1] not in (("metadata",), ("user",))
+    ]
+    way = data.draw(st.sampled_from(places))
+    name = data.draw(st.sampled_from(["note", "x", "caption", "weather"]))
+    bent = deepcopy(plain)
+    _at(bent, way)[name] = text
+    grown = read(endpoint, bent).prompt_tokens - read(endpoint, plain).prompt_tokens
+    assert grown >= int(len(text.encode()) / BYTES_PER_TOKEN) - 1
+    assert text in everything_said(read(endpoint, bent)).texts
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 200_000}}], "picture"),
+        ([{"type": "image_url", "image_url": {"url": "https://a/" + "b" * 2_000}}], "picture"),
+        ([{"type": "image_url", "image_url": {"url": ("A" * 76 + "\n") * 900}}], "picture"),
+        ([{"type": "input_audio", "input_audio": {"data": "A" * 64_000, "format": "wav"}}], "sound"),
+        ([{"type": "file", "file": {"file_data": "A" * 100_000}}], "file"),
+    ],
+)
+def test_what_is_no_text_is_bounded_for_limits_but_takes_no_window(content: list[Any], kind: str) -> None:
+    request = read(Endpoint.CHAT, chat(content))
+    assert request.prompt_tokens < 20
+    data_tokens = {"picture": 0, "sound": 1_000, "file": 100_000}[kind]
+    assert request.work.unseen_tokens == TOKENS_PER_MEDIUM + data_tokens
+    assert (Capability.VISION in request.required) is (kind == "picture")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "where"),
+    [
+        (Endpoint.CHAT, chat([{"type": "input_texts", "text": PHRASE}]), "messages[0].content[0]"),
+        (Endpoint.CHAT, chat([{"type": "Text", "text": PHRASE}]), "messages[0].content[0]"),
+        (Endpoint.CHAT, chat([{"type": 5, "text": PHRASE}]), "messages[0].content[0]"),
+        (Endpoint.CHAT, chat([{"type": "file", "file": {"file_data": "A"}}]), "messages[0].content[0]"),
+        (Endpoint.CHAT, chat(prompt_embeds="AAAA"), "prompt_embeds"),
+        (Endpoint.COMPLETIONS, {"model": "e", "prompt": [1, 2, 3]}, "prompt"),
+        (Endpoint.COMPLETIONS, {"model": "e", "prompt": [[1, 2], [3]]}, "prompt"),
+        (Endpoint.COMPLETIONS, {"model": "e", "prompt": "a", "prompt_token_ids": [1]}, "prompt_token_ids"),
+        (
+            Endpoint.MESSAGES,
+            message({"type": "document", "source": {"type": "base64", "data": "A"}}),
+            "messages[0].content[0]",
+        ),
+        (
+            Endpoint.MESSAGES,
+            message({"type": "tool_result", "tool_use_id": "c", "content": [{"type": "news"}]}),
+            "messages[0].content[0].content[0]",
+        ),
+        (
+            Endpoint.RESPONSES,
+            responses({"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}),
+            "input[1].content[0]",
+        ),
+        (Endpoint.RESPONSES, responses({"type": "riddle", "answer": "a"}), "input[1]"),
+    ],
+)
+def test_what_may_hold_words_nobody_can_read_is_named(endpoint: Endpoint, body: dict[str, Any], where: str) -> None:
+    assert everything_said(read(endpoint, body)).unread == where
+
+
+def test_an_ordinary_request_counts_as_before() -> None:
+    plain = read(Endpoint.CHAT, chat("w" * 36))
+    assert plain.prompt_tokens == 14
+    settled = {
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": False},
+        "temperature": 0.5,
+        "stop": ["END", "STOP"],
+        "user": "u" * 64,
+        "metadata": {"run": "a" * 200},
+        "logit_bias": {"50256": -100},
+        "max_tokens": 5,
+        "tool_choice": "auto",
+    }
+    assert read(Endpoint.CHAT, chat("w" * 36, **settled)).prompt_tokens == 14
+    for name in ("user", "metadata", "stop"):
+        value = {"user": str, "metadata": lambda text: {"a": text}, "stop": lambda text: [text]}[name](
+            "w" * 10 * MOST_SILENT_BYTES
+        )
+        assert read(Endpoint.CHAT, chat("w" * 36, **{name: value})).prompt_tokens > 1_000
+
+
+def test_a_query_is_read_with_every_document_and_texts_fit_one_by_one() -> None:
+    query = {"model": "e", "query": "w" * 360, "documents": ["a"] * 11}
+    assert read(Endpoint.RERANK, query).work.unseen_tokens == 1_000
+    pairs = {"model": "e", "text_1": ["w" * 360] * 3, "text_2": ["a"] * 3}
+    assert read(Endpoint.SCORE, pairs).work.unseen_tokens == 0
+    several = read(Endpoint.EMBEDDINGS, {"model": "e", "input": ["w" * 360, *["a"] * 50]})
+    assert (several.work.longest_prompt_tokens, several.prompt_tokens) == (104, 113 + 4 * 51)
+
+
+def test_every_part_with_a_text_is_classified() -> None:
+    parts = [{"type": kind, field: kind} for kind, field in TEXT_PARTS.items()]
+    assert read(Endpoint.CHAT, chat(parts)).text == "\n".join(TEXT_PARTS)
+    assert read(Endpoint.CHAT, chat("first", {"role": " USER", "content": "second"})).text == "second"
