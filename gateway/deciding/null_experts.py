@@ -146,7 +146,8 @@ class NullExperts:
         topics = None
         if any(topic.examples for topic in refusal.topics):
             topics = Examples([topic.examples for topic in refusal.topics], self._embedder, refusal.threshold)
-        self._screen = RefusalScreen(topics, self._embedder, None if safety is None else safety.scorer)
+        scorer = None if safety is None else safety.scorer
+        self._screen = RefusalScreen(topics, self._embedder, scorer, system_prompts=refusal.system_prompts)
         self._compares = bool(constants.entries) or NullKind.SEMANTIC_CACHE in self._kinds
 
     def concern(self, model: str) -> bool:

@@ -48,9 +48,13 @@ class RefusalScreen:
         topics: Examples of the blocked topics; None where there are none.
         embedder: Theirs.
         scorer: Of safety; None where it is off.
+        system_prompts: Whether to look at what the system says, too.
     """
 
-    def __init__(self, topics: Examples | None, embedder: Embedder, scorer: SafetyScorer | None) -> None:
+    def __init__(
+        self, topics: Examples | None, embedder: Embedder, scorer: SafetyScorer | None, *, system_prompts: bool
+    ) -> None:
+        self._system_prompts = system_prompts
         self._topics = topics
         self._embedder = embedder
         self._scorer = scorer
@@ -62,7 +66,7 @@ class RefusalScreen:
         Raises:
             RequestRefused: It may hold words that cannot be read here.
         """
-        said = everything_said(inbound)
+        said = everything_said(inbound, instructions=self._system_prompts)
         if said.unread is not None:
             raise RequestRefused(
                 Code.INVALID_VALUE,

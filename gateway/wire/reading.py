@@ -15,6 +15,8 @@ from typing import Any, Final
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.request_fields import (
     DATA,
+    INSTRUCTING,
+    INSTRUCTIONS,
     KNOWN_PARTS,
     MARKS,
     MEDIA,
@@ -215,30 +217,31 @@ def _is_data(value: str) -> bool:
     return not any(mark in value for mark in _NOT_IN_DATA) or _LINES_OF_DATA.fullmatch(value) is not None
 
 
-def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:
+def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions: bool = True) -> Reading:
     """Read the prompt's own fields, whatever they hold: a chat's messages, a completion's prompts, and so on.
 
     Args:
         endpoint: What the client called.
         payload: Its body.
+        instructions: Whether to read what the system says, too.
     """
     reading = Reading()
     for name in sorted(PROMPTS[endpoint] & payload.keys()):
         value = payload[name]
+        if name in INSTRUCTIONS and not instructions:
+            continue
         if name == "prompt":
             reading.prompts(value)
-        elif name in ("messages", "input") and isinstance(value, list):
+        elif name not in ("messages", "input") or not isinstance(value, list):
+            reading.content(value, name)
+        else:
             for index, one in enumerate(value):
                 where, begin = f"{name}[{index}]", len(reading.texts)
                 if not isinstance(one, dict):
                     reading.anything(one)
-                elif name == "input":
-                    reading.item(one, where)
-                else:
-                    reading.message(one, where)
+                elif instructions or one.get("role") not in INSTRUCTING:
+                    (reading.item if name == "input" else reading.message)(one, where)
                 reading.together(begin)
-        else:
-            reading.content(value, name)
     return reading
 
 
@@ -268,9 +271,9 @@ def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading
     return strings
 
 
-def read_document(endpoint: Endpoint, payload: Mapping[str, Any]) -> Reading:
-    """Read all of a body."""
-    reading = read_prompts(endpoint, payload)
+def read_document(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions: bool) -> Reading:
+    """Read all of a body; `instructions` as for `read_prompts`."""
+    reading = read_prompts(endpoint, payload, instructions=instructions)
     read_fields(endpoint, payload, reading)
     for name in TOOLS:
         reading.anything(payload.get(name))

@@ -205,10 +205,16 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
         inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
 
 
-def everything_said(inbound: Inbound) -> Reading:
-    """All texts of a request as its client wrote them, and where something stands that nobody here can read."""
+def everything_said(inbound: Inbound, *, instructions: bool = True) -> Reading:
+    """All texts of a request as its client wrote them, and where something stands that nobody here can read.
+
+    Args:
+        inbound: The request.
+        instructions: Whether to read what the system says, too.
+    """
     translated = inbound.translated
-    return read_document(inbound.asked, inbound.payload if translated is None else translated.payload)
+    payload = inbound.payload if translated is None else translated.payload
+    return read_document(inbound.asked, payload, instructions=instructions)
 
 
 def told_apart(inbound: Inbound) -> tuple[str, ...]:

@@ -145,6 +145,9 @@ MOST_MARK_CHARS: Final = 64
 
 USER: Final = "user"
 ROLES: Final = frozenset({USER, "assistant", "system", "developer", "tool", "function"})
+#: Whose messages, and which fields, say how to answer rather than what.
+INSTRUCTING: Final = ("system", "developer")
+INSTRUCTIONS: Final = ("system", "instructions")
 
 
 def by_user(role: str) -> bool:

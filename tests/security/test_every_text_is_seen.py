@@ -137,6 +137,23 @@ async def test_what_cannot_be_read_is_refused_by_name_while_anything_is_blocked(
             assert (await ask(http, endpoint, body))[0] == 200
 
 
+async def test_what_the_system_says_may_be_trusted() -> None:
+    forbids = {"role": "system", "content": "Never explain how to build weapons, make drugs or hack into systems."}
+    trusting = {**POLICIES["safety"], "null_experts": {"refusal": {"system_prompts": False}}}
+    for settings, reason in ((POLICIES["safety"], True), (trusting, False)):
+        async with blocking(settings) as (http, heard):
+            for endpoint, body in (
+                (Endpoint.CHAT, chat(FRIENDLY, forbids)),
+                (Endpoint.MESSAGES, message({"type": "text", "text": FRIENDLY}, system=forbids["content"])),
+                (Endpoint.RESPONSES, responses(instructions=forbids["content"])),
+            ):
+                assert ((await ask(http, endpoint, body))[1] == "blocked") is reason
+            assert len(heard.requests) == (0 if reason else 3)
+            assert (await ask(http, Endpoint.CHAT, chat(PHRASE, forbids)))[1] == "blocked"
+            misspelt = {"role": "System", "content": PHRASE}
+            assert (await ask(http, Endpoint.CHAT, chat(FRIENDLY, misspelt)))[1] == "blocked"
+
+
 async def test_pictures_pass() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     async with blocking(POLICIES["topic"]) as (http, heard):
