@@ -227,8 +227,8 @@ def told_apart(inbound: Inbound) -> tuple[str, ...]:
         prompt = inbound.payload["prompt"]
         parts = tuple(one for one in prompt if isinstance(one, str)) if isinstance(prompt, list) else ()
     elif inbound.endpoint is Endpoint.CHAT:
-        latest = next((one for one in reversed(inbound.payload["messages"]) if by_user(one["role"])), {})
-        content = latest.get("content")
+        messages: list[dict[str, Any]] = inbound.payload["messages"]
+        content = next((one.get("content") for one in reversed(messages) if by_user(one["role"])), None)
         if isinstance(content, list) and len(content) > 1:
             parts = tuple(part[field] for part in content if (field := text_field(part)) is not None)
     return (*inbound.earlier, *(parts if len(parts) > 1 else ()))
@@ -320,7 +320,7 @@ def _read_messages(
         if plain and len(message) == 2 and role in ROLES:
             total += utf8_bytes(text)
             if strings is not None:
-                strings += 4 if text is content else 3 + 4 * len(content)
+                strings += 3 + 4 * len(content) if isinstance(content, list) else 4
         else:
             strings = None
             reading.message(message, f"messages[{index}]")
