@@ -8,7 +8,7 @@ nobody here knows counts by its bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -73,9 +73,15 @@ class Reading:
         """Rounded up."""
         return int(-(-self._unseen // 1))
 
-    def field(self, name: str, value: object) -> None:
-        """A field at the top of a body that no endpoint's own reader reads."""
-        if name in SILENT and (type(value) in _SCALARS or _small(value)):
+    def field(self, name: str, value: object, silent: Collection[str] = SILENT) -> None:
+        """A field at the top of a body that no endpoint's own reader reads.
+
+        Args:
+            name: Of the field.
+            value: What stands in it.
+            silent: Fields that are passed over where they are small.
+        """
+        if name in silent and (type(value) in _SCALARS or _small(value)):
             return
         if name in WORDLESS:
             self._cannot_read(name)
@@ -272,11 +278,14 @@ def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading
 
 
 def read_document(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions: bool) -> Reading:
-    """Read all of a body; `instructions` as for `read_prompts`."""
+    """Read all of a body, what bears no text as well; `instructions` as for `read_prompts`."""
     reading = read_prompts(endpoint, payload, instructions=instructions)
-    read_fields(endpoint, payload, reading)
-    for name in TOOLS:
-        reading.anything(payload.get(name))
+    apart = PROMPTS[endpoint] | {"model", "routing"}
+    for name, value in payload.items():
+        if name not in apart and type(value) not in _SCALARS:
+            begin = len(reading.texts)
+            reading.field(name, value, silent=())
+            reading.together(begin)
     return reading
 
 

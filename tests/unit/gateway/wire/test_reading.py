@@ -147,6 +147,21 @@ def test_an_ordinary_request_counts_as_before() -> None:
         assert read(Endpoint.CHAT, chat("w" * 36, **{name: value})).prompt_tokens > 1_000
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_choice": {"type": "function", "function": {"name": PHRASE}}},
+        {"user": PHRASE},
+        {"metadata": {"note": PHRASE}},
+        {"stop": [PHRASE]},
+        {"temperature": {PHRASE: 1}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_does_not_count_can_be_looked_at_all_the_same(fields: dict[str, Any]) -> None:
+    assert PHRASE in everything_said(read(Endpoint.CHAT, chat(**fields))).texts
+
+
 def test_a_query_is_read_with_every_document_and_texts_fit_one_by_one() -> None:
     query = {"model": "e", "query": "w" * 360, "documents": ["a"] * 11}
     assert read(Endpoint.RERANK, query).work.unseen_tokens == 1_000
