@@ -25,7 +25,7 @@ from pointsman.experts.spec import (
     Source,
 )
 from pointsman.gateway.deciding.embedding import embed_one
-from pointsman.gateway.deciding.refusal_screen import RefusalScreen
+from pointsman.gateway.deciding.refusal_screen import RefusalScreen, cannot_read
 from pointsman.gateway.deciding.safety import HarmLevel, SafetyGate, SafetyVerdict
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
 from pointsman.gateway.shared.answer_cache import AnswerCache, KeptAnswer
@@ -95,6 +95,7 @@ class NullAnswers:
         names: What the question names.
         safety: What safety routing makes of it; None where that is off.
         topic: The example of a blocked topic that one of its texts is near; None where none is.
+        unread: Where something stands that may hold words nobody here can read; None where nothing does.
         beside: Assessments of what the user says beside the latest turn; empty where no category is blocked.
     """
 
@@ -106,6 +107,7 @@ class NullAnswers:
     names: tuple[str, ...] = ()
     safety: SafetyVerdict | None = None
     topic: Match | None = None
+    unread: str | None = None
     beside: list[Assessment] = field(default_factory=list)
 
     def offer(self, kind: NullKind, answer: str, quality: float, detail: str, source: Source = Source.STATED) -> None:
@@ -164,14 +166,11 @@ class NullExperts:
             tenant: Whose it is.
             caching: What the caller allows.
             allowed: Experts that may be asked; None for all.
-
-        Raises:
-            RequestRefused: Something is refused here, and the request may hold words that cannot be read.
         """
         asked = NullAnswers()
         if NullKind.REFUSAL in self._kinds:
             found = await self._screen.look(inbound)
-            asked.topic = found.topic
+            asked.topic, asked.unread = found.topic, found.unread
             if self._safety is not None and found.safety is not None:
                 asked.safety = self._safety.judge(found.safety, allowed)
         if self._compares and inbound.text:
@@ -196,13 +195,19 @@ class NullExperts:
         return told_apart(inbound) if blocked else ()
 
     def offers(self, asked: NullAnswers, assessment: Assessment) -> Offers:
-        """Everything they offer, once the prompt's category is known."""
+        """Everything they offer, once the prompt's category is known.
+
+        Raises:
+            RequestRefused: Nothing that was read is blocked, and not all of the request can be read.
+        """
         blocked_by = None
         if NullKind.REFUSAL in self._kinds:
             topic, safety = self._blocked_topic(asked, assessment), asked.safety
             why = None if topic is None else f"the operator blocks the topic '{topic}'"
             if why is None and safety is not None and safety.shade is HarmLevel.HARMFUL:
                 why = safety.detail
+            if why is None and asked.unread is not None:
+                raise cannot_read(asked.unread)
             if why is None:
                 asked.decline(
                     NullKind.REFUSAL, "the prompt is of no blocked topic" if safety is None else safety.detail

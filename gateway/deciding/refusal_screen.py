@@ -35,10 +35,21 @@ class Screened:
     Attributes:
         topic: The example of a blocked topic that is nearest to any of its texts; None where none is near enough.
         safety: The worst score of its texts; None where nobody scores.
+        unread: Where something stands that may hold words nobody here can read; None where nothing does.
     """
 
     topic: Match | None
     safety: Safety | None
+    unread: str | None
+
+
+def cannot_read(where: str) -> RequestRefused:
+    """What stands there may be what is blocked."""
+    return RequestRefused(
+        Code.INVALID_VALUE,
+        f"{where}: this gateway refuses some of what is asked, and cannot read this. Send it as text.",
+        param=where,
+    )
 
 
 class RefusalScreen:
@@ -61,18 +72,8 @@ class RefusalScreen:
         self._found: OrderedDict[bytes, _Found] = OrderedDict()
 
     async def look(self, inbound: Inbound) -> Screened:
-        """Look at every text of a request.
-
-        Raises:
-            RequestRefused: It may hold words that cannot be read here.
-        """
+        """Look at every text of a request."""
         said = everything_said(inbound, instructions=self._system_prompts)
-        if said.unread is not None:
-            raise RequestRefused(
-                Code.INVALID_VALUE,
-                f"{said.unread}: this gateway refuses some of what is asked, and cannot read this. Send it as text.",
-                param=said.unread,
-            )
         topic: Match | None = None
         safety = None if self._scorer is None else NOTHING_SAID
         # The turns as they are classified stand first: the parts of one are one text there.
@@ -84,7 +85,7 @@ class RefusalScreen:
                 topic = near
             if safety is not None and score is not None and score.score > safety.score:
                 safety = score
-        return Screened(topic, safety)
+        return Screened(topic, safety, said.unread)
 
     async def _look_at(self, text: str) -> _Found:
         if not text or text.isspace():
