@@ -25,7 +25,7 @@ from pointsman.experts.spec import (
     Source,
 )
 from pointsman.gateway.deciding.embedding import embed_one
-from pointsman.gateway.deciding.refusal_screen import RefusalScreen, cannot_read
+from pointsman.gateway.deciding.refusal_gate import RefusalGate, cannot_read
 from pointsman.gateway.deciding.safety import HarmLevel, SafetyGate, SafetyVerdict
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
 from pointsman.gateway.shared.answer_cache import AnswerCache, KeptAnswer
@@ -149,7 +149,7 @@ class NullExperts:
         if any(topic.examples for topic in refusal.topics):
             topics = Examples([topic.examples for topic in refusal.topics], self._embedder, refusal.threshold)
         scorer = None if safety is None else safety.scorer
-        self._screen = RefusalScreen(topics, self._embedder, scorer, system_prompts=refusal.system_prompts)
+        self._gate = RefusalGate(topics, self._embedder, scorer, system_prompts=refusal.system_prompts)
         self._compares = bool(constants.entries) or NullKind.SEMANTIC_CACHE in self._kinds
 
     def concern(self, model: str) -> bool:
@@ -169,7 +169,7 @@ class NullExperts:
         """
         asked = NullAnswers()
         if NullKind.REFUSAL in self._kinds:
-            found = await self._screen.look(inbound)
+            found = await self._gate.look(inbound)
             asked.topic, asked.unread = found.topic, found.unread
             if self._safety is not None and found.safety is not None:
                 asked.safety = self._safety.judge(found.safety, allowed)

@@ -62,7 +62,7 @@ class SafetyGate:
         self._cautious = frozenset(settings.cautious)
         self.scorer = scorer
 
-    def judge(self, found: Safety, allowed: frozenset[str] | None) -> SafetyVerdict:
+    def judge(self, found: SafetyScore, allowed: frozenset[str] | None) -> SafetyVerdict:
         """Judge a request by the worst of its texts.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.fields import invalid, missing
-from pointsman.gateway.wire.reading import Reading, utf8_bytes
+from pointsman.gateway.wire.reading import PromptReader, utf8_bytes
 from pointsman.gateway.wire.request_fields import PICTURES, PROMPTS
 
 #: Endpoint -> the field whose text stands for the request, and the one beside it; either may have other names.
@@ -22,7 +22,7 @@ _BYTES_PER_ID: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class InputSummary:
     """What there is to read of such a request.
 
     Attributes:
@@ -35,12 +35,12 @@ class Inputs:
 
     text: str
     count: int
-    reading: Reading
+    reading: PromptReader
     longest_bytes: int
     repeated_bytes: int
 
 
-def read_inputs(endpoint: Endpoint, payload: Mapping[str, Any]) -> Inputs:
+def read_inputs(endpoint: Endpoint, payload: Mapping[str, Any]) -> InputSummary:
     """What there is to read of a request.
 
     Only what is needed for a size is read: what the fields may hold is the expert's to say.
@@ -49,7 +49,7 @@ def read_inputs(endpoint: Endpoint, payload: Mapping[str, Any]) -> Inputs:
         RequestRefused: A field is missing or empty.
     """
     first, second = _FIELDS[endpoint]
-    reading = Reading()
+    reading = PromptReader()
     asked = _read(payload, first, reading)
     text, asked_bytes = reading.texts[0] if reading.texts else "", reading.size_bytes
     beside = _read(payload, second, reading) if second else None
@@ -64,10 +64,10 @@ def read_inputs(endpoint: Endpoint, payload: Mapping[str, Any]) -> Inputs:
     if isinstance(asked, list) and len(asked) > 1 and documents == 1:
         repeated = beside_bytes * (len(asked) - 1)
     longest = max(map(utf8_bytes, asked)) if not second and _several_texts(asked) else 0
-    return Inputs(text, max(1, len(reading.texts)), reading, longest, repeated)
+    return InputSummary(text, max(1, len(reading.texts)), reading, longest, repeated)
 
 
-def _read(payload: Mapping[str, Any], names: tuple[str, ...], reading: Reading) -> Any:
+def _read(payload: Mapping[str, Any], names: tuple[str, ...], reading: PromptReader) -> Any:
     name = next((name for name in names if payload.get(name) is not None), None)
     if name is None:
         raise missing(names[0])
@@ -77,7 +77,7 @@ def _read(payload: Mapping[str, Any], names: tuple[str, ...], reading: Reading) 
     return payload[name]
 
 
-def _gather(value: object, reading: Reading) -> None:
+def _gather(value: object, reading: PromptReader) -> None:
     """Read a text, token ids, parts, messages, or lists of any of them."""
     if isinstance(value, list):
         for one in value:

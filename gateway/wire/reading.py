@@ -50,7 +50,7 @@ _READ_APART: Final[Mapping[Endpoint, frozenset[str]]] = MappingProxyType(
 _WORDS_OF_THE_API: Final = ROLES | TEXT_PARTS.keys() | MEDIA.keys() | NESTING_PARTS | KNOWN_PARTS | {"ephemeral"}
 
 
-class Reading:
+class PromptReader:
     """What was read so far.
 
     Attributes:
@@ -223,7 +223,7 @@ def _is_data(value: str) -> bool:
     return not any(mark in value for mark in _NOT_IN_DATA) or _LINES_OF_DATA.fullmatch(value) is not None
 
 
-def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions: bool = True) -> Reading:
+def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions: bool = True) -> PromptReader:
     """Read the prompt's own fields, whatever they hold: a chat's messages, a completion's prompts, and so on.
 
     Args:
@@ -231,7 +231,7 @@ def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions
         payload: Its body.
         instructions: Whether to read what the system says, too.
     """
-    reading = Reading()
+    reading = PromptReader()
     for name in sorted(PROMPTS[endpoint] & payload.keys()):
         value = payload[name]
         if name in INSTRUCTIONS and not instructions:
@@ -251,7 +251,7 @@ def read_prompts(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions
     return reading
 
 
-def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading) -> int | None:
+def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: PromptReader) -> int | None:
     """Read the fields of a body that are not read on their own: neither the prompt's nor the tools.
 
     Returns:
@@ -277,7 +277,7 @@ def read_fields(endpoint: Endpoint, payload: Mapping[str, Any], reading: Reading
     return strings
 
 
-def read_document(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions: bool) -> Reading:
+def read_document(endpoint: Endpoint, payload: Mapping[str, Any], *, instructions: bool) -> PromptReader:
     """Read all of a body, what bears no text as well; `instructions` as for `read_prompts`."""
     reading = read_prompts(endpoint, payload, instructions=instructions)
     apart = PROMPTS[endpoint] | {"model", "routing"}
@@ -296,6 +296,6 @@ def utf8_bytes(text: str) -> int:
 
 def _small(value: object) -> bool:
     """Whether a value that bears no text is as short as such values are."""
-    reading = Reading()
+    reading = PromptReader()
     reading.anything(value)
     return reading.size_bytes <= MOST_SILENT_BYTES

@@ -17,7 +17,7 @@ from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.answer_bounds import AnswerBounds, read_bounds
 from pointsman.gateway.wire.inputs import read_inputs
 from pointsman.gateway.wire.model_field import body_naming
-from pointsman.gateway.wire.reading import Reading, read_document, read_fields, read_prompts, utf8_bytes
+from pointsman.gateway.wire.reading import PromptReader, read_document, read_fields, read_prompts, utf8_bytes
 from pointsman.gateway.wire.repeated_fields import repeats_a_field
 from pointsman.gateway.wire.request_fields import PICTURES, ROLES, TOOLS, by_user, text_field
 from pointsman.gateway.wire.token_estimate import bytes_of, tokens_of
@@ -134,7 +134,7 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         required.add(translated.endpoint.capability)
     if stream:
         required.add(Capability.STREAMING)
-    reading = Reading()
+    reading = PromptReader()
     earlier: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
     if endpoint is Endpoint.CHAT:
@@ -205,7 +205,7 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
         inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
 
 
-def everything_said(inbound: Inbound, *, instructions: bool = True) -> Reading:
+def everything_said(inbound: Inbound, *, instructions: bool = True) -> PromptReader:
     """All texts of a request as its client wrote them, and where something stands that nobody here can read.
 
     Args:
@@ -275,7 +275,7 @@ def _see_needs(payload: Mapping[str, Any], required: set[Capability]) -> None:
         required.add(Capability.JSON_SCHEMA)
 
 
-def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: Reading) -> Work:
+def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: PromptReader) -> Work:
     """What is asked for beyond one answer to one prompt; `sizes` are those of prompts in bytes, where there are any."""
     several = len(sizes) > 1
     if not several and bounds.answers == 1 and bounds.unread is None and not reading.unseen_tokens:
@@ -290,7 +290,7 @@ def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: Reading) -> Wor
 
 
 def _read_messages(
-    payload: Mapping[str, Any], required: set[Capability], reading: Reading
+    payload: Mapping[str, Any], required: set[Capability], reading: PromptReader
 ) -> tuple[str, tuple[str, ...], int, int, int | None]:
     """The latest user turn's text, those of the turns before, the bytes of plain messages, the number of messages.
 

@@ -17,7 +17,7 @@ from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.request import Inbound, everything_said
 from pointsman.routers.null_experts.examples import Examples, Match, unit
 from pointsman.routers.protocols import Embedder
-from pointsman.routers.safety.scorer import NOTHING_SAID, Safety, SafetyScorer
+from pointsman.routers.safety.scorer import NOTHING_SAID, SafetyScore, SafetyScorer
 
 #: Texts whose findings are remembered: a conversation brings its earlier turns and its tools along every time.
 _REMEMBERED: Final = 4_096
@@ -25,11 +25,11 @@ _REMEMBERED: Final = 4_096
 _AT_ONCE: Final = 32
 
 #: The nearest example of a blocked topic, and the safety score; None for what is not near enough, or not asked for.
-_Found = tuple[Match | None, Safety | None]
+_Found = tuple[Match | None, SafetyScore | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Screened:
+class GateResult:
     """What was found in a request.
 
     Attributes:
@@ -39,7 +39,7 @@ class Screened:
     """
 
     topic: Match | None
-    safety: Safety | None
+    safety: SafetyScore | None
     unread: str | None
 
 
@@ -52,7 +52,7 @@ def cannot_read(where: str) -> RequestRefused:
     )
 
 
-class RefusalScreen:
+class RefusalGate:
     """Looks at requests.
 
     Args:
@@ -71,7 +71,7 @@ class RefusalScreen:
         self._scorer = scorer
         self._found: OrderedDict[bytes, _Found] = OrderedDict()
 
-    async def look(self, inbound: Inbound) -> Screened:
+    async def look(self, inbound: Inbound) -> GateResult:
         """Look at every text of a request."""
         said = everything_said(inbound, instructions=self._system_prompts)
         topic: Match | None = None
@@ -85,7 +85,7 @@ class RefusalScreen:
                 topic = near
             if safety is not None and score is not None and score.score > safety.score:
                 safety = score
-        return Screened(topic, safety, said.unread)
+        return GateResult(topic, safety, said.unread)
 
     async def _look_at(self, text: str) -> _Found:
         if not text or text.isspace():
