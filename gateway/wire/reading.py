@@ -51,7 +51,7 @@ _WORDS_OF_THE_API: Final = ROLES | TEXT_PARTS.keys() | MEDIA.keys() | NESTING_PA
 
 
 class PromptReader:
-    """What was read so far.
+    """Reads all of a request that an expert may, and keeps what was read so far.
 
     Attributes:
         size_bytes: UTF-8 bytes of all texts, and of the names and numbers beside them.
