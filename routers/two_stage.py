@@ -144,7 +144,14 @@ class TwoStageRouter:
             return self._decision(request, assessment, (), Reason.INFEASIBLE, CompleteExplanation())
         roster, live = self._read(view, assessment)
         figures = CallFigures(
-            roster, live, assessment, request.prompt_tokens, request.max_completion_tokens, learned, request.offers
+            roster,
+            live,
+            assessment,
+            request.prompt_tokens,
+            request.max_completion_tokens,
+            learned,
+            request.offers,
+            request.work,
         )
         chain = filters_for(request, figures, self._filters)
         admissible = roster.positions

@@ -20,6 +20,8 @@ from pointsman.routers.assessment import Quality as Quality
 from pointsman.routers.budget import Budget as Budget
 from pointsman.routers.budget import Prices as Prices
 from pointsman.routers.budget import Weights as Weights
+from pointsman.routers.work import ONE_ANSWER as ONE_ANSWER
+from pointsman.routers.work import Work as Work
 
 _NO_BUDGET: Final = Budget()
 
@@ -90,12 +92,13 @@ class RouteRequest:
         id: Decision id to be.
         text: What the classifier reads: the latest user turn (with earlier ones as far as the embedder looks).
         prompt_tokens: Estimated input tokens of the whole request.
-        max_completion_tokens: The caller's own limit, None when not stated.
+        max_completion_tokens: The caller's own limit of one answer, None when not stated.
         required: Capabilities without which no expert can answer.
         budget: Caps and weights.
         allowed: Names of the experts this caller may use; None for all.
         stay: Who answered this session's previous turn; None without a session.
         offers: What the null experts make of it.
+        work: How much it asks for beyond one answer to one prompt.
     """
 
     id: str
@@ -107,6 +110,7 @@ class RouteRequest:
     allowed: frozenset[str] | None = None
     stay: Stay | None = None
     offers: Offers = Offers()
+    work: Work = ONE_ANSWER
 
 
 @dataclass(frozen=True, slots=True)

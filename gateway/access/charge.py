@@ -15,7 +15,7 @@ from typing import Any, Final
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Capability, ExpertSpec, Usage
 from pointsman.gateway.access.limits import Reservation
-from pointsman.gateway.access.worst_case import longest_answer
+from pointsman.gateway.access.worst_case import longest_answer, longest_prompt
 from pointsman.gateway.wire.request import Inbound
 
 #: Beyond the bytes of a prompt, tokens that a chat template or a server's own instructions may add.
@@ -132,7 +132,7 @@ def _amounts(reservation: Reservation, spec: ExpertSpec, charge: Charge) -> tupl
 
 def _most(spec: ExpertSpec, inbound: Inbound, heard_tokens: int, reported: Usage | None) -> Usage:
     """The worst case, in tokens."""
-    prompt, answer = inbound.prompt_tokens, longest_answer(spec, inbound)
+    prompt, answer = longest_prompt(spec, inbound), longest_answer(spec, inbound)
     if reported is not None:
         prompt = max(prompt, min(reported.prompt_tokens, _most_prompt(spec, inbound)))
         heard_tokens = max(heard_tokens, reported.completion_tokens)

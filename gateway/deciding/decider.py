@@ -20,7 +20,7 @@ from pointsman.gateway.deciding.decision_memory import NullAnswers as Repeated
 from pointsman.gateway.deciding.eligibility import bound, in_pool, known, permitted, spoken
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
-from pointsman.gateway.deciding.question import NO_OFFERS, Question
+from pointsman.gateway.deciding.question import NO_OFFERS, Assessed, Question
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.ids import DecisionIds
 from pointsman.gateway.shared.average_budgets import AverageBudgets
@@ -38,6 +38,7 @@ from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
 from pointsman.routers.types import (
+    ONE_ANSWER,
     Budget,
     CompleteExplanation,
     Decision,
@@ -267,9 +268,14 @@ class Decider:
                 question.allowed = asked.safety.allowed
             # What the null experts offer is weighed against what the prompt needs.
             texts = texts or (inbound.text,)
+            for text in self._nulls.also_read(inbound):
+                asked.beside.append((await self._assessment(question, text))[0])
         for text in texts:
-            question.assessed.append(self._assessor.now(question, text) or await self._assessor.of(question, text))
+            question.assessed.append(await self._assessment(question, text))
         question.complete = True
+
+    async def _assessment(self, question: Question, text: str) -> Assessed:
+        return self._assessor.now(question, text) or await self._assessor.of(question, text)
 
     def _repeated(self, question: Question) -> Repeated | None:
         """By what the question is known when it is asked again; None where its decision rests on more."""
@@ -281,6 +287,7 @@ class Decider:
             or question.budget is not self._policy.budget
             or question.allowed is not None
             or len(question.texts) != 1
+            or inbound.work is not ONE_ANSWER
         ):
             return None
         key = cache.key(question.tenant, self._router.artifact_hash, inbound.text)

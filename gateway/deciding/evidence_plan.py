@@ -127,7 +127,7 @@ class EvidencePlanner:
                 return None
             raise invalid_budget("routing.evidence", "this gateway's router was not trained on answers")
         weight = budget.weights.quality
-        several = inbound.payload.get("n") not in (None, 1)
+        several = inbound.work.answers > 1
         if decision.reason is not Reason.BEST_UTILITY or several or not inbound.required <= _TEXT or weight <= 0:
             return None
         members = tuple(_best_of(decision.candidates, name) for name in policy.members)

@@ -25,16 +25,17 @@ from pointsman.experts.spec import (
     Source,
 )
 from pointsman.gateway.deciding.embedding import embed_one
+from pointsman.gateway.deciding.refusal_gate import RefusalGate, cannot_read
 from pointsman.gateway.deciding.safety import HarmLevel, SafetyGate, SafetyVerdict
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
 from pointsman.gateway.shared.answer_cache import AnswerCache, KeptAnswer
 from pointsman.gateway.wire.caching import CacheControl
 from pointsman.gateway.wire.plain_question import fits, why_not_a_question, why_not_plain
-from pointsman.gateway.wire.request import AUTO, Inbound
+from pointsman.gateway.wire.request import AUTO, Inbound, told_apart
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.null_experts.calculator import calculate
-from pointsman.routers.null_experts.examples import Examples, unit
+from pointsman.routers.null_experts.examples import Examples, Match, unit
 from pointsman.routers.null_experts.guards import FALSE_HITS, names_differ, signature
 from pointsman.routers.null_experts.share import ShareAccount
 from pointsman.routers.protocols import Embedder
@@ -93,6 +94,9 @@ class NullAnswers:
         near_key: Likewise, for questions that say the same.
         names: What the question names.
         safety: What safety routing makes of it; None where that is off.
+        topic: The example of a blocked topic that one of its texts is near; None where none is.
+        unread: Where something stands that may hold words nobody here can read; None where nothing does.
+        beside: Assessments of what the user says beside the latest turn; empty where no category is blocked.
     """
 
     offers: dict[str, Offer] = field(default_factory=dict)
@@ -102,6 +106,9 @@ class NullAnswers:
     near_key: str | None = None
     names: tuple[str, ...] = ()
     safety: SafetyVerdict | None = None
+    topic: Match | None = None
+    unread: str | None = None
+    beside: list[Assessment] = field(default_factory=list)
 
     def offer(self, kind: NullKind, answer: str, quality: float, detail: str, source: Source = Source.STATED) -> None:
         """It has an answer."""
@@ -138,12 +145,12 @@ class NullExperts:
         self._account = ShareAccount.opened(settings.share, settings.window)
         constants, refusal = settings.constants, settings.refusal
         self._constants = Examples([entry.ask for entry in constants.entries], self._embedder, constants.threshold)
-        self._topics = Examples([topic.examples for topic in refusal.topics], self._embedder, refusal.threshold)
-        self._compares = (
-            bool(constants.entries)
-            or any(topic.examples for topic in refusal.topics)
-            or NullKind.SEMANTIC_CACHE in self._kinds
-        )
+        topics = None
+        if any(topic.examples for topic in refusal.topics):
+            topics = Examples([topic.examples for topic in refusal.topics], self._embedder, refusal.threshold)
+        scorer = None if safety is None else safety.scorer
+        self._gate = RefusalGate(topics, self._embedder, scorer, system_prompts=refusal.system_prompts)
+        self._compares = bool(constants.entries) or NullKind.SEMANTIC_CACHE in self._kinds
 
     def concern(self, model: str) -> bool:
         """Whether they take part in requests for this model: routed ones, their own, and any that may be refused."""
@@ -161,8 +168,11 @@ class NullExperts:
             allowed: Experts that may be asked; None for all.
         """
         asked = NullAnswers()
-        if self._safety is not None:
-            asked.safety = self._safety.judge(inbound, allowed)
+        if NullKind.REFUSAL in self._kinds:
+            found = await self._gate.look(inbound)
+            asked.topic, asked.unread = found.topic, found.unread
+            if self._safety is not None and found.safety is not None:
+                asked.safety = self._safety.judge(found.safety, allowed)
         if self._compares and inbound.text:
             asked.vector = unit(await embed_one(self._embedder, inbound.text))
         plain = why_not_plain(inbound, beside_system_prompts=self._settings.beside_system_prompts)
@@ -176,14 +186,28 @@ class NullExperts:
             await self._recognise(asked, inbound, tenant, caching)
         return asked
 
+    def also_read(self, inbound: Inbound) -> tuple[str, ...]:
+        """Texts whose category counts beside that of the latest turn: those of the user, where categories are blocked.
+
+        What others say is of many categories, and asks for nothing.
+        """
+        blocked = any(topic.categories for topic in self._settings.refusal.topics)
+        return told_apart(inbound) if blocked else ()
+
     def offers(self, asked: NullAnswers, assessment: Assessment) -> Offers:
-        """Everything they offer, once the prompt's category is known."""
+        """Everything they offer, once the prompt's category is known.
+
+        Raises:
+            RequestRefused: Nothing that was read is blocked, and not all of the request can be read.
+        """
         blocked_by = None
         if NullKind.REFUSAL in self._kinds:
             topic, safety = self._blocked_topic(asked, assessment), asked.safety
             why = None if topic is None else f"the operator blocks the topic '{topic}'"
             if why is None and safety is not None and safety.shade is HarmLevel.HARMFUL:
                 why = safety.detail
+            if why is None and asked.unread is not None:
+                raise cannot_read(asked.unread)
             if why is None:
                 asked.decline(
                     NullKind.REFUSAL, "the prompt is of no blocked topic" if safety is None else safety.detail
@@ -300,7 +324,7 @@ class NullExperts:
             return "the caller wants nothing kept"
         if not inbound.required <= _ANY_TEXT:
             return "the request needs more than text"
-        if inbound.payload.get("n") not in (None, 1):
+        if inbound.work.answers > 1:
             return "the request wants several answers"
         temperature = inbound.payload.get("temperature")
         if not self._settings.answers.any_temperature and (temperature != 0 or temperature is False):
@@ -309,14 +333,14 @@ class NullExperts:
 
     def _blocked_topic(self, asked: NullAnswers, assessment: Assessment) -> str | None:
         refusal = self._settings.refusal
-        match = None if asked.vector is None else self._topics.nearest(asked.vector)
-        if match is not None:
-            return refusal.topics[match.group].name
-        posterior = assessment.classification.posterior
-        for topic in refusal.topics:
-            probability = sum(posterior.get(category, 0.0) for category in topic.categories)
-            if topic.categories and probability >= refusal.probability:
-                return topic.name
+        if asked.topic is not None:
+            return refusal.topics[asked.topic.group].name
+        for read in (assessment, *asked.beside):
+            posterior = read.classification.posterior
+            for topic in refusal.topics:
+                probability = sum(posterior.get(category, 0.0) for category in topic.categories)
+                if topic.categories and probability >= refusal.probability:
+                    return topic.name
         return None
 
 

@@ -11,6 +11,7 @@ import orjson
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.ids import DecisionIds
 from pointsman.gateway.wire.budget import parse_budget
+from pointsman.gateway.wire.fields import invalid
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound
 from pointsman.routers.conversation import Turn, recall
@@ -50,6 +51,9 @@ class OfflineRequest:
         except orjson.JSONEncodeError as error:
             raise ValueError(f"the messages are not JSON: {error}") from None
         inbound = parse_inbound(Endpoint.CHAT, body)
+        if inbound.work.unread_limit is not None:
+            # There is no expert behind it to judge.
+            raise invalid(inbound.work.unread_limit, "a whole number of at least 1")
         budget, allowed = parse_budget(dict(routing), {}, default)
         if flags:
             budget = take_flags(inbound, budget)
@@ -61,6 +65,7 @@ class OfflineRequest:
             required=inbound.required,
             budget=budget,
             allowed=allowed,
+            work=inbound.work,
         )
         return cls(inbound, request)
 

@@ -84,4 +84,5 @@ class Question:
             self.allowed,
             stay,
             offers,
+            inbound.work,
         )

@@ -13,7 +13,6 @@ from typing import Final
 from pointsman.gateway.settings import Settings
 from pointsman.gateway.settings.null_experts import NullKind
 from pointsman.gateway.settings.safety import SafetySettings
-from pointsman.gateway.wire.request import Inbound
 from pointsman.routers.artifacts import load_router
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.protocols import Embedder
@@ -47,29 +46,30 @@ class SafetyVerdict:
 
 
 class SafetyGate:
-    """Scores requests and says what follows.
+    """Says what follows from a score.
 
     Args:
         settings: The thresholds, and who is cautious.
         scorer: Gives the score.
+
+    Attributes:
+        scorer: The same.
     """
 
     def __init__(self, settings: SafetySettings, scorer: SafetyScorer) -> None:
         self._refuse_above = settings.refuse_above
         self._grey_from = settings.grey_from
         self._cautious = frozenset(settings.cautious)
-        self._scorer = scorer
+        self.scorer = scorer
 
-    def judge(self, inbound: Inbound, allowed: frozenset[str] | None) -> SafetyVerdict:
-        """Judge a request by the worst of the user's turns that are read.
+    def judge(self, found: SafetyScore, allowed: frozenset[str] | None) -> SafetyVerdict:
+        """Judge a request by the worst of its texts.
 
         Args:
-            inbound: The request, without our own fields and flags.
+            found: Of that text.
             allowed: Experts that the caller lets answer, such as the one it names; None for all. A grey prompt that
                 leaves no cautious expert among them is refused.
         """
-        texts = {inbound.text, *inbound.earlier}
-        found = max((self._scorer.judge(text) for text in texts), key=lambda safety: safety.score)
         score = found.score
         if score >= self._refuse_above:
             return SafetyVerdict(HarmLevel.HARMFUL, allowed, f"{_said(found)}, from {self._refuse_above:g} on refused")

@@ -70,6 +70,9 @@ class RefusalSettings(Node):
     """Least cosine between a prompt and an example of a topic at which the prompt is refused."""
     probability: Share = 0.5
     """Least probability of a topic's categories together at which a prompt is refused."""
+    system_prompts: bool = True
+    """Look for blocked topics, and for harm (`safety`), in system prompts, too. One that itself forbids such things in
+    many words is refused for them: off where you trust who writes them."""
 
 
 class AnswerCacheSettings(Node):

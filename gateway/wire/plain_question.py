@@ -61,4 +61,6 @@ def plain_text(content: object) -> bool:
 def fits(inbound: Inbound, answer: str) -> bool:
     """Whether an answer is surely within the caller's limit: no tokenizer makes more tokens than there are bytes."""
     limit = inbound.max_completion_tokens
+    if inbound.work.unread_limit is not None:
+        return False
     return limit is None or len(answer.encode("utf-8", "replace")) <= limit

@@ -14,15 +14,17 @@ import orjson
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Capability
 from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.wire.answer_bounds import AnswerBounds, read_bounds
 from pointsman.gateway.wire.inputs import read_inputs
 from pointsman.gateway.wire.model_field import body_naming
+from pointsman.gateway.wire.reading import PromptReader, read_document, read_fields, read_prompts, utf8_bytes
+from pointsman.gateway.wire.repeated_fields import repeats_a_field
+from pointsman.gateway.wire.request_fields import PICTURES, ROLES, TOOLS, by_user, text_field
+from pointsman.gateway.wire.token_estimate import bytes_of, tokens_of
 from pointsman.gateway.wire.translation import TranslatedRequest, read_translated, rewrite_content
+from pointsman.routers.types import ONE_ANSWER, Work
 
 AUTO: Final = "auto"
-
-#: About how many UTF-8 bytes make a token of English or code. An estimate: exact counts come back in `usage`.
-_BYTES_PER_TOKEN: Final = 3.6
-_TOKENS_PER_MESSAGE: Final = 4
 
 #: Earlier user turns that are read for what they say about the present one; older ones have next to no say left.
 _EARLIER_TURNS: Final = 3
@@ -31,8 +33,6 @@ _EARLIER_TURNS: Final = 3
 _DEEPEST: Final = 254
 #: A translation, and an answer that repeats a part of it, bury what a client sent by fewer levels than this.
 _DEEPER: Final = 4
-
-_IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 
 
 @dataclass(slots=True)
@@ -47,11 +47,12 @@ class Inbound:
         stream: Whether the answer is to be streamed.
         text: What the classifier reads: the latest user turn, or the prompt.
         prompt_tokens: Estimated input tokens of the whole request.
-        max_completion_tokens: The caller's limit, None when not stated.
+        max_completion_tokens: The caller's limit of one answer, the largest that is stated; None where none is known.
         required: Capabilities without which no expert can answer.
         earlier: The user turns before the one in `text`, oldest first, three at most.
         rewritten: The payload no longer equals the body, so that the body must be written anew.
         translated: The request as its client wrote it, where that is no chat but amounts to one.
+        work: How much is asked for beyond one answer to one prompt.
     """
 
     endpoint: Endpoint
@@ -66,6 +67,7 @@ class Inbound:
     earlier: tuple[str, ...] = ()
     rewritten: bool = False
     translated: TranslatedRequest | None = None
+    work: Work = ONE_ANSWER
 
     @property
     def asked(self) -> Endpoint:
@@ -115,12 +117,12 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     if not isinstance(model, str) or not model:
         raise RequestRefused(Code.INVALID_VALUE, "model: must be a non-empty string.", param="model")
     if not endpoint.writes and endpoint is not Endpoint.COUNT_TOKENS:
-        text, prompt_bytes, count = read_inputs(endpoint, payload)
-        tokens = int(prompt_bytes / _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE * count
-        return Inbound(endpoint, body, payload, model, False, text, tokens, 0, frozenset({endpoint.capability}))
+        return _read_texts(endpoint, body, payload, model)
     stream = payload.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise RequestRefused(Code.INVALID_VALUE, "stream: must be true or false.", param="stream")
+    asked, original = endpoint, payload
+    bounds = read_bounds(endpoint, payload)
     translated = None
     if endpoint is not Endpoint.CHAT and endpoint is not Endpoint.COMPLETIONS:
         translated, payload = read_translated(endpoint, body, payload)
@@ -132,21 +134,26 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         required.add(translated.endpoint.capability)
     if stream:
         required.add(Capability.STREAMING)
+    reading = PromptReader()
     earlier: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
     if endpoint is Endpoint.CHAT:
-        text, earlier, prompt_bytes, messages = _read_messages(payload, required)
+        text, earlier, prompt_bytes, messages, strings = _read_messages(payload, required, reading)
+        if translated is not None:
+            # What a chat cannot say costs the expert that speaks the client's own words no less.
+            prompt_bytes, strings, reading = 0, None, read_prompts(asked, original)
     else:
-        text, prompt_bytes = _read_prompt(payload)
-        messages = 1
-    if payload.get("tools") or payload.get("functions"):
-        required.add(Capability.TOOLS)
-        # Chat templates write them into the prompt.
-        prompt_bytes += _size_of(payload.get("tools")) + _size_of(payload.get("functions"))
-    if payload.get("logprobs") not in (None, False):
-        required.add(Capability.LOGPROBS)
-    response_format = payload.get("response_format")
-    if isinstance(response_format, dict) and response_format.get("type") in ("json_schema", "json_object"):
-        required.add(Capability.JSON_SCHEMA)
+        text, sizes = _read_prompt(payload)
+        prompt_bytes, messages, strings = sum(sizes), 1, None
+    beside = read_fields(asked, original, reading)
+    repeats = repeats_a_field(body, original, None if strings is None or beside is None else strings + beside)
+    if translated is not None:
+        translated.rewritten = repeats
+    for name in TOOLS:
+        if name in original:
+            # Chat templates write them into the prompt.
+            prompt_bytes += _size_of(original[name])
+    _see_needs(payload, required)
     return Inbound(
         endpoint=endpoint,
         body=body,
@@ -154,12 +161,13 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         model=model,
         stream=bool(stream),
         text=text,
-        prompt_tokens=int(prompt_bytes / _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE * messages,
-        max_completion_tokens=_max_tokens(payload),
+        prompt_tokens=tokens_of(prompt_bytes + reading.size_bytes, messages),
+        max_completion_tokens=bounds.limit,
         required=frozenset(required),
         earlier=earlier,
-        rewritten=translated is not None,
+        rewritten=repeats or translated is not None,
         translated=translated,
+        work=_work(bounds, sizes, reading),
     )
 
 
@@ -188,7 +196,7 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
             inbound.rewritten = True
     else:
         for message in inbound.payload["messages"]:
-            if message["role"] == "user":
+            if by_user(message["role"]):
                 inbound.rewritten |= rewrite_content(message, rewrite)
         if inbound.translated is not None:
             inbound.translated.rewrite_user_text(rewrite)
@@ -197,91 +205,173 @@ def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
         inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
 
 
+def everything_said(inbound: Inbound, *, instructions: bool = True) -> PromptReader:
+    """All texts of a request as its client wrote them, and where something stands that nobody here can read.
+
+    Args:
+        inbound: The request.
+        instructions: Whether to read what the system says, too.
+    """
+    translated = inbound.translated
+    payload = inbound.payload if translated is None else translated.payload
+    return read_document(inbound.asked, payload, instructions=instructions)
+
+
+def told_apart(inbound: Inbound) -> tuple[str, ...]:
+    """What the user says beside, or within, the text that is classified: earlier turns, and what that text is made of.
+
+    Each may be about something else: one of several prompts, or one part of a turn.
+    """
+    parts: tuple[str, ...] = ()
+    if inbound.endpoint is Endpoint.COMPLETIONS:
+        prompt = inbound.payload["prompt"]
+        parts = tuple(one for one in prompt if isinstance(one, str)) if isinstance(prompt, list) else ()
+    elif inbound.endpoint is Endpoint.CHAT:
+        messages: list[dict[str, Any]] = inbound.payload["messages"]
+        content = next((one.get("content") for one in reversed(messages) if by_user(one["role"])), None)
+        if isinstance(content, list) and len(content) > 1:
+            parts = tuple(part[field] for part in content if (field := text_field(part)) is not None)
+    return (*inbound.earlier, *(parts if len(parts) > 1 else ()))
+
+
 def expert_body(inbound: Inbound, model: str) -> bytes:
     """The body for an expert: the client's bytes where they can stay, with `model` naming the expert's own model."""
     return body_naming(inbound.body, inbound.payload, model, rewritten=inbound.rewritten)
 
 
-def _max_tokens(payload: Mapping[str, Any]) -> int | None:
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = payload.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise RequestRefused(Code.INVALID_VALUE, f"{name}: must be a whole number of at least 1.", param=name)
-        return int(value)
-    return None
+def _read_texts(endpoint: Endpoint, body: bytes, payload: dict[str, Any], model: str) -> Inbound:
+    """A request to experts that write nothing."""
+    read = read_inputs(endpoint, payload)
+    read_fields(endpoint, payload, read.reading)
+    work = ONE_ANSWER
+    if read.repeated_bytes or read.longest_bytes or read.reading.unseen_tokens:
+        work = Work(
+            longest_prompt_tokens=tokens_of(read.longest_bytes, 1) if read.longest_bytes else None,
+            unseen_tokens=tokens_of(read.repeated_bytes, 0) + read.reading.unseen_tokens,
+        )
+    return Inbound(
+        endpoint=endpoint,
+        body=body,
+        payload=payload,
+        model=model,
+        stream=False,
+        text=read.text,
+        prompt_tokens=tokens_of(read.reading.size_bytes, read.count),
+        max_completion_tokens=0,
+        required=frozenset({endpoint.capability}),
+        rewritten=repeats_a_field(body, payload),
+        work=work,
+    )
 
 
-def _read_messages(payload: Mapping[str, Any], required: set[Capability]) -> tuple[str, tuple[str, ...], int, int]:
-    """The latest user turn's text, those of the turns before, the bytes of all text, and the number of messages."""
+def _see_needs(payload: Mapping[str, Any], required: set[Capability]) -> None:
+    """Add what a text request needs of an expert beyond its text."""
+    if payload.get("tools") or payload.get("functions"):
+        required.add(Capability.TOOLS)
+    if payload.get("logprobs") not in (None, False):
+        required.add(Capability.LOGPROBS)
+    response_format = payload.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") in ("json_schema", "json_object"):
+        required.add(Capability.JSON_SCHEMA)
+
+
+def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: PromptReader) -> Work:
+    """What is asked for beyond one answer to one prompt; `sizes` are those of prompts in bytes, where there are any."""
+    several = len(sizes) > 1
+    if not several and bounds.answers == 1 and bounds.unread is None and not reading.unseen_tokens:
+        return ONE_ANSWER
+    return Work(
+        answers=bounds.answers * max(1, len(sizes)),
+        longest_prompt_tokens=tokens_of(max(sizes), 1) if several else None,
+        shortest_prompt_tokens=tokens_of(min(sizes), 1) if several else None,
+        unseen_tokens=reading.unseen_tokens,
+        unread_limit=bounds.unread,
+    )
+
+
+def _read_messages(
+    payload: Mapping[str, Any], required: set[Capability], reading: PromptReader
+) -> tuple[str, tuple[str, ...], int, int, int | None]:
+    """The latest user turn's text, those of the turns before, the bytes of plain messages, the number of messages.
+
+    What is not plain is left to `reading`. The last is the number of strings in the messages where all are plain.
+    """
     messages = payload.get("messages")
     if messages is None:
         raise RequestRefused(Code.MISSING_FIELD, "messages: missing.", param="messages")
     if not isinstance(messages, list) or not messages:
         raise RequestRefused(Code.INVALID_VALUE, "messages: must be a non-empty list.", param="messages")
     total = 0
+    strings: int | None = 0
     said: list[str] = []
     for index, message in enumerate(messages):
-        where = f"messages[{index}]"
         if not isinstance(message, dict):
+            where = f"messages[{index}]"
             raise RequestRefused(Code.INVALID_VALUE, f"{where}: must be an object.", param=where)
         role = message.get("role")
         if not isinstance(role, str):
-            raise RequestRefused(Code.INVALID_VALUE, f"{where}.role: must be a string.", param=f"{where}.role")
-        text = _content_text(message.get("content"), where, required)
-        total += _size(text) + _size_of(message.get("tool_calls"))
-        if role == "user":
+            where = f"messages[{index}].role"
+            raise RequestRefused(Code.INVALID_VALUE, f"{where}: must be a string.", param=where)
+        content = message.get("content")
+        if isinstance(content, str):
+            text, plain = content, True
+        else:
+            text, plain = _content_text(content, index, required)
+        if plain and len(message) == 2 and role in ROLES:
+            total += utf8_bytes(text)
+            if strings is not None:
+                strings += 3 + 4 * len(content) if isinstance(content, list) else 4
+        else:
+            strings = None
+            reading.message(message, f"messages[{index}]")
+        if by_user(role):
             said.append(text)
-    return said[-1] if said else "", tuple(said[-1 - _EARLIER_TURNS : -1]), total, len(messages)
+    return said[-1] if said else "", tuple(said[-1 - _EARLIER_TURNS : -1]), total, len(messages), strings
 
 
-def _content_text(content: object, where: str, required: set[Capability]) -> str:
+def _content_text(content: object, index: int, required: set[Capability]) -> tuple[str, bool]:
+    """The text of a message that is no string, and whether text is all there is of it."""
     if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
+        return "", False
+    where = f"messages[{index}].content"
     if not isinstance(content, list):
-        raise RequestRefused(
-            Code.INVALID_VALUE, f"{where}.content: must be a string or a list of parts.", param=f"{where}.content"
-        )
+        raise RequestRefused(Code.INVALID_VALUE, f"{where}: must be a string or a list of parts.", param=where)
+    plain = True
     texts: list[str] = []
-    for index, part in enumerate(content):
+    for at, part in enumerate(content):
         if not isinstance(part, dict):
-            at = f"{where}.content[{index}]"
-            raise RequestRefused(Code.INVALID_VALUE, f"{at}: must be an object.", param=at)
+            raise RequestRefused(Code.INVALID_VALUE, f"{where}[{at}]: must be an object.", param=f"{where}[{at}]")
         kind = part.get("type")
-        text = part.get("text")
-        if kind == "text" and isinstance(text, str):
-            texts.append(text)
-        elif isinstance(kind, str) and kind in _IMAGE_PARTS:
+        field = text_field(part)
+        if field is not None:
+            texts.append(part[field])
+        plain = plain and kind == "text" and field is not None and len(part) == 2
+        if isinstance(kind, str) and kind in PICTURES:
             required.add(Capability.VISION)
-    return "\n".join(texts)
+    return "\n".join(texts), plain
 
 
-def _read_prompt(payload: Mapping[str, Any]) -> tuple[str, int]:
-    """The prompt's text and its size in bytes. Token-id prompts have no text; their size counts as such."""
+def _read_prompt(payload: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """The text of all prompts, and the size of each in bytes. Token ids have no text; their size counts as such."""
     prompt = payload.get("prompt")
     if prompt is None:
         raise RequestRefused(Code.MISSING_FIELD, "prompt: missing.", param="prompt")
     if isinstance(prompt, str):
-        return prompt, _size(prompt)
+        return prompt, (utf8_bytes(prompt),)
     if isinstance(prompt, list) and prompt:
         if all(isinstance(item, str) for item in prompt):
-            text = "\n".join(prompt)
-            return text, _size(text)
-        if all(isinstance(item, int) and not isinstance(item, bool) for item in prompt):
-            return "", int(len(prompt) * _BYTES_PER_TOKEN)
-        if all(isinstance(item, list) for item in prompt):
-            return "", int(sum(map(len, prompt)) * _BYTES_PER_TOKEN)
+            return "\n".join(prompt), tuple(map(utf8_bytes, prompt))
+        if _token_ids(prompt):
+            return "", (bytes_of(len(prompt)),)
+        if all(isinstance(item, list) and _token_ids(item) for item in prompt):
+            return "", tuple(bytes_of(len(item)) for item in prompt)
     raise RequestRefused(
         Code.INVALID_VALUE, "prompt: must be a string, a list of strings, or token ids.", param="prompt"
     )
 
 
-def _size(text: str) -> int:
-    """UTF-8 bytes."""
-    return len(text) if text.isascii() else len(text.encode())
+def _token_ids(value: list[Any]) -> bool:
+    return all(type(item) is int for item in value)
 
 
 def _size_of(value: object) -> int:

@@ -3,11 +3,12 @@
 All figures are arrays of shape (n,) over the pool, NaN where nothing is known, and worked out when first asked for: a
 request without caps and prices pays for none of them.
 
-Length: never more than the caller's limit (or the expert's own where the caller states none), nor than what is left of
-the context window.
+Length: of one answer, never more than the caller's limit (or the expert's own where the caller states none), nor than
+what is left of the context window.
 
 Cost and energy are linear in prompt and answer tokens, `E = b0 + b1 l_in + b2 l_out` (after MoE²,
-arXiv 2501.09410), at the expected and at the worst-case length.
+arXiv 2501.09410), at the expected and at the worst-case length, of all answers that are asked for at once. Latency
+takes these to be written side by side.
 
 Latency: unloaded, an expert follows its linear model, `ttft = base + l_in prefill`, `e2e = ttft + l_out tpot` (the
 same source). What the pool has observed lately goes before the model: an observed time per token replaces `tpot`, and
@@ -31,7 +32,7 @@ from pointsman.routers.arrays import Column
 from pointsman.routers.estimators.live import LiveFigures
 from pointsman.routers.estimators.online import Corrections
 from pointsman.routers.estimators.roster import Roster
-from pointsman.routers.types import Assessment, Candidate, Estimates, Offers, Quality
+from pointsman.routers.types import ONE_ANSWER, Assessment, Candidate, Estimates, Offers, Quality, Work
 
 _NO_OFFERS = Offers()
 _NO_ANSWER = Quality(math.nan, math.nan, Source.STATED)
@@ -56,6 +57,7 @@ class CallFigures:
         limit_tokens: The caller's own limit of the answer, None when not stated.
         learned: What judged answers have taught since the artefact was fitted; None for nothing.
         offers: What the null experts make of the request.
+        work: How much it asks for beyond one answer to one prompt.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class CallFigures:
         limit_tokens: int | None,
         learned: Corrections | None = None,
         offers: Offers = _NO_OFFERS,
+        work: Work = ONE_ANSWER,
     ) -> None:
         self.roster = roster
         self.live = live
@@ -75,6 +78,7 @@ class CallFigures:
         self._assessment = assessment
         self._learned = learned
         self._offers = offers
+        self._work = work
         self._quality: Column | None = None
 
     @property
@@ -102,28 +106,40 @@ class CallFigures:
 
     @cached_property
     def completion_tokens(self) -> Estimate:
-        """Answer length in tokens."""
-        roster = self.roster
-        limit = np.maximum(roster.window_tokens - self.prompt_tokens, 0.0)
-        limit = np.minimum(limit, roster.own_limit_tokens if self.limit_tokens is None else self.limit_tokens)
+        """Length of one answer in tokens."""
+        roster, work = self.roster, self._work
+        shortest = work.shortest_prompt_tokens
+        limit = np.maximum(roster.window_tokens - (self.prompt_tokens if shortest is None else shortest), 0.0)
+        if self.limit_tokens is not None:
+            limit = np.minimum(limit, float(self.limit_tokens))
+        elif work.unread_limit is None:
+            limit = np.minimum(limit, roster.own_limit_tokens)
         mean, q95 = roster.lengths(self._assessment.completion_tokens)
         return Estimate(np.minimum(mean, limit), np.minimum(q95, limit))
 
     @cached_property
     def cost_usd(self) -> Estimate:
         """List price of the call in US dollars."""
-        roster, tokens = self.roster, self.completion_tokens
+        roster, tokens, work = self.roster, self.completion_tokens, self._work
         prompt = self.prompt_tokens * roster.usd_per_prompt_mtok
         each = roster.usd_per_completion_mtok
-        return Estimate((prompt + tokens.expected * each) / 1e6, (prompt + tokens.worst * each) / 1e6)
+        if work is ONE_ANSWER:
+            return Estimate((prompt + tokens.expected * each) / 1e6, (prompt + tokens.worst * each) / 1e6)
+        each = each * float(work.answers)
+        worst = prompt + work.unseen_tokens * roster.usd_per_prompt_mtok + tokens.worst * each
+        return Estimate((prompt + tokens.expected * each) / 1e6, worst / 1e6)
 
     @cached_property
     def energy_j(self) -> Estimate:
         """Energy of the call in joules."""
-        roster, tokens = self.roster, self.completion_tokens
+        roster, tokens, work = self.roster, self.completion_tokens, self._work
         prompt = roster.base_j + self.prompt_tokens * roster.j_per_prompt_token
         each = roster.j_per_completion_token
-        return Estimate(prompt + tokens.expected * each, prompt + tokens.worst * each)
+        if work is ONE_ANSWER:
+            return Estimate(prompt + tokens.expected * each, prompt + tokens.worst * each)
+        each = each * float(work.answers)
+        worst = prompt + work.unseen_tokens * roster.j_per_prompt_token + tokens.worst * each
+        return Estimate(prompt + tokens.expected * each, worst)
 
     @cached_property
     def ttft_ms(self) -> Estimate:

@@ -48,7 +48,7 @@ class SafetyScore:
 
 
 #: Of a prompt without text.
-_NOTHING: Final = SafetyScore(0.0, ())
+NOTHING_SAID: Final = SafetyScore(0.0, ())
 
 
 class SafetyScorer:
@@ -73,7 +73,7 @@ class SafetyScorer:
         """Score a text by the worst of its pieces, and of the whole where that is short."""
         parts = pieces(text)
         if not parts:
-            return _NOTHING
+            return NOTHING_SAID
         wording = np.array([signs(part) for part in parts], dtype=np.float32)
         vectors = unit(self._embedder.embed(parts))
         logits = vectors @ self.embedding + wording @ self.wording + self.bias

@@ -32,7 +32,10 @@ class CapabilityFilter:
 
 @dataclass(frozen=True, slots=True)
 class ContextWindowFilter:
-    """Prompt plus the caller's completion limit (one token where none is stated) must fit into the context window."""
+    """Prompt plus the caller's completion limit (one token where none is stated) must fit into the context window.
+
+    Of several prompts the longest.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -59,8 +62,10 @@ def _capable(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | 
 
 def _fits_context(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:
     completion = 1 if request.max_completion_tokens is None else request.max_completion_tokens
-    if request.prompt_tokens + completion > figures.roster.least_window_tokens:
-        return (ContextWindowFilter(request.prompt_tokens, completion),)
+    longest = request.work.longest_prompt_tokens
+    prompt = request.prompt_tokens if longest is None else longest
+    if prompt + completion > figures.roster.least_window_tokens:
+        return (ContextWindowFilter(prompt, completion),)
     return None
 
 

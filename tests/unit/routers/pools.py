@@ -62,7 +62,9 @@ def figures_of(
     asked, given = asked or request(), given or assessment({})
     roster = Roster(tuple(spec for spec, _ in entries), given)
     live = LiveFigures(roster, tuple(state for _, state in entries))
-    return CallFigures(roster, live, given, asked.prompt_tokens, asked.max_completion_tokens, offers=asked.offers)
+    return CallFigures(
+        roster, live, given, asked.prompt_tokens, asked.max_completion_tokens, offers=asked.offers, work=asked.work
+    )
 
 
 _unit = st.floats(0.0, 1.0)

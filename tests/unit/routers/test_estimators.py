@@ -5,10 +5,11 @@ import pytest
 from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, Price, Source
 from pointsman.routers.estimators.prior import quality_from_size, quality_prior
 from pointsman.routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
-from pointsman.routers.types import Classification
+from pointsman.routers.types import Classification, Work
 from tests.unit.routers.pools import assessment, figures_of, is_nan, request, spec
 
 IDLE = ExpertState()
+LENGTHS = assessment({}, a=(50.0, 80.0))
 
 
 def estimates_of(expert: ExpertSpec, state: ExpertState = IDLE, *, prompt: int = 100, **lengths: tuple[float, float]):
@@ -89,3 +90,36 @@ def test_size_ranks_unknown_experts_and_says_that_it_is_a_guess():
     assert means[3] == pytest.approx(0.63, abs=0.005)
     assert {quality.source for quality in sizes} == {Source.ESTIMATED}
     assert quality_from_size(None).mean == means[2]
+
+
+def test_several_answers_cost_their_number_and_take_the_time_of_one():
+    expert = spec("a", energy=EnergyModel(1.0, 0.01, 0.1), latency=LatencyModel(10.0, 0.0, 1.0), price=Price(1.0, 2.0))
+    one, four = (
+        figures_of((expert, IDLE), asked=request(prompt_tokens=100, work=Work(answers=answers)), given=LENGTHS)
+        for answers in (1, 4)
+    )
+    assert four.cost_usd.worst[0] * 1e6 == pytest.approx(100 + 4 * 80 * 2)
+    assert four.cost_usd.expected[0] * 1e6 == pytest.approx(100 + 4 * 50 * 2)
+    assert four.energy_j.worst[0] == pytest.approx(1 + 1 + 4 * 80 * 0.1)
+    assert four.latency_ms.worst[0] == one.latency_ms.worst[0]
+
+
+def test_what_is_no_text_costs_at_worst():
+    expert = spec("a", energy=EnergyModel(1.0, 0.01, 0.1), price=Price(1.0, 2.0))
+    figures = figures_of((expert, IDLE), asked=request(work=Work(unseen_tokens=1_000)), given=LENGTHS)
+    assert figures.cost_usd.worst[0] - figures.cost_usd.expected[0] == pytest.approx((1_000 + 30 * 2) / 1e6)
+    assert figures.energy_j.worst[0] - figures.energy_j.expected[0] == pytest.approx(10 + 3)
+
+
+def test_a_limit_that_only_the_expert_reads_bounds_nothing_here():
+    expert = spec("a", default_max_tokens=20)
+    by_default = figures_of((expert, IDLE), given=LENGTHS)
+    unread = figures_of((expert, IDLE), asked=request(work=Work(unread_limit="max_tokens")), given=LENGTHS)
+    assert (by_default.completion_tokens.worst[0], unread.completion_tokens.worst[0]) == (20, 80)
+
+
+def test_of_several_prompts_the_shortest_leaves_the_most_room():
+    expert = spec("a", context_window_tokens=1_000)
+    several = Work(answers=2, longest_prompt_tokens=990, shortest_prompt_tokens=5)
+    figures = figures_of((expert, IDLE), asked=request(prompt_tokens=995, work=several), given=LENGTHS)
+    assert figures.completion_tokens.worst[0] == 80

@@ -4,7 +4,7 @@ import pytest
 
 from pointsman.experts.spec import Capability, ExpertState, PoolView
 from pointsman.routers.selection.filters.chain import filters_for, rules_of
-from pointsman.routers.types import Budget, Offer, Offers, Rejection, Rule
+from pointsman.routers.types import Budget, Offer, Offers, Rejection, Rule, Work
 from tests.unit.routers.pools import assessment, figures_of, request, spec
 
 
@@ -73,6 +73,15 @@ def test_an_expert_at_its_caps_passes():
 
 def test_an_unknown_window_is_no_bar():
     assert first_rejection(request(max_completion_tokens=10**6), spec("a", context_window_tokens=None)) is None
+
+
+def test_several_prompts_need_the_window_of_the_longest():
+    expert = spec("a", context_window_tokens=1_000)
+    batch = Work(answers=50, longest_prompt_tokens=900, shortest_prompt_tokens=10)
+    assert first_rejection(request(prompt_tokens=20_000, max_completion_tokens=100, work=batch), expert) is None
+    refused = first_rejection(request(prompt_tokens=20_000, max_completion_tokens=101, work=batch), expert)
+    assert refused is not None
+    assert refused.rule is Rule.CONTEXT_WINDOW
 
 
 def test_a_view_of_specs_is_idle():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from calendar import timegm
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -261,3 +262,61 @@ def test_an_expert_of_unknown_price_is_none_for_a_key_with_a_limit_in_dollars() 
     assert not known_of(ExpertSpec("e", "fake", "m", context_window_tokens=10), wallet)
     assert not known_of(ExpertSpec("e", "fake", "m", price=Price(1, 1)), wallet), "an answer without an end"
     assert known_of(ExpertSpec("e", "fake", "m"), account(Clock(), meter(Resource.REQUESTS, Period.MINUTE, 1)))
+
+
+# What a call takes where a request says it in another way.
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"max_tokens": 800, "max_completion_tokens": 1}, 800),
+        ({"max_tokens": 1, "max_completion_tokens": 800}, 800),
+        ({"max_tokens": 10, "best_of": 4}, 40),
+        ({"max_tokens": 10, "n": 4, "best_of": 2}, 40),
+        ({"max_tokens": -1}, 1_000),
+        ({"max_tokens": 0}, 1_000),
+        ({"max_tokens": 256.0}, 1_000),
+        ({"max_tokens": "800"}, 1_000),
+        ({"max_tokens": True}, 1_000),
+        ({"max_tokens": 10**18}, 1_000),
+        ({"max_output_tokens": 1}, 1_000),
+        ({"max_tokens": 1, "n_predict": 700}, 700),
+        ({"max_tokens": 1, "extra_body": {"max_tokens": 700}}, 700),
+        ({"prompt": "x", "max_completion_tokens": 1}, 1_000),
+        ({"prompt": ["x" * 3_000, "y"]}, 2_000),
+        ({"prompt": [[1] * 900, [2]], "n": 3}, 6_000),
+    ],
+)
+def test_no_other_field_lowers_the_worst_case(fields: dict[str, object], answer: int) -> None:
+    request = inbound(**fields)
+    held = worst_case(SPEC, request, everything(), requests=1)
+    assert held[2:] == (pytest.approx(request.prompt_tokens + 2 * answer), pytest.approx(1 + 0.5 * answer))
+
+
+def test_the_expert_s_own_limit_does_not_hold_beside_one_that_only_it_can_read() -> None:
+    modest = replace(SPEC, default_max_tokens=50)
+    assert worst_case(modest, inbound(), everything(), requests=1)[3] == 1 + 0.5 * 50
+    assert worst_case(modest, inbound(max_tokens="800"), everything(), requests=1)[3] == 1 + 0.5 * 1_000
+    endless = replace(modest, context_window_tokens=None)
+    assert worst_case(endless, inbound(), everything(), requests=1)[3] == 1 + 0.5 * 50
+    refusal = refused(lambda: worst_case(endless, inbound(max_tokens="800"), everything(), requests=1))
+    assert (refusal.code, refusal.param) == (Code.INVALID_VALUE, "max_tokens")
+    rate = account(Clock(), meter(Resource.TOKENS, Period.MINUTE, 1e9))
+    wide = replace(SPEC, default_max_tokens=4_000, context_window_tokens=128_000)
+    assert worst_case(wide, inbound(max_tokens=-1), rate, requests=1)[1] == inbound().prompt_tokens + 4_000
+
+
+def test_a_prompt_that_nobody_reads_leaves_the_answer_no_less_room() -> None:
+    padded = inbound(documents=[{"text": "w" * 3_400}])
+    assert worst_case(SPEC, padded, everything(), requests=1)[3] == 1 + 0.5 * 1_000
+
+
+def test_what_is_no_text_is_held_up_to_the_window() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
+    wide = replace(SPEC, context_window_tokens=100_000)
+    one, many = (
+        inbound(messages=[{"role": "user", "content": [picture] * count}], max_tokens=1) for count in (1, 1_000)
+    )
+    assert worst_case(wide, one, everything(), requests=1)[2] == one.prompt_tokens + 1_024 + 2
+    assert worst_case(wide, many, everything(), requests=1)[2] == 100_000 + 2

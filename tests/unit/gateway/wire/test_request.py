@@ -63,8 +63,8 @@ def test_what_a_request_needs_is_seen(fields: dict[str, object], capability: Cap
         (chat(messages=[{"content": "hi"}]), Code.INVALID_VALUE, "messages[0].role"),
         (chat(messages=[{"role": "user", "content": 5}]), Code.INVALID_VALUE, "messages[0].content"),
         (chat(messages=[{"role": "user", "content": [7]}]), Code.INVALID_VALUE, "messages[0].content[0]"),
-        (chat(max_tokens=0), Code.INVALID_VALUE, "max_tokens"),
-        (chat(max_completion_tokens="9"), Code.INVALID_VALUE, "max_completion_tokens"),
+        (chat(n=0), Code.INVALID_VALUE, "n"),
+        (chat(top_logprobs="9"), Code.INVALID_VALUE, "top_logprobs"),
         (chat(stream="yes"), Code.INVALID_VALUE, "stream"),
     ],
 )
