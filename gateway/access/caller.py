@@ -29,6 +29,7 @@ class Caller:
         expires_s: From when on the key is not accepted (seconds since 1970); None for never.
         disabled: Whether it is not accepted now.
         account: What it may still spend; None without limits.
+        provider_ids: What it may name of what lies with providers, beside what its tenant's own answers brought.
     """
 
     name: str
@@ -38,7 +39,11 @@ class Caller:
     expires_s: float | None = None
     disabled: bool = False
     account: Account | None = None
+    provider_ids: frozenset[str] = frozenset()
 
+
+#: Among the ids that a caller may name: all of them.
+EVERY_ID: Final = "*"
 
 #: In the scope of a request that goes to the control plane.
 CALLER: Final = "pointsman.caller"

@@ -42,6 +42,9 @@ class TenantSettings(Node):
 
     limits: LimitSettings = LimitSettings()
     """For all keys of the tenant together."""
+    provider_ids: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
+    """Ids of what lies with providers (files, vector stores, conversations, containers) that its requests may name
+    beside those that its own answers brought; `"*"` for any, where nothing of another tenant lies there."""
 
 
 class KeySettings(Node):

@@ -92,6 +92,11 @@ class ConversationSettings(Node):
     """Sessions each process remembers itself."""
     ttl_s: Positive = 1_800.0
     """Seconds a session without a request is remembered."""
+    ids_local_entries: int = Field(default=50_000, ge=0)
+    """Ids of responses, items, containers and files that each process remembers itself. Whose they are decides who may
+    name them where `auth.keys` are set."""
+    ids_ttl_s: Positive = 2_592_000.0
+    """Seconds such an id is remembered."""
 
 
 class RedisSettings(Node):
