@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -325,7 +327,7 @@ class HttpClient:
         except TimeoutError:
             raise ConnectTimeout(f"no connection within {self.timeouts.connect_s:g} s") from None
         except (OSError, ssl.SSLError) as error:
-            raise ConnectError(str(error) or type(error).__name__) from error
+            raise ConnectError(_why(error)) from error
         finally:
             if connection is None:
                 self._give_back_slot()
@@ -398,3 +400,14 @@ class _Waiting:
 def _expire(waiter: asyncio.Future[Connection | None]) -> None:
     if not waiter.done():
         waiter.set_exception(PoolTimeout("no connection became free in time"))
+
+
+def _why(error: OSError) -> str:
+    """Why no connection came about, without the address: whoever may know it finds it in the settings."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or type(error).__name__}"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if error.errno is None:
+        return "no connection to any of its addresses"
+    return os.strerror(error.errno)

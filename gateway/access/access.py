@@ -145,13 +145,14 @@ def _caller(key: KeySettings, account: Account | None, pool: ExpertPool, provide
         key.expires_s,
         key.disabled,
         account,
-        provider_ids,
+        provider_ids=provider_ids,
     )
-    if account is None:
+    if account is not None:
+        # What is promised to be kept can only be kept where it is known beforehand.
+        known = frozenset(expert.spec.name for expert in pool if known_of(expert.spec, account))
+        if len(known) < len(pool):
+            caller = replaced(caller, experts=known if caller.experts is None else caller.experts & known)
+    if caller.experts is None:
         return caller
-    # What is promised to be kept can only be kept where it is known beforehand.
-    names = {expert.spec.name for expert in pool}
-    known = frozenset(expert.spec.name for expert in pool if known_of(expert.spec, account))
-    if known == names:
-        return caller
-    return replaced(caller, experts=known if caller.experts is None else caller.experts & known)
+    # The gateway's own answers without a model are no secret.
+    return replaced(caller, seen=caller.experts | {expert.spec.name for expert in pool if expert.spec.null})

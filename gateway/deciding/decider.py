@@ -171,7 +171,7 @@ class Decider:
             if caller.experts is not None:
                 allowed = permitted(caller.experts, allowed)
         else:
-            known(self._pool, inbound.model)
+            known(self._pool, inbound.model, caller.experts)
             if caller.experts is not None:
                 permitted(caller.experts, frozenset({inbound.model}))
             if allowed is None and (self._unbounded if budget is self._policy.budget else budget == _NO_BUDGET):
@@ -303,6 +303,7 @@ class Decider:
             question.tenant,
             question.urgency.priority,
             until_s if deadline_s is None else min(until_s, deadline_s),
+            question.caller.seen,
         )
 
     def _decided(self, question: Question) -> RoutedRequest:

@@ -14,14 +14,19 @@ from pointsman.gateway.wire.responses.bindings import Binding
 from pointsman.gateway.wire.translation import TranslatedRequest
 
 
-def known(pool: ExpertPool, name: str) -> None:
+def known(pool: ExpertPool, name: str, permitted: frozenset[str] | None) -> None:
     """See that a named expert is here.
+
+    Args:
+        pool: The experts.
+        name: What is asked for.
+        permitted: Those that the caller's key may ask, and be told of; None for all.
 
     Raises:
         RequestRefused: It is not.
     """
     if name not in pool:
-        names = ", ".join(spec.name for spec in pool.specs)
+        names = ", ".join(spec.name for spec in pool.specs if permitted is None or spec.name in permitted)
         raise RequestRefused(
             Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {names}", param="model"
         )
@@ -67,7 +72,7 @@ def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
         )
 
 
-def counts_tokens(pool: ExpertPool, name: str) -> bool:
+def counts_tokens(pool: ExpertPool, name: str, permitted: frozenset[str] | None) -> bool:
     """Whether a model of that name counts tokens itself; `auto` is nobody yet.
 
     Raises:
@@ -75,7 +80,7 @@ def counts_tokens(pool: ExpertPool, name: str) -> bool:
     """
     if name == AUTO:
         return False
-    known(pool, name)
+    known(pool, name, permitted)
     spec = pool[name].spec
     return Capability.COUNT_TOKENS in spec.capabilities and not spec.null
 

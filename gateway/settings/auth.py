@@ -91,7 +91,7 @@ class KeySettings(Node):
         Raises:
             SettingsError: The variable or the file is missing or empty.
         """
-        return read_secret(f"auth: key '{self.name}'", self.key_env, self.key_file, env)
+        return read_secret(f"auth: key '{self.name}'", self.key_env, self.key_file, env, setting="key")
 
     @property
     def expires_s(self) -> float | None:
@@ -119,7 +119,7 @@ class AuthSettings(Node):
         names = [key.name for key in self.keys]
         hashes = [one for key in self.keys for one in key.hashes]
         problems += [
-            (("keys", index, "name"), f"'{name}' is already the name of a key")
+            (("keys", index, "name"), "another key has this name already")
             for index, name in enumerate(names)
             if name in names[:index]
         ]
@@ -143,7 +143,7 @@ class AuthSettings(Node):
         Raises:
             SettingsError: The variable or the file is missing or empty.
         """
-        return read_secret("auth.pepper", self.pepper_env, self.pepper_file, env)
+        return read_secret("auth", self.pepper_env, self.pepper_file, env, setting="pepper")
 
 
 class AdminSettings(Node):

@@ -189,7 +189,8 @@ class ExpertSettings(Node):
         if self.api_key_env is not None and self.api_key_file is not None:
             problems.append((("api_key_file",), "state api_key_env or api_key_file, not both"))
         problems += [
-            (("headers", name), problem)
+            # What is no name may be a whole header, with its value.
+            (("headers", name) if _HEADER_NAME.match(name) else ("headers",), problem)
             for name, value in self.headers.items()
             if (problem := _header_problem(name, value))
         ]
@@ -249,8 +250,9 @@ def _address_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        return f"is not an address: {error}"
+    except ValueError:
+        # Without what it says: it quotes the address, which may hold a password.
+        return "is not an address: its port or its host cannot be read"
     if parts.scheme == "http+unix":
         return (
             None
@@ -258,9 +260,9 @@ def _address_problem(url: str) -> str | None:
             else "must name a socket's path, such as http+unix://%2Frun%2Fvllm.sock"
         )
     if parts.scheme not in {"http", "https"}:
-        return f"must begin with http://, https:// or http+unix://, got '{url}'"
+        return "must begin with http://, https:// or http+unix://"
     if not parts.hostname or port == 0:
-        return f"names no server, got '{url}'"
+        return "names no server"
     if parts.username is not None or parts.password is not None:
         return "must not hold a user or password; use api_key_env"
     if parts.query or parts.fragment:
@@ -274,7 +276,7 @@ def _address_problem(url: str) -> str | None:
 def _header_problem(name: str, value: str) -> str | None:
     """Why a header may not be set, None when it may."""
     if not _HEADER_NAME.match(name):
-        return "is not a header name"
+        return "one of the names is not a header name"
     if name.lower() in _FORBIDDEN_HEADERS:
         return "may not be set here; keys go by api_key_env or api_key_file"
     if not value.isascii() or any(ord(char) < 32 or ord(char) == 127 for char in value):
