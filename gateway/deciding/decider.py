@@ -204,7 +204,7 @@ class Decider:
         """
         if self._waits(question):
             return None
-        learned = None if self._learning is None else self._learning.corrections
+        learned = None if self._learning is None else self._learning.corrections_of(question.tenant)
         repeated = self._repeated(question)
         if repeated is not None and self._memory is not None:
             held = self._memory.find(repeated, learned, question.received_s)
@@ -318,7 +318,7 @@ class Decider:
                 assessment = recall([Turn(text, one) for text, (one, _) in turns])
             offers = NO_OFFERS if self._nulls is None or asked is None else self._nulls.offers(asked, assessment)
             request = question.request(inbound.text, question.stay, offers)
-            learned = None if self._learning is None else self._learning.corrections
+            learned = None if self._learning is None else self._learning.corrections_of(question.tenant)
             decision = self._router.select(assessment, request, self._pool.snapshot(), learned)
             if inbound.model != AUTO and decision.expert is not None and decision.reason is not Reason.BLOCKED:
                 decision = replace(decision, reason=Reason.NAMED)

@@ -154,7 +154,10 @@ class Ledger:
         return _short_seen(record, seen) if _may_name((record["expert"], record["outcome"]["expert"]), seen) else None
 
     async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> Judgement | None:
-        """Record a judgement in [0, 1]. The first one stands; two replicas asked within a moment may each take one.
+        """Record a judgement in [0, 1]. The first one stands, of all replicas.
+
+        Where Redis is set and does not answer, nobody can know whether another replica has taken one before: then it
+        is recorded here, and nothing is learned of it.
 
         Returns:
             What was judged, None when the decision is unknown, somebody else's, or had no outcome yet.
@@ -166,25 +169,29 @@ class Ledger:
             shared = await self._elsewhere(tenant, decision_id)
         else:
             shared = await self._records.find(tenant, decision_id)
+        first: bool | None = True
+        if self._records is not None and _judged(entry, shared) is None and (entry is not None or shared is not None):
+            first = await self._records.judge(decision_id, quality, comment)
+            if first is False:
+                shared = await self._records.find(tenant, decision_id)
         # From here on nothing waits: of two judgements on one replica one is the first.
+        before = _judged(entry, shared)
         if entry is not None and entry.outcome is not None:
-            before = entry.outcome.quality
-            if before is None and shared is not None:
-                before = shared["outcome"]["quality"]
-            entry.outcome = replace(entry.outcome, quality=quality if before is None else before)
             record = entry.to_record()
         elif shared is not None:
-            before = shared["outcome"]["quality"]
             record = shared
-            record["outcome"]["quality"] = quality if before is None else before
         else:
             return None
-        if before is None:
-            if self._records is not None:
-                self._records.judge(decision_id, quality, comment)
-            if self._file is not None:
-                self._file.append(_line(tenant, record if comment is None else {**record, "comment": comment}))
-        return Judgement(record["outcome"]["expert"], before, _lesson(record, quality))
+        expert = record["outcome"]["expert"]
+        if before is None and first is False:
+            # There is one, and what it says cannot be read now: it stands, and this one is not counted.
+            return Judgement(expert, quality, None)
+        record["outcome"]["quality"] = stands = quality if before is None else before
+        if entry is not None and entry.outcome is not None:
+            entry.outcome = replace(entry.outcome, quality=stands)
+        if before is None and self._file is not None:
+            self._file.append(_line(tenant, record if comment is None else {**record, "comment": comment}))
+        return Judgement(expert, before, _lesson(record, quality) if first else None)
 
     async def _elsewhere(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
         """A decision that another process made."""
@@ -200,6 +207,14 @@ class Ledger:
         """Write what is waiting to the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _judged(entry: Entry | None, shared: dict[str, Any] | None) -> float | None:
+    """The judgement that stands, as far as it is known here."""
+    if entry is not None and entry.outcome is not None and entry.outcome.quality is not None:
+        return entry.outcome.quality
+    found: float | None = None if shared is None else shared["outcome"]["quality"]
+    return found
 
 
 def _may_name(experts: Iterable[str | None], seen: frozenset[str] | None) -> bool:

@@ -137,6 +137,11 @@ class ExpertSettings(Node):
     """Whether it may be asked for the token counts of a stream (`stream_options.include_usage`) on behalf of callers
     with limits who do not ask. `false` for a server that refuses the field: its streams are then charged in full."""
 
+    cache_salt: bool = False
+    """Whether the server is a vLLM that is to keep its prefix cache apart by tenant: where `auth.keys` are set, every
+    request carries a `cache_salt` of its tenant's. On for `hosted_vllm/…` in `pool.model_list`; other servers may
+    refuse the field."""
+
     base_url: str | None = None
     """Where the server is, such as `http://vllm-code:8000/v1` or `http+unix://%2Frun%2Fvllm.sock` (`openai_http` needs
     it, `litellm` may use it). `${NAME}` and `${NAME:-default}` are taken from the environment."""
@@ -186,6 +191,8 @@ class ExpertSettings(Node):
         if backend.address == "none":
             stated = [name for name in ("base_url", "api_key_env", "api_key_file", "headers") if getattr(self, name)]
             problems += [((name,), f"means nothing to backend {self.backend}") for name in stated]
+        if self.cache_salt and self.backend != "openai_http":
+            problems.append((("cache_salt",), f"means nothing to backend {self.backend}"))
         if self.api_key_env is not None and self.api_key_file is not None:
             problems.append((("api_key_file",), "state api_key_env or api_key_file, not both"))
         problems += [
@@ -231,6 +238,7 @@ class ExpertSettings(Node):
             quality_prior=MappingProxyType(dict(self.quality_prior)),
             max_concurrency=self.max_concurrency,
             stream_usage=self.stream_usage,
+            cache_salt=self.cache_salt,
         )
 
     def api_key(self, env: Mapping[str, str]) -> str | None:

@@ -212,3 +212,27 @@ async def test_without_keys_nothing_is_looked_up(path: str, fields: dict[str, An
     async with gateway({}) as (expert, a, _, _):
         await a(path, **fields)
         assert len(expert.asked) == 1
+
+
+async def test_a_vllm_server_keeps_the_prefixes_of_tenants_apart() -> None:
+    answers = {"chat__completions": Says(orjson.dumps(SPOKEN)), "responses": Says(orjson.dumps(RESPONSE))}
+    async with upstream(**answers) as vllm, upstream(**answers) as other:
+        experts = [
+            vllm.expert("native", "chat", "streaming", "responses", cache_salt=True),
+            other.expert("plain", "chat", "streaming", "responses"),
+        ]
+        tree: dict[str, Any] = {"pool": {"probe_interval_s": 0, "experts": experts}, "auth": {"keys": KEYS}}
+        async with running(tree, ENV) as gateway:
+            for key in ENV:
+                ask = Caller(gateway.url, key)
+                await ask("chat/completions", messages=turn({"type": "text", "text": "x"}))
+                await ask("responses", input="x")
+                await ask("chat/completions", model="plain", messages=turn({"type": "text", "text": "x"}))
+        a, a_too, a2, a2_too, b, b_too = (asked.json["cache_salt"] for asked in vllm.asked)
+        assert len({a, a_too, a2, a2_too}) == len({b, b_too}) == 1
+        assert a != b
+        assert all("cache_salt" not in asked.json for asked in other.asked)
+        del tree["auth"]
+        async with running(tree, ENV) as gateway:
+            await Caller(gateway.url, "KEY_A")("responses", input="x")
+        assert "cache_salt" not in vllm.asked[-1].json

@@ -95,7 +95,7 @@ def decisions(runtime: Runtime) -> APIRouter:
         if judged.before is None:
             runtime.telemetry.feedback.labels(judged.expert).inc()
             if runtime.learning is not None and judged.lesson is not None:
-                runtime.learning.learn(judged.lesson)
+                runtime.learning.learn(_caller(request).tenant, judged.lesson)
                 runtime.telemetry.lessons.labels(judged.expert).inc()
         elif judged.before != quality:
             raise RequestRefused(
