@@ -174,11 +174,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         lambda: _null_experts(settings, router.embedder, store),
     )
     sessions = parts.get("sessions", (settings.conversations, store), lambda: _sessions(settings, store))
-    made = parts.get(
-        "made",
-        (settings.conversations.ids_local_entries, settings.conversations.ids_ttl_s, store),
-        lambda: _made_ids(settings, store),
-    )
+    made = _made_ids(settings, store, parts)
     decider = Decider(
         pool=pool,
         router=router,
@@ -320,9 +316,10 @@ def _sessions(settings: Settings, store: SharedStore | None) -> Sessions:
     return Sessions(entries=kept.local_entries, ttl_s=int(kept.ttl_s), store=store)
 
 
-def _made_ids(settings: Settings, store: SharedStore | None) -> MadeIds:
+def _made_ids(settings: Settings, store: SharedStore | None, parts: Parts) -> MadeIds:
     kept = settings.conversations
-    return MadeIds(entries=kept.ids_local_entries, ttl_s=int(kept.ids_ttl_s), store=store)
+    entries, ttl_s = kept.ids_local_entries, int(kept.ids_ttl_s)
+    return parts.get("made", (entries, ttl_s, store), lambda: MadeIds(entries=entries, ttl_s=ttl_s, store=store))
 
 
 def _exploration_account(settings: Settings, parts: Parts) -> ExplorationAccount | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pointsman.experts.http1.failures import (
     ConnectTimeout,
     HttpFailure,
     PoolTimeout,
+    why_not,
 )
 from pointsman.experts.http1.origin import Origin
 from pointsman.experts.http1.response import Headers, Response, Sink, Translate
@@ -327,7 +326,7 @@ class HttpClient:
         except TimeoutError:
             raise ConnectTimeout(f"no connection within {self.timeouts.connect_s:g} s") from None
         except (OSError, ssl.SSLError) as error:
-            raise ConnectError(_why(error)) from error
+            raise ConnectError(why_not(error)) from error
         finally:
             if connection is None:
                 self._give_back_slot()
@@ -400,14 +399,3 @@ class _Waiting:
 def _expire(waiter: asyncio.Future[Connection | None]) -> None:
     if not waiter.done():
         waiter.set_exception(PoolTimeout("no connection became free in time"))
-
-
-def _why(error: OSError) -> str:
-    """Why no connection came about, without the address: whoever may know it finds it in the settings."""
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or type(error).__name__}"
-    if isinstance(error, socket.gaierror):
-        return "its name is not known"
-    if error.errno is None:
-        return "no connection to any of its addresses"
-    return os.strerror(error.errno)

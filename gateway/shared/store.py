@@ -167,7 +167,7 @@ class SharedStore:
             return None
         name = f"{self._prefix}:{folder}"
         pipe = self._redis.pipeline(transaction=True)
-        pipe.hsetnx(name, *field)  # type: ignore[arg-type]  # redis-py asks for text, and takes bytes
+        pipe.hsetnx(name, *field)
         pipe.expire(name, ttl_s)
         results = await self._answered(pipe.execute(), _POST_S)
         return None if results is None else bool(results[0])
