@@ -70,7 +70,7 @@ class BodyBroken(HttpFailure):
 def why_not(error: OSError) -> str:
     """Why no connection came about, without the address: whoever may know it finds it in the settings."""
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or type(error).__name__}"
+        return f"TLS failed: {(error.reason or type(error).__name__).lower().replace('_', ' ')}"
     if isinstance(error, socket.gaierror):
         return "its name is not known"
     if error.errno is None:

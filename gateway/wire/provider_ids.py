@@ -87,7 +87,7 @@ def named_ids(endpoint: Endpoint, body: bytes, payload: Mapping[str, Any]) -> tu
     found: list[NamedId] = []
     if endpoint is Endpoint.RESPONSES:
         found += _items(payload)
-    if any(hint in body for hint in _HINTS) or _ESCAPED.search(body) is not None:
+    if any(hint in body for hint in _HINTS) or (b"\\u00" in body and _ESCAPED.search(body) is not None):
         found += _fields(payload, "")
     if len(found) > _MOST:
         raise RequestRefused(
