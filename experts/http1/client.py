@@ -344,8 +344,7 @@ class HttpClient:
         make: Callable[[], Connection] = lambda: Connection(self, loop)  # noqa: E731
         origin = self.origin
         if origin.uds is not None:
-            _, connection = await loop.create_unix_connection(make, origin.uds)
-            return connection
+            return (await loop.create_unix_connection(make, origin.uds))[1]
         if not origin.tls:
             _, connection = await loop.create_connection(make, origin.host, origin.port)
             return connection
