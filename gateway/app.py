@@ -41,6 +41,7 @@ from pointsman.gateway.shared.average_budgets import AverageBudgets
 from pointsman.gateway.shared.decision_cache import DecisionCache
 from pointsman.gateway.shared.learning import Learning
 from pointsman.gateway.shared.load import SharedLoad
+from pointsman.gateway.shared.made_ids import MadeIds
 from pointsman.gateway.shared.sessions import Sessions
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.tasks import end
@@ -173,11 +174,13 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         lambda: _null_experts(settings, router.embedder, store),
     )
     sessions = parts.get("sessions", (settings.conversations, store), lambda: _sessions(settings, store))
+    made = _made_ids(settings, store, parts)
     decider = Decider(
         pool=pool,
         router=router,
         cache=parts.get("decisions", (settings.cache, store), lambda: _decision_cache(settings, store)),
         sessions=sessions,
+        made=made,
         telemetry=telemetry,
         averages=averages,
         learning=learning,
@@ -199,7 +202,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
             account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
         )
     recorder = Recorder(
-        pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, sessions=sessions, clock=time.monotonic
+        pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, made=made, clock=time.monotonic
     )
     attempts = Attempts(
         pool=pool,
@@ -311,6 +314,12 @@ def _ledger(settings: Settings, store: SharedStore | None) -> Ledger:
 def _sessions(settings: Settings, store: SharedStore | None) -> Sessions:
     kept = settings.conversations
     return Sessions(entries=kept.local_entries, ttl_s=int(kept.ttl_s), store=store)
+
+
+def _made_ids(settings: Settings, store: SharedStore | None, parts: Parts) -> MadeIds:
+    kept = settings.conversations
+    entries, ttl_s = kept.ids_local_entries, int(kept.ids_ttl_s)
+    return parts.get("made", (entries, ttl_s, store), lambda: MadeIds(entries=entries, ttl_s=ttl_s, store=store))
 
 
 def _exploration_account(settings: Settings, parts: Parts) -> ExplorationAccount | None:

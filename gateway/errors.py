@@ -42,6 +42,7 @@ class Code(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     MODEL_NOT_FOUND = "model_not_found"
     DECISION_NOT_FOUND = "decision_not_found"
+    ID_NOT_FOUND = "id_not_found"
     ALREADY_JUDGED = "already_judged"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -83,6 +84,7 @@ TABLE: dict[Code, _Row] = {
     Code.DEADLINE_EXCEEDED: _Row(504, "timeout_error"),
     Code.MODEL_NOT_FOUND: _Row(404, _CLIENT),
     Code.DECISION_NOT_FOUND: _Row(404, _CLIENT),
+    Code.ID_NOT_FOUND: _Row(404, _CLIENT),
     Code.ALREADY_JUDGED: _Row(409, _CLIENT),
     Code.NOT_FOUND: _Row(404, _CLIENT),
     Code.METHOD_NOT_ALLOWED: _Row(405, _CLIENT),

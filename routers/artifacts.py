@@ -10,9 +10,11 @@ hashes of the other files, so it covers every byte. Loading needs numpy, safeten
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from pointsman.routers.classifiers.knn import KnnClassifier
@@ -32,11 +33,15 @@ from pointsman.routers.estimators.quality import BlendedQuality
 from pointsman.routers.estimators.tokens import CompletionTokens
 from pointsman.routers.evidence.policy import SequentialPolicy
 from pointsman.routers.two_stage import TwoStageRouter
+from pointsman.routers.types import RouteRequest
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
+
+#: The one that ships is 5 KB long.
+_MOST_MANIFEST_BYTES = 16 * 1024 * 1024
 
 #: The artefact that ships with the package, under the name `default`.
 DEFAULT_NAME = "default"
@@ -124,7 +129,10 @@ def load_artifact(path_or_name: str | Path, *, uncertain_to_generalist: bool = T
     directory = _directory(path_or_name)
     manifest = read_manifest(directory)
     parts = _load_parts(directory, manifest)
-    router = _assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist)
+    with reading(directory):
+        router = _assemble(parts, str(manifest["artifact_hash"]), uncertain_to_generalist)
+        if _weighs_little(manifest["embedder"]):
+            _try(router)
     return LoadedArtifact(router, manifest, parts)
 
 
@@ -167,12 +175,67 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         ArtifactError: As `load_router`.
     """
     path = directory / MANIFEST
+    if not path.exists():
+        raise ArtifactError(f"no router artefact at {directory}: {MANIFEST} is missing")
+    with reading(path):
+        return _checked_manifest(path, read_json(path))
+
+
+def read_json(path: Path) -> Any:
+    """A manifest's JSON: strict, and no larger than a manifest is.
+
+    Raises:
+        OSError, ValueError, RecursionError: It cannot be read.
+    """
+    if not path.is_file():
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        text = file.read(_MOST_MANIFEST_BYTES + 1)
+    if len(text) > _MOST_MANIFEST_BYTES:
+        raise ValueError(f"it is longer than {_MOST_MANIFEST_BYTES} bytes")
+    return json.loads(text.decode(), parse_constant=_no_number)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever is wrong with files of an artefact is an error of it, and a sentence.
+
+    Raises:
+        ArtifactError: In place of anything else.
+    """
     try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"no router artefact at {directory}: {MANIFEST} is missing") from error
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read: {error}") from error
+        yield
+    except ArtifactError:
+        raise
+    except EmbedderError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    except Exception as error:
+        # What anybody may have written is read by several libraries, and some of them raise Exception itself.
+        why = str(error)[:200] if isinstance(error, OSError | ValueError) else repr(error)[:200]
+        raise ArtifactError(f"{path} cannot be read: {why}") from error
+
+
+def _weighs_little(embedder: Mapping[str, Any]) -> bool:
+    """Whether embedding loads no model."""
+    return _weighs_little(embedder["inner"]) if embedder["kind"] == "format" else "static" in embedder["kind"]
+
+
+def _try(router: TwoStageRouter) -> None:
+    """Assess a prompt: arrays that do not fit together must fail here, and not with the first request.
+
+    Raises:
+        ValueError: What comes of it is no assessment.
+    """
+    posterior = router.assess(RouteRequest("try", "a prompt", 2)).classification.posterior
+    if not posterior or not all(math.isfinite(share) for share in posterior.values()):
+        raise ValueError("its classifier gives no probabilities")
+
+
+def _checked_manifest(path: Path, manifest: Any) -> dict[str, Any]:
     if not isinstance(manifest, dict) or "format" not in manifest:
         raise ArtifactError(f"{path} is not a router manifest")
     if manifest["format"] != FORMAT:
@@ -186,17 +249,18 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def _load_parts(directory: Path, manifest: Mapping[str, Any]) -> RouterParts:
     for name, expected in manifest["files"].items():
-        _check_file(directory, name, expected)
-    try:
+        with reading(directory / MANIFEST):
+            _check_file(directory, name, expected)
+    with reading(directory / WEIGHTS):
         tensors = load_file(directory / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{directory / WEIGHTS} cannot be read: {error}") from error
     try:
         return _unpack(manifest, tensors, directory)
     except EmbedderError as error:
         raise ArtifactError(f"{directory}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{directory / MANIFEST} and {WEIGHTS} do not fit together: {error!r}") from error
+    except Exception as error:
+        # As in `reading`.
+        why = repr(error)[:200]
+        raise ArtifactError(f"{directory / MANIFEST} and {WEIGHTS} do not fit together: {why}") from error
 
 
 def _assemble(parts: RouterParts, artifact_hash: str, uncertain_to_generalist: bool) -> TwoStageRouter:
@@ -251,6 +315,8 @@ def _check_file(directory: Path, name: str, expected: str) -> None:
     if Path(name).name != name:
         raise ArtifactError(f"{directory / MANIFEST} names a file outside its folder: {name!r}")
     path = directory / name
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is no file")
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -51,11 +52,12 @@ class EngineProcess:
         Raises:
             OSError: It does not come up.
         """
+        # First of all: in a folder that others may write, whoever serves the socket may be anybody.
+        self._make_folder()
         if await self._serves():
             return
         if self._closed:
             raise ConnectionError("closed")
-        self._make_folder()
         give_up = asyncio.get_running_loop().time() + _START_WITHIN_S
         with (self.socket.parent / f"{self.socket.name}.lock").open("w") as lock:
             # One of several workers starts it; the others see the socket come alive, or find the lock free again.
@@ -107,5 +109,8 @@ class EngineProcess:
     def _make_folder(self) -> None:
         folder = self.socket.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
+        found = folder.stat()
+        if found.st_uid != os.getuid():
             raise PermissionError(f"{folder} belongs to another user")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(f"{folder} may be written by others: chmod 700")

@@ -56,7 +56,13 @@ class Decoder:
         Raises:
             CheckpointError: It cannot be run.
         """
-        return cls(read_config(folder), read_tensors(folder / "model.safetensors"))
+        try:
+            return cls(read_config(folder), read_tensors(folder / "model.safetensors"))
+        except CheckpointError:
+            raise
+        except Exception as error:
+            # Files that anybody may have written: whatever else they break is said as what it is.
+            raise CheckpointError(f"{folder} cannot be read: {repr(error)[:200]}") from error
 
     def new_cache(self) -> KeyValueCache:
         """An empty cache for sequences of this model."""

@@ -35,7 +35,11 @@ class TextCodec:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise CheckpointError(f"{folder} has no tokenizer.json")
-        self._tokenizer = Tokenizer.from_file(str(path))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            # The library raises Exception itself.
+            raise CheckpointError(f"{path} cannot be read: {str(error)[:200]}") from error
         alphabet = _byte_alphabet()
         added = self._tokenizer.get_added_tokens_decoder()
         self._bytes: list[bytes] = []

@@ -17,6 +17,7 @@ from pointsman.experts.http1.failures import (
     ConnectTimeout,
     HttpFailure,
     PoolTimeout,
+    why_not,
 )
 from pointsman.experts.http1.origin import Origin
 from pointsman.experts.http1.response import Headers, Response, Sink, Translate
@@ -325,7 +326,7 @@ class HttpClient:
         except TimeoutError:
             raise ConnectTimeout(f"no connection within {self.timeouts.connect_s:g} s") from None
         except (OSError, ssl.SSLError) as error:
-            raise ConnectError(str(error) or type(error).__name__) from error
+            raise ConnectError(why_not(error)) from error
         finally:
             if connection is None:
                 self._give_back_slot()
@@ -343,8 +344,7 @@ class HttpClient:
         make: Callable[[], Connection] = lambda: Connection(self, loop)  # noqa: E731
         origin = self.origin
         if origin.uds is not None:
-            _, connection = await loop.create_unix_connection(make, origin.uds)
-            return connection
+            return (await loop.create_unix_connection(make, origin.uds))[1]
         if not origin.tls:
             _, connection = await loop.create_connection(make, origin.host, origin.port)
             return connection

@@ -14,6 +14,10 @@ HttpFailure
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
+
 
 class HttpFailure(Exception):
     """Anything below."""
@@ -61,3 +65,14 @@ class IdleTimeout(HttpFailure):
 
 class BodyBroken(HttpFailure):
     """The body ended before its end."""
+
+
+def why_not(error: OSError) -> str:
+    """Why no connection came about, without the address: whoever may know it finds it in the settings."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or type(error).__name__).lower().replace('_', ' ')}"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if error.errno is None:
+        return "no connection to any of its addresses"
+    return os.strerror(error.errno)

@@ -36,13 +36,13 @@ class Origin:
             raise ValueError("the URL of an origin has no credentials, query or fragment")
         path = parts.path.rstrip("/")
         if any(not 33 <= ord(character) <= 126 for character in parts.netloc + path):
-            raise ValueError(f"not a URL in ASCII without spaces: {url!r}")
+            raise ValueError("not a URL in ASCII without spaces")
         if parts.scheme == "http+unix":
             if not parts.netloc:
-                raise ValueError(f"no socket path in {url!r}")
+                raise ValueError("the URL names no socket")
             return cls("", 0, path, uds=unquote(parts.netloc))
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"not an http, https or http+unix URL: {url!r}")
+            raise ValueError("not an http, https or http+unix URL")
         tls = parts.scheme == "https"
         return cls(parts.hostname, parts.port or (443 if tls else 80), path, tls=tls)
 

@@ -98,7 +98,8 @@ def create_access(
         # The widest limit is asked first: what is refused for long is refused at once.
         own = [*opened[f"key:{key.name}"], *opened.get(f"tenant:{key.tenant or key.name}", ())]
         account = Account(own, time.time, None if leases is None else leases.more) if own else None
-        caller = _caller(key, account, pool)
+        tenant = auth.tenants.get(key.tenant or key.name)
+        caller = _caller(key, account, pool, frozenset() if tenant is None else frozenset(tenant.provider_ids))
         callers.append(caller)
         own_key = key.key(env)
         keys += [(digest_of(written), caller) for written in key.hashes]
@@ -135,7 +136,7 @@ def _limits(scope: str, settings: LimitSettings) -> Sequence[Limit]:
     ]
 
 
-def _caller(key: KeySettings, account: Account | None, pool: ExpertPool) -> Caller:
+def _caller(key: KeySettings, account: Account | None, pool: ExpertPool, provider_ids: frozenset[str]) -> Caller:
     caller = Caller(
         key.name,
         key.tenant or key.name,
@@ -144,12 +145,14 @@ def _caller(key: KeySettings, account: Account | None, pool: ExpertPool) -> Call
         key.expires_s,
         key.disabled,
         account,
+        provider_ids=provider_ids,
     )
-    if account is None:
+    if account is not None:
+        # What is promised to be kept can only be kept where it is known beforehand.
+        known = frozenset(expert.spec.name for expert in pool if known_of(expert.spec, account))
+        if len(known) < len(pool):
+            caller = replaced(caller, experts=known if caller.experts is None else caller.experts & known)
+    if caller.experts is None:
         return caller
-    # What is promised to be kept can only be kept where it is known beforehand.
-    names = {expert.spec.name for expert in pool}
-    known = frozenset(expert.spec.name for expert in pool if known_of(expert.spec, account))
-    if known == names:
-        return caller
-    return replaced(caller, experts=known if caller.experts is None else caller.experts & known)
+    # The gateway's own answers without a model are no secret.
+    return replaced(caller, seen=caller.experts | {expert.spec.name for expert in pool if expert.spec.null})

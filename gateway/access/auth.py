@@ -54,6 +54,18 @@ class Keyring:
             raise RequestRefused(Code.NOT_PERMITTED, "The metrics need a key with the role 'metrics' or 'operator'.")
         return caller
 
+    @property
+    def open_to_all(self) -> bool:
+        """Whether nobody is asked for a key."""
+        return not self._callers
+
+    def knows_operator(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the key of a request, which need not have one, is accepted and for operators or for the metrics."""
+        try:
+            return bool(self._callers) and self._known(headers, b"").role is not Role.CLIENT
+        except RequestRefused:
+            return False
+
     def operator(self, headers: Mapping[bytes, bytes], query: bytes = b"") -> Caller:
         """The caller, who must be an operator.
 

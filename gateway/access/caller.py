@@ -29,6 +29,8 @@ class Caller:
         expires_s: From when on the key is not accepted (seconds since 1970); None for never.
         disabled: Whether it is not accepted now.
         account: What it may still spend; None without limits.
+        seen: Experts whose names it may be told; None for all.
+        provider_ids: What it may name of what lies with providers, beside what its tenant's own answers brought.
     """
 
     name: str
@@ -38,7 +40,12 @@ class Caller:
     expires_s: float | None = None
     disabled: bool = False
     account: Account | None = None
+    seen: frozenset[str] | None = None
+    provider_ids: frozenset[str] = frozenset()
 
+
+#: Among the ids that a caller may name: all of them.
+EVERY_ID: Final = "*"
 
 #: In the scope of a request that goes to the control plane.
 CALLER: Final = "pointsman.caller"

@@ -84,7 +84,11 @@ def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None
         with_redis, redis_kind = cleanup.enter_context(_redis(settings, folder))
         announce = _banner(with_redis, listener, config, redis_kind)
         again = partial(
-            _read_again, read, None if settings.redis.url else with_redis.redis.url, in_terminal=sys.stdin.isatty()
+            _read_again,
+            read,
+            None if settings.redis.url else with_redis.redis.url,
+            scripts=_may_limit(settings),
+            in_terminal=sys.stdin.isatty(),
         )
         if with_redis.server.workers > 1:
             return _supervise(with_redis, listener, again, folder, log_level, announce)
@@ -96,7 +100,9 @@ def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None
         return serve_here(with_redis, listener, logging_config=log_config(log_level), on_ready=ready)
 
 
-def _read_again(read: Callable[[], Settings], embedded_redis: str | None, *, in_terminal: bool) -> Settings:
+def _read_again(
+    read: Callable[[], Settings], embedded_redis: str | None, *, scripts: bool, in_terminal: bool
+) -> Settings:
     """The settings as they are now, with the URL of our own Redis where they ask for that.
 
     Raises:
@@ -117,6 +123,8 @@ def _read_again(read: Callable[[], Settings], embedded_redis: str | None, *, in_
         # Only a start could start one.
         _log.warning("no Redis of our own runs; every process remembers for itself")
         return settings
+    if _may_limit(settings) and not scripts:
+        raise SettingsError(["auth.keys: the embedded Redis was started for no keys; start the gateway again"])
     return _at_redis(settings, embedded_redis)
 
 
@@ -154,7 +162,7 @@ def _redis(settings: Settings, folder: Path) -> Iterator[tuple[Settings, str]]:
         return
     from pointsman.gateway.process.redis_server import EmbeddedRedis
 
-    server = EmbeddedRedis(folder)
+    server = EmbeddedRedis(folder, scripts=_may_limit(settings))
     if not server.start():
         yield settings, "none (every process remembers for itself)"
         return
@@ -162,6 +170,11 @@ def _redis(settings: Settings, folder: Path) -> Iterator[tuple[Settings, str]]:
         yield _at_redis(settings, server.url), f"embedded (pid {server.pid})"
     finally:
         server.stop()
+
+
+def _may_limit(settings: Settings) -> bool:
+    """Whether a caller has limits, or may be given some by a reload: only then the embedded Redis runs scripts."""
+    return bool(settings.auth.keys)
 
 
 def _terminal() -> bool:

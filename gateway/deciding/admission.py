@@ -17,6 +17,7 @@ from pointsman.experts.pool import ExpertPool
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.refusals import refusal_of
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.decision import seen_by
 from pointsman.gateway.wire.urgency import Priority
 from pointsman.routers.types import Decision, Rule
 
@@ -77,11 +78,13 @@ class AdmissionRequest:
         tenant: Whose it is.
         priority: As stated; None for the tenant's own.
         until_s: When waiting is of no more use (monotonic).
+        seen: Experts that may be named in a refusal; None for all.
     """
 
     tenant: str
     priority: Priority | None
     until_s: float
+    seen: frozenset[str] | None = None
 
 
 #: A line's priority and tenant.
@@ -138,7 +141,7 @@ class Admission:
     def refusal(self, decision: Decision, request: AdmissionRequest) -> RequestRefused | None:
         """Why a request whose decision found full experts may not wait; None where it may."""
         if self._policy.queue == 0:
-            return refusal_of(decision)
+            return refusal_of(seen_by(decision, request.seen))
         experts = full_experts(decision)
         key = self._key(request)
         predicted_wait_s = self._predicted_wait_s(experts, key)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pointsman.experts.pool import ExpertPool
-from pointsman.gateway.access.caller import Caller
+from pointsman.gateway.access.caller import ANYBODY, Caller
 from pointsman.gateway.deciding.admission import Admission, AdmissionRequest, full_experts
 from pointsman.gateway.deciding.assessor import Assessor
 from pointsman.gateway.deciding.decision_memory import DecisionMemory, again, rests_on_load
 from pointsman.gateway.deciding.decision_memory import NullAnswers as Repeated
-from pointsman.gateway.deciding.eligibility import bound, in_pool, known, permitted, spoken
+from pointsman.gateway.deciding.eligibility import bound, in_pool, known, owned, permitted, spoken
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
 from pointsman.gateway.deciding.question import NO_OFFERS, Assessed, Question
@@ -26,6 +26,7 @@ from pointsman.gateway.ids import DecisionIds
 from pointsman.gateway.shared.average_budgets import AverageBudgets
 from pointsman.gateway.shared.decision_cache import DecisionCache
 from pointsman.gateway.shared.learning import Learning
+from pointsman.gateway.shared.made_ids import MadeIds
 from pointsman.gateway.shared.sessions import Sessions
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.gateway.wire.budget import parse_budget, parse_session, states_routing
@@ -33,6 +34,7 @@ from pointsman.gateway.wire.caching import CacheStatus, parse_caching
 from pointsman.gateway.wire.evidence import parse_evidence
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.opening import opening_of
+from pointsman.gateway.wire.provider_ids import NamedId, named_ids
 from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing
 from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
@@ -82,6 +84,7 @@ class Decider:
         router: Assesses and selects.
         cache: Of assessments, None for none.
         sessions: Who answered last.
+        made: Who made what a request may name.
         telemetry: Told every decision.
         averages: Prices of the average budgets.
         learning: Corrections from judged answers.
@@ -99,6 +102,7 @@ class Decider:
         router: RouterProtocol,
         cache: DecisionCache | None,
         sessions: Sessions,
+        made: MadeIds,
         telemetry: Telemetry,
         averages: AverageBudgets | None,
         learning: Learning | None,
@@ -113,6 +117,7 @@ class Decider:
         self._cache = cache
         self._assessor = Assessor(router, cache)
         self._sessions = sessions
+        self._made = made
         self._telemetry = telemetry
         self._averages = averages
         self._learning = learning
@@ -167,7 +172,7 @@ class Decider:
             if caller.experts is not None:
                 allowed = permitted(caller.experts, allowed)
         else:
-            known(self._pool, inbound.model)
+            known(self._pool, inbound.model, caller.experts)
             if caller.experts is not None:
                 permitted(caller.experts, frozenset({inbound.model}))
             if allowed is None and (self._unbounded if budget is self._policy.budget else budget == _NO_BUDGET):
@@ -188,6 +193,8 @@ class Decider:
             urgency,
             received_s,
             opens,
+            # Without keys there is one tenant, and everything is its own.
+            () if caller is ANYBODY else _named(inbound),
         )
 
     def now(self, question: Question) -> RoutedRequest | None:
@@ -198,7 +205,7 @@ class Decider:
         """
         if self._waits(question):
             return None
-        learned = None if self._learning is None else self._learning.corrections
+        learned = None if self._learning is None else self._learning.corrections_of(question.tenant)
         repeated = self._repeated(question)
         if repeated is not None and self._memory is not None:
             held = self._memory.find(repeated, learned, question.received_s)
@@ -251,13 +258,16 @@ class Decider:
             (question.session is not None and not question.opens)
             or (self._nulls is not None and self._nulls.concern(question.inbound.model))
             or (translated is not None and translated.binding is not None)
+            or bool(question.named)
         )
 
     async def _complete(self, question: Question) -> None:
         """Find out what else the decision rests upon: earlier answers, the null experts, the assessments."""
         inbound = question.inbound
+        if question.named:
+            await owned(self._made, question)
         if inbound.translated is not None and inbound.translated.binding is not None:
-            question.allowed = await bound(self._sessions, question, inbound.translated.binding)
+            question.allowed = await bound(self._made, question, inbound.translated.binding)
         if question.session is not None and not question.opens:
             question.stay = await self._session_affinity(question.session)
         texts = question.texts
@@ -300,6 +310,7 @@ class Decider:
             question.tenant,
             question.urgency.priority,
             until_s if deadline_s is None else min(until_s, deadline_s),
+            question.caller.seen,
         )
 
     def _decided(self, question: Question) -> RoutedRequest:
@@ -314,7 +325,7 @@ class Decider:
                 assessment = recall([Turn(text, one) for text, (one, _) in turns])
             offers = NO_OFFERS if self._nulls is None or asked is None else self._nulls.offers(asked, assessment)
             request = question.request(inbound.text, question.stay, offers)
-            learned = None if self._learning is None else self._learning.corrections
+            learned = None if self._learning is None else self._learning.corrections_of(question.tenant)
             decision = self._router.select(assessment, request, self._pool.snapshot(), learned)
             if inbound.model != AUTO and decision.expert is not None and decision.reason is not Reason.BLOCKED:
                 decision = replace(decision, reason=Reason.NAMED)
@@ -355,6 +366,14 @@ class Decider:
     async def _session_affinity(self, session: str) -> Stay | None:
         expert = await self._sessions.previous(session)
         return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
+
+
+def _named(inbound: Inbound) -> tuple[NamedId, ...]:
+    """The ids that a request names, as its client wrote it."""
+    translated = inbound.translated
+    if translated is None:
+        return named_ids(inbound.endpoint, inbound.body, inbound.payload)
+    return named_ids(translated.endpoint, translated.body, translated.payload)
 
 
 def _without_quality(weights: Weights) -> Weights:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.spec import Capability
+from pointsman.gateway.access.caller import EVERY_ID
 from pointsman.gateway.deciding.question import Question
 from pointsman.gateway.errors import Code, RequestRefused, invalid_budget
-from pointsman.gateway.shared.sessions import Sessions
+from pointsman.gateway.shared.made_ids import MadeIds
+from pointsman.gateway.shared.two_level_cache import key_of
 from pointsman.gateway.wire.request import AUTO
 from pointsman.gateway.wire.responses.bindings import Binding
 from pointsman.gateway.wire.translation import TranslatedRequest
 
 
-def known(pool: ExpertPool, name: str) -> None:
+def known(pool: ExpertPool, name: str, permitted: frozenset[str] | None) -> None:
     """See that a named expert is here.
+
+    Args:
+        pool: The experts.
+        name: What is asked for.
+        permitted: Those that the caller's key may ask, and be told of; None for all.
 
     Raises:
         RequestRefused: It is not.
     """
     if name not in pool:
-        names = ", ".join(spec.name for spec in pool.specs)
+        names = ", ".join(spec.name for spec in pool.specs if permitted is None or spec.name in permitted)
         raise RequestRefused(
             Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {names}", param="model"
         )
@@ -65,7 +72,7 @@ def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
         )
 
 
-def counts_tokens(pool: ExpertPool, name: str) -> bool:
+def counts_tokens(pool: ExpertPool, name: str, permitted: frozenset[str] | None) -> bool:
     """Whether a model of that name counts tokens itself; `auto` is nobody yet.
 
     Raises:
@@ -73,18 +80,43 @@ def counts_tokens(pool: ExpertPool, name: str) -> bool:
     """
     if name == AUTO:
         return False
-    known(pool, name)
+    known(pool, name, permitted)
     spec = pool[name].spec
     return Capability.COUNT_TOKENS in spec.capabilities and not spec.null
 
 
-async def bound(sessions: Sessions, question: Question, binding: Binding) -> frozenset[str] | None:
+async def owned(made: MadeIds, question: Question) -> None:
+    """See that the ids a request names are its tenant's.
+
+    What stands beside its id in full may pass with another one, which names nothing: a provider may forget an id, and
+    so may the gateway, while the conversation goes on.
+
+    Raises:
+        RequestRefused: No answer for this tenant brought one, as far as is known here. Whether there is one at all is
+            not told.
+    """
+    tenant, granted = question.tenant, question.caller.provider_ids
+    for named in question.named:
+        one = named.value
+        if one and (one in granted or EVERY_ID in granted):
+            continue
+        if one and await made.maker(tenant, one, patient=named.rename is None) is not None:
+            continue
+        translated = question.inbound.translated
+        if named.rename is None or translated is None:
+            raise RequestRefused(Code.ID_NOT_FOUND, f"{named.param}: '{one[:80]}' is not found.", param=named.param)
+        prefix = one.partition("_")[0][:16] or "item"
+        named.rename(f"{prefix}_{key_of(tenant.encode(), one.encode('utf-8', 'surrogatepass'))}")
+        translated.rewritten = True
+
+
+async def bound(made: MadeIds, question: Question, binding: Binding) -> frozenset[str] | None:
     """Who may be asked what rests upon an earlier answer: the expert alone that gave it.
 
     Raises:
         RequestRefused: That expert is not known, or is not the one that is asked for.
     """
-    makers = {await sessions.previous(sessions.made_key(question.tenant, one)) for one in binding.ids} or {None}
+    makers = {await made.maker(question.tenant, one) for one in binding.ids} or {None}
     model = question.inbound.model
     if model != AUTO and makers <= {None, model}:
         # The caller says who; only that expert itself can know better.

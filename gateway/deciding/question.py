@@ -9,6 +9,7 @@ from pointsman.gateway.access.caller import Caller
 from pointsman.gateway.deciding.null_experts import NullAnswers
 from pointsman.gateway.wire.caching import CacheControl, CacheStatus
 from pointsman.gateway.wire.evidence import EvidenceOptions
+from pointsman.gateway.wire.provider_ids import NamedId
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.urgency import Urgency
 from pointsman.routers.types import Assessment, Budget, Offers, RouteRequest, Stay
@@ -37,6 +38,7 @@ class Question:
         urgency: Deadline and priority.
         received_s: When the request's last byte was in (monotonic).
         opens: Whether it is the first turn of its session.
+        named: Ids of what lies with a provider, which must be the tenant's.
         assessed: The assessments of the texts, as far as they are known.
         asked: What the null experts have to say of it; None where they have no say.
         stay: Who answered the session's previous turn; None where nobody did.
@@ -55,6 +57,7 @@ class Question:
     urgency: Urgency
     received_s: float
     opens: bool = False
+    named: tuple[NamedId, ...] = ()
     assessed: list[Assessed] = field(default_factory=list)
     asked: NullAnswers | None = None
     stay: Stay | None = None

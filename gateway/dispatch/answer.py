@@ -14,9 +14,9 @@ from pointsman.gateway.errors import CLIENT_LEFT, refusal_for
 from pointsman.gateway.record.recorder import Attempt, Recorder
 from pointsman.gateway.wire.generated_text import tokens_said
 from pointsman.gateway.wire.messages.counting import COUNTED
+from pointsman.gateway.wire.provider_ids import made_in
 from pointsman.gateway.wire.refusal_shape import JSON_TYPE, path_of, refusal_body, refusal_event
 from pointsman.gateway.wire.reply import EventStream, usage_in, with_model, with_model_anywhere
-from pointsman.gateway.wire.responses.bindings import made_in
 from pointsman.gateway.wire.translation import AnswerTranslation
 
 _log = logging.getLogger(__name__)
@@ -80,8 +80,11 @@ class RelayedAnswer:
                 self._translation = translated.translation(
                     routed.decision.id.removeprefix("dec_"), attempt.expert, prompt_tokens
                 )
-            elif translated.endpoint is Endpoint.RESPONSES:
+            elif translated.endpoint is not Endpoint.COUNT_TOKENS:
                 self._made = set()
+        elif routed.inbound.payload.get("modalities") is not None:
+            # Spoken answers are named by their id in the next turn.
+            self._made = set()
         if body is None:
             self._events = EventStream(attempt.expert, hides_usage=attempt.adds_usage)
         else:
@@ -115,7 +118,7 @@ class RelayedAnswer:
         if reservation is not None and reservation.counts_text:
             reservation.heard_tokens += tokens_said(data)
         if self._made is not None:
-            self._made |= made_in(data)
+            self._remember(made_in(data))
         return data if self._translation is None else self._translation.feed(data)
 
     def end(self) -> bytes:
@@ -154,8 +157,12 @@ class RelayedAnswer:
             self._over = True
             events = self._events
             self._recorder.finish(self._routed, self._attempt, status, events.usage, complete=events.usage_complete)
-            if self._made:
-                self._recorder.remember_ids(self._routed, self.expert, self._made)
+
+    def _remember(self, made: set[str]) -> None:
+        """What a later request may name: known before the client can have read of it."""
+        if self._made is not None and not made <= self._made:
+            self._recorder.remember_ids(self._routed, self.expert, made - self._made)
+            self._made |= made
 
     def _recorded(self, data: bytes) -> bytes:
         if data:
@@ -173,7 +180,7 @@ class RelayedAnswer:
             for recording in self._recordings:
                 recording.whole(body)
             if self._made is not None:
-                self._recorder.remember_ids(self._routed, self.expert, made_in(body))
+                self._remember(made_in(body))
         if self._translation is not None:
             self._translate(body, self._translation)
         self._recorder.finish(self._routed, self._attempt, self.status, usage_in(body) if good else None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pointsman.experts.protocols import ExpertCall, Headers
+from pointsman.experts.protocols import Endpoint, ExpertCall, Headers
 from pointsman.experts.spec import ExpertSpec
+from pointsman.gateway.access.caller import ANYBODY
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.wire.asked_usage import asking, may_ask
+from pointsman.gateway.wire.cache_salt import SALTED, salted
 from pointsman.gateway.wire.forwarding import without_anthropics
 from pointsman.gateway.wire.request import expert_body
 from pointsman.gateway.wire.urgency import DEADLINE_HEADER
@@ -49,6 +51,8 @@ def call_for(
             forward = without_anthropics(forward)
         if with_usage:
             body, payload = asking(body, payload, spec.model)
+    if spec.cache_salt:
+        body = salted_for(routed, endpoint, body)
     if routed.deadline_s is not None:
         # For an expert that is a gateway like this one.
         left_ms = max(1, int((routed.deadline_s - now_s) * 1e3))
@@ -62,3 +66,8 @@ def call_for(
         headers=forward,
         prepared=None if routed.asked is None else routed.asked.answers.get(spec.name),
     )
+
+
+def salted_for(routed: RoutedRequest, endpoint: Endpoint, body: bytes) -> bytes:
+    """The body for an expert that keeps the prefixes of tenants apart; without keys there is one tenant."""
+    return body if routed.caller is ANYBODY or endpoint not in SALTED else salted(body, routed.tenant)

@@ -17,6 +17,7 @@ from pointsman.experts.protocols import ExpertCall, Headers
 from pointsman.gateway.access.charge import Basis, charge_of, turned_away
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.expert_call import salted_for
 from pointsman.gateway.dispatch.gathered_answers import CallResult, read_reply
 from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole
 from pointsman.gateway.record.ledger import Ledger
@@ -117,7 +118,7 @@ class Exploration:
 
     async def _explore(self, routed: RoutedRequest, answered: str, text: str, forward: Headers) -> None:
         now_s = self._clock()
-        learned = None if self._learning is None else self._learning.corrections
+        learned = None if self._learning is None else self._learning.corrections_of(routed.tenant)
         # The share may have been used since the answer began.
         shadow = None
         if self._account.ready:
@@ -146,7 +147,7 @@ class Exploration:
         self._telemetry.shadowed(call)
         await self._ledger.shadowed(routed.tenant, routed.decision.id, call)
         if self._learning is not None and verdict in (Verdict.AGREED, Verdict.DIFFERED):
-            self._learning.learn(_lesson(routed, answered, shadow, agree=verdict is Verdict.AGREED))
+            self._learning.learn(routed.tenant, _lesson(routed, answered, shadow, agree=verdict is Verdict.AGREED))
 
     async def _ask(
         self, routed: RoutedRequest, shadow: Candidate, reserved: ExplorationReservation, forward: Headers
@@ -157,6 +158,8 @@ class Exploration:
         if inbound.stream and spec.stream_usage and may_ask(payload):
             # Nobody but us sees the answer.
             body, payload = asking(body, payload, spec.model)
+        if spec.cache_salt:
+            body = salted_for(routed, inbound.endpoint, body)
         with self._pool.begin(name, stream=False) as flight:
             try:
                 reply = await self._pool[name].call(

@@ -23,6 +23,7 @@ from pointsman.gateway.access.caller import Caller
 from pointsman.gateway.access.limits import Meter, remaining
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.http.asgi import Receive, Scope, Send
+from pointsman.gateway.http.readiness import readiness
 from pointsman.gateway.runtime import Runtime
 from pointsman.gateway.settings.auth import AdminSettings
 
@@ -176,6 +177,10 @@ def _limit(meter: Meter) -> dict[str, Any]:
     }
 
 
+async def _ready(runtime: Runtime) -> tuple[int, dict[str, Any]]:
+    return await readiness(runtime, inside=True)
+
+
 async def _reload(runtime: Runtime) -> tuple[int, dict[str, Any]]:
     report = await runtime.configuration.reload()
     return (200 if report.outcome.changed else 409), report.to_dict()
@@ -197,6 +202,7 @@ async def _drain(runtime: Runtime) -> tuple[int, dict[str, Any]]:
 #: Path -> its method, and what it answers.
 _ANSWERS: Final[Mapping[str, tuple[str, Answer]]] = {
     "/admin/keys": ("GET", _keys),
+    "/admin/ready": ("GET", _ready),
     "/admin/limits": ("GET", _limits),
     "/admin/reload": ("POST", _reload),
     "/admin/rollback": ("POST", _rollback),

@@ -30,6 +30,8 @@ def create_control(runtime: Runtime) -> FastAPI:
         version=version("pointsman"),
         summary="A model-level router and compound-AI gateway.",
         description="One endpoint for many models: `auto` chooses the expert, within the budgets stated.",
+        # They would lead wherever the Host header of a request says.
+        redirect_slashes=False,
     )
     app.include_router(operations(runtime))
     app.include_router(models(runtime))

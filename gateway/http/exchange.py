@@ -24,6 +24,7 @@ from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
 from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused, shutting_down
 from pointsman.gateway.http.body import Body
 from pointsman.gateway.refusals import refusal_of
+from pointsman.gateway.wire.decision import seen_by
 from pointsman.gateway.wire.forwarding import forwarded
 from pointsman.gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_body
 from pointsman.gateway.wire.refusal_shape import refusal_body, refusal_event
@@ -99,7 +100,9 @@ class Exchange:
         plane = self._plane
         try:
             inbound = parse_inbound(self._endpoint, self._body.whole())
-            if self._endpoint is Endpoint.COUNT_TOKENS and not counts_tokens(plane.pool, inbound.model):
+            if self._endpoint is Endpoint.COUNT_TOKENS and not counts_tokens(
+                plane.pool, inbound.model, self._caller.experts
+            ):
                 self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
                 self.end()
                 return
@@ -174,7 +177,7 @@ class Exchange:
         """
         if routed.decision.expert is None:
             self._plane.telemetry.decided(routed.decision, routed.hit)
-            raise refusal_of(routed.decision)
+            raise refusal_of(seen_by(routed.decision, routed.caller.seen))
 
     def _begin_dispatch(self, routed: RoutedRequest) -> Dispatch:
         """The decision stands: its first call begins."""

@@ -22,6 +22,13 @@ from pointsman.experts.child_process import Backoff, ChildProcess
 _log = logging.getLogger(__name__)
 
 _MAX_MEMORY: Final = "64mb"
+#: What whoever connects may do: read and write values. Not what changes the server, loads code into it, reads what
+#: another server wrote, or waits; `keys` and `flushdb` for whoever looks after it.
+_RULES: Final = (
+    *("default", "on", "nopass", "~*", "-@all", "+@read", "+@write", "+@connection", "+@transaction"),
+    *("-@scripting", "-@pubsub", "-@blocking", "-@stream", "-@geo", "-@hyperloglog", "-@bitmap", "-@admin"),
+    *("-@dangerous", "+info", "+keys", "+flushdb", "+time"),
+)
 # Forty milliseconds on a free machine; on one that is overloaded it may take a second and is still worth having.
 _READY_WITHIN_S: Final = 5.0
 _STOP_WITHIN_S: Final = 2.0
@@ -48,10 +55,12 @@ class EmbeddedRedis:
     Args:
         folder: Private folder for its socket.
         binary: Which server program; searched for when left out.
+        scripts: Whether `EVAL` is allowed. Only the common account of limits needs it.
     """
 
-    def __init__(self, folder: Path, binary: Path | None = None) -> None:
+    def __init__(self, folder: Path, binary: Path | None = None, *, scripts: bool = False) -> None:
         self._folder = folder
+        self._rules = (*_RULES, "+eval") if scripts else _RULES
         self._binary = binary
         self._process: ChildProcess | None = None
         self._stopping = threading.Event()
@@ -115,6 +124,7 @@ class EmbeddedRedis:
             "loglevel": "warning",
         }
         arguments = [argument for name, value in options.items() for argument in (f"--{name}", value)]
+        arguments += ["--user", *self._rules]
         began = time.monotonic()
         try:
             process = ChildProcess([str(binary), *arguments], quiet=True)

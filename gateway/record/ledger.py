@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ import orjson
 from pointsman.gateway.shared.learning import JudgedAnswer
 from pointsman.gateway.shared.records import SharedRecords
 from pointsman.gateway.shared.store import SharedStore
-from pointsman.gateway.wire.decision import decision_to_dict, decision_to_record
+from pointsman.gateway.wire.decision import decision_to_dict, decision_to_record, seen_by
 from pointsman.gateway.wire.outcome import outcome_to_dict
 from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
 from pointsman.routers.types import Decision
@@ -39,11 +40,19 @@ class Entry:
     decision: Decision
     outcome: Outcome | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """In full, as JSON types, without the tenant."""
-        told = {**decision_to_dict(self.decision), "outcome": outcome_to_dict(self.outcome)}
-        if self.outcome is not None and self.outcome.calls:
-            told["explanation"] += f" {_gathered(self.outcome)}"
+    def to_dict(self, seen: frozenset[str] | None = None) -> dict[str, Any]:
+        """In full, as JSON types, without the tenant.
+
+        Args:
+            seen: Experts that may be named; None for all.
+        """
+        outcome = self.outcome
+        if outcome is not None and seen is not None:
+            shadow = outcome.shadow if outcome.shadow is not None and outcome.shadow.expert in seen else None
+            outcome = replace(outcome, calls=tuple(one for one in outcome.calls if one.expert in seen), shadow=shadow)
+        told = {**decision_to_dict(seen_by(self.decision, seen)), "outcome": outcome_to_dict(outcome)}
+        if outcome is not None and outcome.calls:
+            told["explanation"] += f" {_gathered(outcome)}"
         return told
 
     def to_record(self) -> dict[str, Any]:
@@ -120,18 +129,35 @@ class Ledger:
             outcome = replace(outcome, quality=shared["outcome"]["quality"])
         self.finish(entry, replace(outcome, shadow=call))
 
-    async def find(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
+    async def find(
+        self, tenant: str, decision_id: str, *, any_tenant: bool = False, seen: frozenset[str] | None = None
+    ) -> dict[str, Any] | None:
         """The decision and its outcome, in full where this process decided, else in short.
 
-        None if it is unknown, too old, or another tenant's; with `any_tenant`, of every tenant.
+        Args:
+            tenant: Who asks.
+            decision_id: Of it.
+            any_tenant: Whether it may be whoever's.
+            seen: Experts that may be named; None for all.
+
+        Returns:
+            None when it is unknown, too long ago, or somebody else's, or when an expert answered that may not be named.
         """
         entry = self._recent.get(decision_id)
         if entry is not None:
-            return entry.to_dict() if any_tenant or entry.tenant == tenant else None
-        return await self._elsewhere(tenant, decision_id, any_tenant=any_tenant)
+            mine = any_tenant or entry.tenant == tenant
+            answered = (entry.decision.expert, None if entry.outcome is None else entry.outcome.expert)
+            return entry.to_dict(seen) if mine and _may_name(answered, seen) else None
+        record = await self._elsewhere(tenant, decision_id, any_tenant=any_tenant)
+        if record is None or seen is None:
+            return record
+        return _short_seen(record, seen) if _may_name((record["expert"], record["outcome"]["expert"]), seen) else None
 
     async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> Judgement | None:
-        """Record a judgement in [0, 1]. The first one stands; two replicas asked within a moment may each take one.
+        """Record a judgement in [0, 1]. The first one stands, of all replicas.
+
+        Where Redis is set and does not answer, nobody can know whether another replica has taken one before: then it
+        is recorded here, and nothing is learned of it.
 
         Returns:
             What was judged, None when the decision is unknown, somebody else's, or had no outcome yet.
@@ -143,25 +169,29 @@ class Ledger:
             shared = await self._elsewhere(tenant, decision_id)
         else:
             shared = await self._records.find(tenant, decision_id)
+        first: bool | None = True
+        if self._records is not None and _judged(entry, shared) is None and (entry is not None or shared is not None):
+            first = await self._records.judge(decision_id, quality, comment)
+            if first is False:
+                shared = await self._records.find(tenant, decision_id)
         # From here on nothing waits: of two judgements on one replica one is the first.
+        before = _judged(entry, shared)
         if entry is not None and entry.outcome is not None:
-            before = entry.outcome.quality
-            if before is None and shared is not None:
-                before = shared["outcome"]["quality"]
-            entry.outcome = replace(entry.outcome, quality=quality if before is None else before)
             record = entry.to_record()
         elif shared is not None:
-            before = shared["outcome"]["quality"]
             record = shared
-            record["outcome"]["quality"] = quality if before is None else before
         else:
             return None
-        if before is None:
-            if self._records is not None:
-                self._records.judge(decision_id, quality, comment)
-            if self._file is not None:
-                self._file.append(_line(tenant, record if comment is None else {**record, "comment": comment}))
-        return Judgement(record["outcome"]["expert"], before, _lesson(record, quality))
+        expert = record["outcome"]["expert"]
+        if before is None and first is False:
+            # There is one, and what it says cannot be read now: it stands, and this one is not counted.
+            return Judgement(expert, quality, None)
+        record["outcome"]["quality"] = stands = quality if before is None else before
+        if entry is not None and entry.outcome is not None:
+            entry.outcome = replace(entry.outcome, quality=stands)
+        if before is None and self._file is not None:
+            self._file.append(_line(tenant, record if comment is None else {**record, "comment": comment}))
+        return Judgement(expert, before, _lesson(record, quality) if first else None)
 
     async def _elsewhere(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
         """A decision that another process made."""
@@ -177,6 +207,33 @@ class Ledger:
         """Write what is waiting to the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _judged(entry: Entry | None, shared: dict[str, Any] | None) -> float | None:
+    """The judgement that stands, as far as it is known here."""
+    if entry is not None and entry.outcome is not None and entry.outcome.quality is not None:
+        return entry.outcome.quality
+    found: float | None = None if shared is None else shared["outcome"]["quality"]
+    return found
+
+
+def _may_name(experts: Iterable[str | None], seen: frozenset[str] | None) -> bool:
+    return seen is None or all(name is None or name in seen for name in experts)
+
+
+def _short_seen(record: dict[str, Any], seen: frozenset[str]) -> dict[str, Any]:
+    """A record in short without a word of other experts than these."""
+    outcome = dict(record["outcome"])
+    if "calls" in outcome:
+        outcome["calls"] = [call for call in outcome["calls"] if call["expert"] in seen]
+    if outcome.get("shadow") is not None and outcome["shadow"]["expert"] not in seen:
+        del outcome["shadow"]
+    return {
+        **record,
+        "fallbacks": [name for name in record["fallbacks"] if name in seen],
+        "candidates": [one for one in record["candidates"] if one["expert"] in seen],
+        "outcome": outcome,
+    }
 
 
 def _line(tenant: str, record: dict[str, Any]) -> bytes:

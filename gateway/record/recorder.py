@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from pointsman.experts.flight import Flight
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.spec import Source, Usage
@@ -14,7 +16,7 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.errors import CLIENT_LEFT
 from pointsman.gateway.record.ledger import Entry, Ledger
 from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
-from pointsman.gateway.shared.sessions import Sessions
+from pointsman.gateway.shared.made_ids import MadeIds
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
 
@@ -68,11 +70,11 @@ class Recorder:
         ledger: Ledger,
         telemetry: Telemetry,
         averages: AverageBudgets | None,
-        sessions: Sessions,
+        made: MadeIds,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
-        self._sessions = sessions
+        self._made = made
         self._ledger = ledger
         self._telemetry = telemetry
         self._averages = averages
@@ -109,9 +111,18 @@ class Recorder:
         self._telemetry.finished(routed.inbound.asked.value, outcome)
 
     def remember_ids(self, routed: RoutedRequest, expert: str, ids: Iterable[str]) -> None:
-        """An answer holds what its expert alone can go on from."""
+        """An answer brought ids that its tenant may name from now on.
+
+        None that its own request holds: some servers let a client choose what an answer is called, and then it could
+        choose what another tenant's is called.
+        """
+        asked: bytes | None = None
         for one in ids:
-            self._sessions.put(Sessions.made_key(routed.tenant, one), expert)
+            if asked is None:
+                translated = routed.inbound.translated
+                asked = orjson.dumps(routed.inbound.payload if translated is None else translated.payload)
+            if orjson.dumps(one)[1:-1] not in asked or self._made.knows(routed.tenant, one):
+                self._made.made(routed.tenant, one, expert)
 
     def cancelled(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
         """The attempt was cancelled before its answer came: the client left, time ran out, or another was quicker."""

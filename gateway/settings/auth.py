@@ -42,6 +42,9 @@ class TenantSettings(Node):
 
     limits: LimitSettings = LimitSettings()
     """For all keys of the tenant together."""
+    provider_ids: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
+    """Ids of what lies with providers (files, vector stores, conversations, containers) that its requests may name
+    beside those that its own answers brought; `"*"` for any, where nothing of another tenant lies there."""
 
 
 class KeySettings(Node):
@@ -88,7 +91,7 @@ class KeySettings(Node):
         Raises:
             SettingsError: The variable or the file is missing or empty.
         """
-        return read_secret(f"auth: key '{self.name}'", self.key_env, self.key_file, env)
+        return read_secret(f"auth: key '{self.name}'", self.key_env, self.key_file, env, setting="key")
 
     @property
     def expires_s(self) -> float | None:
@@ -116,7 +119,7 @@ class AuthSettings(Node):
         names = [key.name for key in self.keys]
         hashes = [one for key in self.keys for one in key.hashes]
         problems += [
-            (("keys", index, "name"), f"'{name}' is already the name of a key")
+            (("keys", index, "name"), "another key has this name already")
             for index, name in enumerate(names)
             if name in names[:index]
         ]
@@ -140,7 +143,7 @@ class AuthSettings(Node):
         Raises:
             SettingsError: The variable or the file is missing or empty.
         """
-        return read_secret("auth.pepper", self.pepper_env, self.pepper_file, env)
+        return read_secret("auth", self.pepper_env, self.pepper_file, env, setting="pepper")
 
 
 class AdminSettings(Node):

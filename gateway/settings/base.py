@@ -37,7 +37,9 @@ class Node(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
 
-def read_secret(what: str, env_name: str | None, file: Path | None, env: Mapping[str, str]) -> str | None:
+def read_secret(
+    what: str, env_name: str | None, file: Path | None, env: Mapping[str, str], *, setting: str | None = None
+) -> str | None:
     """A secret the settings refer to.
 
     Args:
@@ -45,6 +47,8 @@ def read_secret(what: str, env_name: str | None, file: Path | None, env: Mapping
         env_name: Environment variable that holds it.
         file: File that holds it; surrounding white space is dropped.
         env: The environment.
+        setting: Beginning of the settings' names (`key` for `key_env` and `key_file`), where an error names these in
+            place of their values: whoever mistook them may have written the secret itself there.
 
     Returns:
         The secret, None when the settings refer to none.
@@ -55,14 +59,17 @@ def read_secret(what: str, env_name: str | None, file: Path | None, env: Mapping
     if env_name is not None:
         value = env.get(env_name, "").strip()
         if not value:
-            raise SettingsError([f"{what}: the environment variable {env_name} is not set"])
+            named = env_name if setting is None else f"that {setting}_env names"
+            raise SettingsError([f"{what}: the environment variable {named} is not set"])
         return value
     if file is not None:
+        named = str(file) if setting is None else f"the file that {setting}_file names"
         try:
             value = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError([f"{what}: cannot read {file}: {error}"]) from error
+            why = "it is no text" if isinstance(error, UnicodeDecodeError) else error.strerror
+            raise SettingsError([f"{what}: cannot read {named}: {why}"]) from error
         if not value:
-            raise SettingsError([f"{what}: {file} is empty"])
+            raise SettingsError([f"{what}: {named} is empty"])
         return value
     return None

@@ -137,6 +137,11 @@ class ExpertSettings(Node):
     """Whether it may be asked for the token counts of a stream (`stream_options.include_usage`) on behalf of callers
     with limits who do not ask. `false` for a server that refuses the field: its streams are then charged in full."""
 
+    cache_salt: bool = False
+    """Whether the server is a vLLM that is to keep its prefix cache apart by tenant: where `auth.keys` are set, every
+    request carries a `cache_salt` of its tenant's. On for `hosted_vllm/…` in `pool.model_list`; other servers may
+    refuse the field."""
+
     base_url: str | None = None
     """Where the server is, such as `http://vllm-code:8000/v1` or `http+unix://%2Frun%2Fvllm.sock` (`openai_http` needs
     it, `litellm` may use it). `${NAME}` and `${NAME:-default}` are taken from the environment."""
@@ -186,10 +191,13 @@ class ExpertSettings(Node):
         if backend.address == "none":
             stated = [name for name in ("base_url", "api_key_env", "api_key_file", "headers") if getattr(self, name)]
             problems += [((name,), f"means nothing to backend {self.backend}") for name in stated]
+        if self.cache_salt and self.backend != "openai_http":
+            problems.append((("cache_salt",), f"means nothing to backend {self.backend}"))
         if self.api_key_env is not None and self.api_key_file is not None:
             problems.append((("api_key_file",), "state api_key_env or api_key_file, not both"))
         problems += [
-            (("headers", name), problem)
+            # What is no name may be a whole header, with its value.
+            (("headers", name) if _HEADER_NAME.match(name) else ("headers",), problem)
             for name, value in self.headers.items()
             if (problem := _header_problem(name, value))
         ]
@@ -230,6 +238,7 @@ class ExpertSettings(Node):
             quality_prior=MappingProxyType(dict(self.quality_prior)),
             max_concurrency=self.max_concurrency,
             stream_usage=self.stream_usage,
+            cache_salt=self.cache_salt,
         )
 
     def api_key(self, env: Mapping[str, str]) -> str | None:
@@ -249,8 +258,9 @@ def _address_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        return f"is not an address: {error}"
+    except ValueError:
+        # Without what it says: it quotes the address, which may hold a password.
+        return "is not an address: its port or its host cannot be read"
     if parts.scheme == "http+unix":
         return (
             None
@@ -258,9 +268,9 @@ def _address_problem(url: str) -> str | None:
             else "must name a socket's path, such as http+unix://%2Frun%2Fvllm.sock"
         )
     if parts.scheme not in {"http", "https"}:
-        return f"must begin with http://, https:// or http+unix://, got '{url}'"
+        return "must begin with http://, https:// or http+unix://"
     if not parts.hostname or port == 0:
-        return f"names no server, got '{url}'"
+        return "names no server"
     if parts.username is not None or parts.password is not None:
         return "must not hold a user or password; use api_key_env"
     if parts.query or parts.fragment:
@@ -274,7 +284,7 @@ def _address_problem(url: str) -> str | None:
 def _header_problem(name: str, value: str) -> str | None:
     """Why a header may not be set, None when it may."""
     if not _HEADER_NAME.match(name):
-        return "is not a header name"
+        return "one of the names is not a header name"
     if name.lower() in _FORBIDDEN_HEADERS:
         return "may not be set here; keys go by api_key_env or api_key_file"
     if not value.isascii() or any(ord(char) < 32 or ord(char) == 127 for char in value):

@@ -76,8 +76,12 @@ def parse_settings(
     resolve_paths(data, folder)
     settings: Settings | None = None
     try:
+        raw = json.dumps(data)
+    except ValueError as error:  # what Python cannot write either: a number of thousands of digits
+        raise SettingsError(["not valid YAML: a number cannot be read"], source) from error
+    try:
         # JSON, because there strict means "no guessing" and yet lists become tuples and text becomes enums.
-        settings = Settings.model_validate_json(json.dumps(data), strict=True)
+        settings = Settings.model_validate_json(raw, strict=True)
     except ValidationError as error:
         problems += describe(error, Settings, document)
     if problems or settings is None:

@@ -23,6 +23,9 @@ from pointsman.gateway.settings.yaml_source import Path
 #: Providers whose servers speak OpenAI's protocol, so that litellm is not needed.
 _DIRECT: Final = frozenset({"hosted_vllm", "vllm_proxy", "openai", "text-completion-openai"})
 
+#: Those of them whose servers are vLLM.
+_VLLM: Final = frozenset({"hosted_vllm", "vllm_proxy"})
+
 #: `api_key` values that people write where a server asks for no key.
 _NO_KEY: Final = frozenset({"", "none", "null", "empty", "dummy", "fake", "no-key", "not-needed"})
 
@@ -137,6 +140,8 @@ class ModelListEntry(Node):
             "backend": "openai_http" if direct else "litellm",
             "model": bare if direct else model,
         }
+        if direct and provider in _VLLM:
+            fields["cache_salt"] = True
         if base_url is not None:
             fields["base_url"] = base_url
         self._key(params.get("api_key"), fields, problems)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from pointsman.experts.backend_spec import OptionProblems
+from pointsman.experts.env_references import looks_secret
 from pointsman.gateway.settings.yaml_source import Document, Path, shown_path
+
+#: Settings whose values no error repeats. Under `auth` a key may stand where its hash or its reference belongs.
+_PRIVATE: Final = frozenset(
+    {"auth", "headers", "extra_headers", "base_url", "api_base", "url", "api_key", "api_key_env", "api_key_file"}
+)
+_ADDRESS: Final = re.compile(r"://|@|^Bearer ", re.IGNORECASE)
+_KEY_LIKE: Final = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[^\s/]{16,}")
+#: A key of a mapping that may be shown whatever stands above it.
+_PLAIN_STEP: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class TreeProblems(OptionProblems):
@@ -39,6 +50,8 @@ def located(path: Path, sentence: str, document: Document) -> str:
     """`pool.experts[2].base_ulr: unknown key (line 14)`."""
     line = document.line(path)
     place = f" (line {line})" if line is not None else ""
+    if path and path[0] == "auth":
+        path = tuple("…" if isinstance(step, str) and not _PLAIN_STEP.fullmatch(step) else step for step in path)
     return f"{shown_path(path)}: {sentence}{place}" if path else f"{sentence}{place}"
 
 
@@ -51,11 +64,20 @@ def _sentence(kind: str, message: str, path: Path, value: Any, root: type[BaseMo
         return f"unknown key; known are {', '.join(known)}" if known else "unknown key"
     if kind == "missing":
         return "is missing"
+    if kind == "json_invalid":
+        return "holds what is no text (half of a surrogate pair), or is nested too deeply"
     text = message.removeprefix("Value error, ")
     if kind == "value_error":
         return text
     text = text.removeprefix("Input ").replace("Field required", "is missing")
-    return f"{text}, got {shown(value)}"
+    return text if _is_private(path, value) else f"{text}, got {shown(value)}"
+
+
+def _is_private(path: Path, value: Any) -> bool:
+    """Whether a value may be a secret, or hold one, whatever it was meant to be."""
+    if any(isinstance(step, str) and (step in _PRIVATE or looks_secret(step)) for step in path):
+        return True
+    return isinstance(value, str) and (_ADDRESS.search(value) is not None or _KEY_LIKE.fullmatch(value) is not None)
 
 
 def shown(value: Any) -> str:

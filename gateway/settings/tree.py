@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pointsman.gateway.settings.auth import AdminSettings, AuthSettings
 from pointsman.gateway.settings.base import Node, NonNegative, Positive
@@ -92,6 +93,11 @@ class ConversationSettings(Node):
     """Sessions each process remembers itself."""
     ttl_s: Positive = 1_800.0
     """Seconds a session without a request is remembered."""
+    ids_local_entries: int = Field(default=50_000, ge=0)
+    """Ids of responses, items, containers and files that each process remembers itself. Whose they are decides who may
+    name them where `auth.keys` are set."""
+    ids_ttl_s: Positive = 2_592_000.0
+    """Seconds such an id is remembered."""
 
 
 class RedisSettings(Node):
@@ -104,6 +110,20 @@ class RedisSettings(Node):
     """Whether to start a Redis of our own when no URL is given."""
     key_prefix: str = Field(default="pointsman", pattern=r"^[A-Za-z0-9._-]+$", max_length=64)
     """First part of every key, to share one Redis between installations."""
+
+    @field_validator("url")
+    @classmethod
+    def _leads_somewhere(cls, value: str | None) -> str | None:
+        # What is wrong is said without the URL: it may hold a password.
+        if value is not None:
+            try:
+                parts = urlsplit(value)
+                usable = parts.scheme == "unix" or parts.port != 0
+            except ValueError:
+                usable = False
+            if not usable or parts.scheme not in ("redis", "rediss", "unix"):
+                raise ValueError("must be an address that begins with redis://, rediss:// or unix://")
+        return value
 
 
 class ServerSettings(Node):
@@ -241,7 +261,7 @@ class Settings(Node):
     def _allows_only_what_is_there(self) -> Self:
         there = {expert.name for expert in self.pool.experts} | set(self.null_kinds)
         unknown = [
-            (("auth", "keys", index, "experts", at), f"'{name}' is not in the pool")
+            (("auth", "keys", index, "experts", at), "names an expert that is not in the pool")
             for index, key in enumerate(self.auth.keys)
             for at, name in enumerate(key.experts or ())
             if name not in there

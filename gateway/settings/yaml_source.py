@@ -26,6 +26,14 @@ _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
 
 
+#: A file of settings is a few thousand characters; these are ends that nobody comes near but by mistake or malice.
+_MOST_CHARACTERS = 4 * 1024 * 1024
+_MOST_NODES = 200_000
+#: What the core schema and merge keys make; a file may name these itself.
+_KINDS = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
+_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the core schema's scalars."""
 
@@ -41,6 +49,13 @@ for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:merge", re.compile(r"^<<$"), "<"),
 ):
     _Loader.add_implicit_resolver(_tag, _pattern, list(_first))
+
+
+#: A tag that a file writes itself must be of a value that looks like it.
+_SCALARS = {
+    f"tag:yaml.org,2002:{kind}": pattern
+    for kind, pattern in (("bool", _BOOL), ("int", _INT), ("float", _FLOAT), ("null", _NULL))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,8 @@ def parse(text: str, source: str) -> Document:
     Raises:
         SettingsError: It is not YAML, not a mapping, or has duplicate or non-text keys.
     """
+    if len(text) > _MOST_CHARACTERS:
+        raise SettingsError([f"is longer than {_MOST_CHARACTERS} characters"], source)
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
@@ -90,6 +107,8 @@ def parse(text: str, source: str) -> Document:
             return Document({})
         if not isinstance(node, yaml.MappingNode):
             raise SettingsError(["the file must hold a mapping (key: value) at its top"], source)
+        if _written_out(node, {}) > _MOST_NODES:
+            raise SettingsError([f"its aliases (*name) repeat more than {_MOST_NODES} values"], source)
         problems: list[str] = []
         _check_keys(node, (), problems, set())
         if problems:
@@ -97,22 +116,54 @@ def parse(text: str, source: str) -> Document:
         data = loader.construct_document(node)
         lines: dict[Path, int] = {}
         _note_lines(node, (), lines)
+    except RecursionError as error:
+        raise SettingsError(["not valid YAML: nested too deeply"], source) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SettingsError([f"{where}not valid YAML: {error.problem or error.context}"], source) from error
+        # Not the name of an anchor: it is whatever somebody wrote there.
+        why = re.sub(r"(alias|anchor) '.*'", r"\1", error.problem or error.context or "", flags=re.DOTALL)
+        raise SettingsError([f"{where}not valid YAML: {why}"], source) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise SettingsError([f"not valid YAML: {error}"], source) from error
+        # Of a number that is none, the error quotes the text.
+        why = str(error) if isinstance(error, yaml.YAMLError) else "a number cannot be read"
+        raise SettingsError([f"not valid YAML: {why}"], source) from error
     finally:
         if loader is not None:
             loader.dispose()
     return Document(data, lines)
 
 
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a document has once every alias is replaced by what it stands for; counted, not written out.
+
+    Args:
+        node: Where to begin.
+        known: Counts of the nodes that were met before; 0 while a node is being counted, so that one which refers to
+            itself comes to an end here. `_check_keys` reports it.
+    """
+    found = known.get(id(node))
+    if found is None:
+        known[id(node)] = 0
+        below: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            below = node.value
+        elif isinstance(node, yaml.MappingNode):
+            below = [one for pair in node.value for one in pair]
+        found = known[id(node)] = 1 + sum(_written_out(one, known) for one in below)
+    return found
+
+
 def _check_keys(node: yaml.Node, path: Path, problems: list[str], above: set[int]) -> None:
     """Collect duplicate and non-text keys, before construction silently lets the last one win."""
     if id(node) in above:
         problems.append(f"{shown_path(path)}: refers to itself (line {node.start_mark.line + 1})")
+        return
+    pattern = _SCALARS.get(node.tag)
+    if node.tag not in _TAGS or (pattern and not (isinstance(node, yaml.ScalarNode) and pattern.match(node.value))):
+        # Of its name nothing is said: it is whatever somebody wrote there.
+        line = node.start_mark.line + 1
+        problems.append(f"{shown_path(path)}: not valid YAML here: a tag (!…) that means nothing (line {line})")
         return
     above = above | {id(node)}
     if isinstance(node, yaml.SequenceNode):
@@ -126,7 +177,7 @@ def _check_keys(node: yaml.Node, path: Path, problems: list[str], above: set[int
                 _check_keys(value, path, problems, above)
                 continue
             if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                shown = key.value if isinstance(key, yaml.ScalarNode) else "…"
+                shown = key.value if isinstance(key, yaml.ScalarNode) and path[:1] != ("auth",) else "…"
                 problems.append(f"{shown_path((*path, str(shown)))}: keys must be text; quote it (line {line})")
                 continue
             if key.value in first:

@@ -81,10 +81,14 @@ class SharedRecords:
         decision_id = decision.id
         self._store.put_into(_folder(decision_id), (_field(decision_id), record), self._ttl_s, common)
 
-    def judge(self, decision_id: str, quality: float, comment: str | None) -> None:
-        """Write a judgement behind; that the decision is the caller's has been looked at."""
+    async def judge(self, decision_id: str, quality: float, comment: str | None) -> bool | None:
+        """Write a judgement, unless there is one; that the decision is the caller's has been looked at.
+
+        Returns:
+            Whether it is the first; None when Redis is slow or gone.
+        """
         judgement = _judged(decision_id), orjson.dumps([quality, comment])
-        self._store.put_into(_folder(decision_id), judgement, self._ttl_s)
+        return await self._store.claim(_folder(decision_id), judgement, self._ttl_s)
 
     async def find(self, tenant: str, decision_id: str, *, any_tenant: bool = False) -> dict[str, Any] | None:
         """A decision and its outcome in short, as the ledger's records are.

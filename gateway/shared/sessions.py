@@ -9,7 +9,7 @@ from pointsman.gateway.shared.two_level_cache import TwoLevelCache, key_of
 
 
 class Sessions(TwoLevelCache[str]):
-    """The expert that answered last, by session; and who made what a later request may rest upon."""
+    """The expert that answered last, by session."""
 
     kind = "session"
 
@@ -17,11 +17,6 @@ class Sessions(TwoLevelCache[str]):
     def key(tenant: str, session: str) -> str:
         """A key that holds the tenant, and nothing readable of the session."""
         return key_of(tenant.encode(), session.encode("utf-8", "surrogatepass"))
-
-    @staticmethod
-    def made_key(tenant: str, made: str) -> str:
-        """A key for who made a response, or an item of one, by its id; no session has it."""
-        return key_of(tenant.encode(), b"made", made.encode("utf-8", "surrogatepass"))
 
     @staticmethod
     def encode(value: str) -> bytes:

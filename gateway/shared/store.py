@@ -150,6 +150,28 @@ class SharedStore:
         results = await self._answered(pipe.execute(), _POST_S)
         return None if results is None else results[-1]
 
+    async def claim(self, folder: str, field: Field, ttl_s: int) -> bool | None:
+        """Put a field into a folder, unless it is there: of all that try, one alone is told True.
+
+        It waits longer than a read may, for what must not happen twice.
+
+        Args:
+            folder: Key of the hash.
+            field: What to write.
+            ttl_s: Seconds to live.
+
+        Returns:
+            Whether it was not there; None when Redis is slow or gone.
+        """
+        if not self.available:
+            return None
+        name = f"{self._prefix}:{folder}"
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hsetnx(name, *field)
+        pipe.expire(name, ttl_s)
+        results = await self._answered(pipe.execute(), _POST_S)
+        return None if results is None else bool(results[0])
+
     async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
         """Run a Lua script; None when Redis is slow or gone.
 

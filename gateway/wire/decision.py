@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from pointsman.routers.estimators.online import LEAST_SHARE
-from pointsman.routers.types import Candidate, Classification, Decision, Estimates, Reason, Rejection
+from pointsman.routers.types import (
+    Candidate,
+    Classification,
+    CompleteExplanation,
+    Decision,
+    Estimates,
+    Reason,
+    Rejection,
+)
+
+
+def seen_by(decision: Decision, seen: frozenset[str] | None) -> Decision:
+    """The decision as far as somebody may be told of it: without a word of any other expert.
+
+    Args:
+        decision: The whole.
+        seen: Experts that may be named; None for all.
+    """
+    if seen is None:
+        return decision
+    told = CompleteExplanation(
+        tuple(one for one in decision.candidates if one.spec.name in seen),
+        tuple(one for one in decision.rejections if one.expert in seen),
+    )
+    fallbacks = tuple(name for name in decision.fallbacks if name in seen)
+    return replace(decision, fallbacks=fallbacks, explanation=told)
 
 
 def decision_to_dict(decision: Decision) -> dict[str, Any]:

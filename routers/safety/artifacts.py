@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from safetensors.numpy import load, save
 
+from pointsman.routers.artifacts import read_json, reading
 from pointsman.routers.errors import ArtifactError
 from pointsman.routers.protocols import Embedder
 from pointsman.routers.safety.scorer import SafetyScorer
@@ -43,17 +44,15 @@ def load_scorer(folder: Path, embedder: Embedder) -> SafetyScorer:
     Raises:
         ArtifactError: It was fitted with another embedder or other signs, was changed since, or cannot be read.
     """
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    with reading(folder):
+        manifest = read_json(folder / _MANIFEST)
         weights = (folder / _WEIGHTS).read_bytes()
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"the safety model in {folder} cannot be read: {error}") from error
-    if manifest.get("kind") != "safety" or manifest.get("signs") != list(SIGNS):
-        raise ArtifactError(f"the safety model in {folder} was fitted with other signs")
-    if manifest.get("sha256") != _hash(weights):
-        raise ArtifactError(f"the weights in {folder} are not those that its manifest names")
-    tensors = load(weights)
-    return SafetyScorer(embedder, tensors["embedding"], tensors["wording"], float(tensors["bias"][0]))
+        if not isinstance(manifest, dict) or manifest.get("kind") != "safety" or manifest.get("signs") != list(SIGNS):
+            raise ArtifactError(f"the safety model in {folder} was fitted with other signs")
+        if manifest.get("sha256") != _hash(weights):
+            raise ArtifactError(f"the weights in {folder} are not those that its manifest names")
+        tensors = load(weights)
+        return SafetyScorer(embedder, tensors["embedding"], tensors["wording"], float(tensors["bias"][0]))
 
 
 def _hash(weights: bytes) -> str:

@@ -39,7 +39,7 @@ def stand_ins() -> Iterator[StandIns]:
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a real Redis is, for the settings that name one."""
-    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), scripts=True)
     assert server.start()
     yield server.url
     server.stop()

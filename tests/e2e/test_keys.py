@@ -174,7 +174,7 @@ def test_the_command_makes_a_key_that_its_hash_admits() -> None:
     [
         ({"pepper_env": None}, "hashes need pepper_env or pepper_file"),
         ({"tenants": {"nobody": {}}}, "no key belongs to this tenant"),
-        ({"keys": [{"name": "a", "key_env": "K", "experts": ["nowhere"]}]}, "'nowhere' is not in the pool"),
+        ({"keys": [{"name": "a", "key_env": "K", "experts": ["nowhere"]}]}, "names an expert that is not in the pool"),
         ({"keys": [{"name": "a", "key_env": "K", "experts": []}]}, "names no expert"),
         ({"keys": [{"name": "a", "key_env": "K", "limits": {"usd_per_hour": 0}}]}, "greater than 0"),
         ({"keys": [{"name": "a", "hashes": ["sha256:abc"]}]}, "should match pattern"),

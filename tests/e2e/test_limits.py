@@ -243,7 +243,7 @@ async def test_a_key_asks_its_experts_only(transport: Transport) -> None:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path)
+    server = EmbeddedRedis(tmp_path, scripts=True)
     assert await asyncio.to_thread(server.start)
     yield server
     await asyncio.to_thread(server.stop)

@@ -17,7 +17,7 @@ from pointsman.gateway.access.caller import CALLER, Caller, Role
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.http.asgi import read_body
 from pointsman.gateway.runtime import Runtime
-from pointsman.gateway.wire.decision import decision_to_dict
+from pointsman.gateway.wire.decision import decision_to_dict, seen_by
 from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound, parse_json
 
 #: The field that tells what a body is for.
@@ -64,10 +64,11 @@ def decisions(runtime: Runtime) -> APIRouter:
         headers = dict(request.scope["headers"])
         body = await read_body(headers, request.receive, runtime.settings.server.max_body_bytes)
         inbound = _routable(body)
-        question = runtime.decider.read(inbound, _caller(request), headers)
+        caller = _caller(request)
+        question = runtime.decider.read(inbound, caller, headers)
         routed = await runtime.decider.later(question, wait=False)
         runtime.telemetry.decided(routed.decision, routed.hit)
-        return {**decision_to_dict(routed.decision), "cache": routed.hit.value}
+        return {**decision_to_dict(seen_by(routed.decision, caller.seen)), "cache": routed.hit.value}
 
     @api.get("/decisions/{decision_id}", summary="A recent decision and what became of it")
     async def decision(decision_id: str, request: Request) -> dict[str, Any]:
@@ -75,7 +76,8 @@ def decisions(runtime: Runtime) -> APIRouter:
         if _DECISION_ID.fullmatch(decision_id):
             caller = _caller(request)
             operator = caller.role is Role.OPERATOR
-            record = await runtime.ledger.find(caller.tenant, decision_id, any_tenant=operator)
+            seen = None if operator else caller.seen
+            record = await runtime.ledger.find(caller.tenant, decision_id, any_tenant=operator, seen=seen)
         if record is None:
             raise _unknown(decision_id)
         return record
@@ -93,7 +95,7 @@ def decisions(runtime: Runtime) -> APIRouter:
         if judged.before is None:
             runtime.telemetry.feedback.labels(judged.expert).inc()
             if runtime.learning is not None and judged.lesson is not None:
-                runtime.learning.learn(judged.lesson)
+                runtime.learning.learn(_caller(request).tenant, judged.lesson)
                 runtime.telemetry.lessons.labels(judged.expert).inc()
         elif judged.before != quality:
             raise RequestRefused(

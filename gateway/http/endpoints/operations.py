@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from pointsman.gateway.http.readiness import readiness
 from pointsman.gateway.runtime import Runtime
 
 
@@ -19,20 +18,15 @@ def operations(runtime: Runtime) -> APIRouter:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @api.get("/ready", summary="Requests can be answered")
-    async def ready() -> JSONResponse:
-        view = runtime.pool.snapshot()
-        experts = {spec.name: "ok" if state.healthy else state.detail or "unhealthy" for spec, state in view.entries}
-        serving = any(state.healthy and state.awake for _, state in view.entries)
-        # Redis is reported, not required: requests succeed without it.
-        redis = "off" if runtime.store is None else "ok" if await runtime.store.ping() else "unreachable"
-        body: dict[str, Any] = {
-            "status": "ready" if serving else "no expert is healthy",
-            "experts": experts,
-            "redis": redis,
-        }
-        body["settings"] = runtime.configuration.to_dict()
-        return JSONResponse(body, status_code=200 if serving else 503)
+    @api.get("/ready", summary="Requests can be answered; to operators, what stands in the way")
+    async def ready(request: Request) -> JSONResponse:
+        keyring = runtime.access.keyring
+        # Without keys there are no operators to tell apart; then whoever is on this machine may know.
+        inside = keyring.knows_operator(dict(request.scope["headers"])) or (
+            keyring.open_to_all and runtime.settings.server.loopback
+        )
+        status, body = await readiness(runtime, inside=inside)
+        return JSONResponse(body, status_code=status)
 
     @api.get("/metrics", summary="Prometheus exposition", response_class=Response)
     async def metrics() -> Response:

@@ -1,4 +1,4 @@
-"""What ties a request to one expert, and which parts of an answer will tie later requests to it.
+"""What ties a request to one expert.
 
 Only the server that gave a response has it, and only the maker of encrypted reasoning can read it. Another expert can
 only return an error.
@@ -6,13 +6,9 @@ only return an error.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-#: Ids of responses and of their output items, as OpenAI's servers and vLLM's write them.
-_MADE: Final = re.compile(rb'"id"\s*:\s*"((?:resp|rs|msg|fc)_[!-~]{1,200}?)"')
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +40,3 @@ def binding_of(payload: Mapping[str, Any]) -> Binding | None:
     if not found:
         return None
     return Binding(tuple(one for _, one in found if isinstance(one, str) and one), found[0][0])
-
-
-def made_in(data: bytes) -> set[str]:
-    """The ids in an answer, or in events of one. Text cannot be mistaken for one: quotes are escaped in it."""
-    return {found.decode("ascii") for found in _MADE.findall(data)} if b'"id"' in data else set()

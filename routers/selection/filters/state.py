@@ -36,7 +36,8 @@ class HealthFilter:
 
     def rejection(self, figures: CallFigures, index: int) -> Rejection:
         """Rule `unhealthy`."""
-        detail = figures.live.states[index].detail or "its recent calls or its probe failed"
+        # Why is the operator's to know: what a server or a library says of a failure may hold addresses.
+        detail = "its recent calls or its probe failed"
         return Rejection(figures.roster.names[index], Rule.UNHEALTHY, detail, transient=True)
 
 

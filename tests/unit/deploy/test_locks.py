@@ -78,5 +78,17 @@ def test_the_image_has_a_lock() -> None:
     (extras,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
     assert (ROOT / "deploy" / "locks" / f"{extras}.txt") in LOCKS
     assert '--require-hashes -r "/locks/${EXTRAS}.txt"' in text
-    assert text.count("pip install") == 2, "one by the lock, one of the wheel"
+    assert text.count("pip install") == 3, "two by locks, one of the wheel"
     assert "--no-deps /wheels/" in text
+    assert "--require-hashes -r /locks/build.txt" in text, "what builds the wheel is locked"
+
+
+def test_nothing_is_built_with_what_no_lock_names() -> None:
+    """Wheels and editable installs alike: pip would fetch the newest build backend beside the lock."""
+    for name in ("Makefile", "deploy/Dockerfile"):
+        text = (ROOT / name).read_text("utf-8").replace("\\\n", " ")
+        built = [
+            line for line in text.splitlines() if re.search(r"pip\)? wheel|install .*-e \.(?!\[)", line, re.IGNORECASE)
+        ]
+        assert built, name
+        assert all("--no-build-isolation" in line for line in built), built

@@ -66,26 +66,24 @@ def test_it_is_a_real_redis_that_keeps_values(server: EmbeddedRedis) -> None:
 def test_it_has_no_port_no_disk_and_bounded_memory(server: EmbeddedRedis) -> None:
     assert server.start()
     with redis.Redis.from_url(server.url) as client:
-        wanted = {
-            "port": "0",
-            "save": "",
-            "appendonly": "no",
-            "maxmemory": str(64 << 20),
-            "maxmemory-policy": "allkeys-lru",
-        }
-        assert {name: client.config_get(name)[name] for name in wanted} == wanted
+        wanted = {"tcp_port": 0, "aof_enabled": 0, "maxmemory": 64 << 20, "maxmemory_policy": "allkeys-lru"}
+        told = client.info()
+        assert {name: told[name] for name in wanted} == wanted
     mode = server.socket_path.stat().st_mode
     assert stat.S_IMODE(mode) == 0o700
     assert stat.S_IMODE(server.socket_path.parent.stat().st_mode) == 0o700
+    files = {one.name for one in server.socket_path.parent.iterdir()}
+    server.stop()
+    assert files == {"redis.sock"}
+    assert list(server.socket_path.parent.iterdir()) == []
 
 
 def test_it_forgets_the_oldest_rather_than_fail_when_memory_is_full(server: EmbeddedRedis) -> None:
     assert server.start()
     with redis.Redis.from_url(server.url) as client:
-        client.config_set("maxmemory", "3mb")
-        for number in range(64):
-            client.set(f"key-{number}", b"x" * 100_000)
-        assert client.get("key-63") is not None
+        for number in range(80):
+            client.set(f"key-{number}", b"x" * 1_000_000)
+        assert client.get("key-79") is not None
         assert client.info("stats")["evicted_keys"] > 0
 
 
@@ -119,6 +117,32 @@ def test_a_binary_that_cannot_start_is_a_warning(tmp_path: Path, caplog: pytest.
         assert EmbeddedRedis(tmp_path, tmp_path / "absent").start() is False
     assert "exit code 3" in caplog.text
     assert "cannot be started" in caplog.text
+
+
+DANGEROUS = [
+    "CONFIG GET *", "CONFIG SET dir /tmp", "MODULE LIST", "DEBUG SLEEP 0", "SHUTDOWN NOSAVE", "SAVE", "BGSAVE",
+    "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "MIGRATE h 1 k 0 1", "RESTORE k 0 x", "MONITOR", "SYNC", "ACL LIST",
+    "CLIENT KILL ID 1", "CLIENT LIST", "CLUSTER INFO", "FUNCTION LIST", "FCALL f 0", "SCRIPT FLUSH", "SCRIPT LOAD x",
+    "EVALSHA x 0", "EVAL_RO x 0", "SUBSCRIBE x", "PUBLISH x y", "BLPOP k 0", "XADD s * a b", "SORT k", "LATENCY RESET",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scripts", [False, True])
+def test_nobody_who_connects_changes_the_server_or_loads_code(tmp_path: Path, scripts: bool) -> None:
+    with runtime_dir() as folder:
+        server = EmbeddedRedis(folder, scripts=scripts)
+        assert server.start()
+        with redis.Redis.from_url(server.url) as client:
+            for command in DANGEROUS:
+                with pytest.raises(redis.RedisError, match=r"no permissions|not allowed"):
+                    client.execute_command(*command.split())
+            if scripts:
+                assert client.eval("return 1", 0) == 1
+            else:
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.eval("return 1", 0)
+            assert client.ping()
+        server.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")

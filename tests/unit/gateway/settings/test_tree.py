@@ -195,7 +195,10 @@ def test_an_unknown_key_that_resembles_nothing_lists_what_there_is() -> None:
         ("server: {forward_headers: [cookie]}", "server.forward_headers[0]: carries a caller's credentials"),
         ("server: {host: 0.0.0.0}", "server.host: '0.0.0.0' is open to other machines, and nobody is asked for a key"),
         ("auth: {keys: [{name: a}]}", "auth.keys[0]: state exactly one of key_env and key_file"),
-        ("auth: {keys: [{name: a, key_env: K}, {name: a, key_env: L}]}", "auth.keys[1].name: 'a' is already the name"),
+        (
+            "auth: {keys: [{name: a, key_env: K}, {name: a, key_env: L}]}",
+            "auth.keys[1].name: another key has this name",
+        ),
         ("redis: {key_prefix: 'a b'}", "redis.key_prefix: "),
         ("pool: 3", "pool: should be an object, got 3"),
     ],

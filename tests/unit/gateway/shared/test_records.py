@@ -125,7 +125,7 @@ async def test_a_redis_that_was_emptied_knows_the_next_repeated_decision(
         became = outcome(one)
         first.finish(first.record("tenant", one), became)
         assert await second.find("tenant", one.id) == told("tenant", one, became)
-        client.flushall()
+        client.flushdb()
     client.close()
 
 

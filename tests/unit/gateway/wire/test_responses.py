@@ -14,7 +14,6 @@ from pointsman.experts.spec import Capability
 from pointsman.gateway.errors import RequestRefused
 from pointsman.gateway.wire.request import Inbound, parse_inbound
 from pointsman.gateway.wire.responses.answer import ResponsesAnswer
-from pointsman.gateway.wire.responses.bindings import made_in
 from tests.unit.gateway.one_change import one_change
 from tests.unit.gateway.wire.test_messages import ANSWERED
 
@@ -122,15 +121,6 @@ def test_what_ties_a_request_to_an_expert(fields: dict[str, Any], ids: tuple[str
     free = read(input=[{"type": "reasoning", "id": "rs_1", "summary": []}, {"role": "user", "content": "x"}]).translated
     assert free is not None
     assert free.binding is None
-
-
-def test_what_an_answer_makes_is_seen_and_what_it_says_is_not() -> None:
-    document = {
-        "id": "resp_1",
-        "output": [{"id": "rs_2"}, {"id": "other", "text": '"id":"resp_3"', "item_id": "msg_4"}],
-    }
-    assert made_in(orjson.dumps(document)) == {"resp_1", "rs_2"}
-    assert made_in(b'{"id": "fc_%b"}' % (b"x" * 300)) == set()
 
 
 def answer() -> ResponsesAnswer:
