@@ -186,7 +186,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         admission=_admission(settings, pool, telemetry),
         policy=DecisionPolicy(
             settings.budgets.budget(),
-            settings.router.flags,
+            settings.router.flag_places,
             settings.conversations.stay_bonus if settings.conversations.enabled else None,
             settings.conversations.derive_sessions,
         ),

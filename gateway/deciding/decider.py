@@ -37,6 +37,7 @@ from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing
 from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.selection.flags import FlagPlaces
 from pointsman.routers.types import (
     Budget,
     CompleteExplanation,
@@ -62,13 +63,13 @@ class DecisionPolicy:
 
     Attributes:
         budget: Of callers who state none.
-        flags: Whether goals may be written into the prompt.
+        flags: Where in a turn goals may be written into the prompt.
         stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
         derive_sessions: Whether a conversation that is not named is known by how it began.
     """
 
     budget: Budget
-    flags: bool
+    flags: FlagPlaces
     stay_bonus: float | None = None
     derive_sessions: bool = False
 
@@ -153,7 +154,7 @@ class Decider:
         if not inbound.endpoint.writes:
             budget = replace(budget, weights=_without_quality(budget.weights))
         elif self._policy.flags:
-            budget = take_flags(inbound, budget)
+            budget = take_flags(inbound, budget, self._policy.flags)
         if inbound.translated is not None and inbound.translated.native_only is not None:
             spoken(self._pool, inbound.model, inbound.translated)
         allowed = in_pool(self._pool, experts)

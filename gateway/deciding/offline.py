@@ -15,6 +15,7 @@ from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.selection.flags import FlagPlaces
 from pointsman.routers.types import Assessment, Budget, RouteRequest
 
 
@@ -32,7 +33,7 @@ class OfflineRequest:
 
     @classmethod
     def read(
-        cls, chat: Mapping[str, Any], routing: Mapping[str, Any], default: Budget, *, flags: bool
+        cls, chat: Mapping[str, Any], routing: Mapping[str, Any], default: Budget, *, flags: FlagPlaces
     ) -> OfflineRequest:
         """Read a chat as `POST /v1/chat/completions` does.
 
@@ -40,7 +41,7 @@ class OfflineRequest:
             chat: The body without `model`.
             routing: What the body's `routing` object would hold.
             default: The budget of a request that states none.
-            flags: Whether goals may be written into the prompt.
+            flags: Where in a turn goals may be written into the prompt.
 
         Raises:
             RequestRefused: A field is malformed; the error names it.
@@ -52,7 +53,7 @@ class OfflineRequest:
         inbound = parse_inbound(Endpoint.CHAT, body)
         budget, allowed = parse_budget(dict(routing), {}, default)
         if flags:
-            budget = take_flags(inbound, budget)
+            budget = take_flags(inbound, budget, flags)
         request = RouteRequest(
             id=DecisionIds().new(),
             text=inbound.text,

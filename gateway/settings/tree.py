@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,7 @@ from pointsman.gateway.settings.safety import SafetySettings
 from pointsman.gateway.settings.yaml_source import Path
 
 if TYPE_CHECKING:
+    from pointsman.routers.selection.flags import FlagPlaces
     from pointsman.routers.selection.prices import AverageBudget
 
 
@@ -29,11 +30,21 @@ class RouterSettings(Node):
 
     artifact: str = "default"
     """Fitted router: `default`, or the folder of an artefact, relative to the settings file."""
-    flags: bool = False
-    """Let users write goals into the prompt, such as `[Flag: smallest model]`; flags are stripped before an expert
-    sees the prompt. Off: such text is ordinary text."""
+    flags: bool | Literal["beginning", "end"] = False
+    """Let users write goals into the prompt, such as `[Flag: smallest model]`, at the beginning or the end of their
+    last turn, or at one of the two alone: where prompts end with text of others, say `beginning`. Flags are stripped
+    before an expert sees the prompt. Anywhere else, and with `false`, such text is ordinary text."""
     uncertain_to_generalist: bool = True
     """Send prompts the classifier is not sure of to a generalist, where one is admissible."""
+
+    @property
+    def flag_places(self) -> FlagPlaces:
+        """Where in a turn flags count; nowhere where they are not allowed."""
+        from pointsman.routers.selection.flags import EITHER_END, FlagPlace
+
+        if isinstance(self.flags, bool):
+            return EITHER_END if self.flags else frozenset()
+        return frozenset({FlagPlace(self.flags)})
 
 
 class AverageBudgetSettings(Node):

@@ -5,7 +5,7 @@ Only the fields that routing needs are read. All other fields, known or unknown,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from pointsman.experts.spec import Capability
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.inputs import read_inputs
 from pointsman.gateway.wire.model_field import body_naming
-from pointsman.gateway.wire.translation import TranslatedRequest, read_translated, rewrite_content
+from pointsman.gateway.wire.translation import Rewrite, TranslatedRequest, read_translated, rewrite_content
 
 AUTO: Final = "auto"
 
@@ -173,28 +173,24 @@ def strip_routing(inbound: Inbound) -> object:
     return inbound.payload.pop("routing")
 
 
-def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
-    """Rewrite every text the user wrote, in every turn; the classified text is rewritten with the latest of them."""
+def rewrite_user_text(inbound: Inbound, rewrite: Rewrite) -> None:
+    """Rewrite what the user wrote, turn by turn and the latest last; the classified text is rewritten with it."""
+    texts: tuple[str, ...] = (*inbound.earlier, inbound.text)
+    inbound.earlier, inbound.text = tuple(rewrite((text,))[0] for text in texts[:-1]), rewrite((texts[-1],))[0]
+    if inbound.translated is not None:
+        inbound.translated.rewrite_user_text(rewrite)
     if inbound.endpoint is Endpoint.COMPLETIONS:
         prompt = inbound.payload["prompt"]
-        if isinstance(prompt, str):
-            new: object = rewrite(prompt)
-        elif all(isinstance(item, str) for item in prompt):
-            new = [rewrite(item) for item in prompt]
-        else:
-            return
-        if new != prompt:
-            inbound.payload["prompt"] = new
-            inbound.rewritten = True
+        said = [prompt] if isinstance(prompt, str) else prompt
+        if all(isinstance(item, str) for item in said):
+            new = list(rewrite(said))
+            if new != said:
+                inbound.payload["prompt"] = new[0] if isinstance(prompt, str) else new
+                inbound.rewritten = True
     else:
         for message in inbound.payload["messages"]:
             if message["role"] == "user":
                 inbound.rewritten |= rewrite_content(message, rewrite)
-        if inbound.translated is not None:
-            inbound.translated.rewrite_user_text(rewrite)
-    if inbound.rewritten:
-        inbound.text = rewrite(inbound.text)
-        inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
 
 
 def expert_body(inbound: Inbound, model: str) -> bytes:
