@@ -45,6 +45,7 @@ from pointsman.gateway.shared.sessions import Sessions
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.reading import BodyLimits, LargeBodies
 from pointsman.gateway.wire.urgency import Priority
 from pointsman.routers.artifacts import LoadedArtifact, installed_hash, load_artifact
 from pointsman.routers.errors import ArtifactError
@@ -215,6 +216,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     gathering = FanOut(pool=pool, attempts=attempts, evidence=evidence, averages=averages, clock=time.monotonic)
     version = parts.get("configuration", (), lambda: SettingsVersion(settings))
     access = create_access(settings, env, pool, store, parts)
+    body_limits = BodyLimits(settings.server.max_body_bytes, settings.server.max_json_values)
+    large_bodies = parts.get("large bodies", (), LargeBodies)
     plane = DataPlane(
         pool=pool,
         decider=decider,
@@ -227,13 +230,26 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         hedging=_hedging(settings, telemetry),
         keyring=access.keyring,
         max_attempts=settings.server.max_attempts,
-        max_body_bytes=settings.server.max_body_bytes,
+        body_limits=body_limits,
+        large_bodies=large_bodies,
         forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,
     )
     runtime = Runtime(
-        settings, pool, decider, ledger, telemetry, store, averages, learning, exploration, version, access
+        settings=settings,
+        pool=pool,
+        decider=decider,
+        ledger=ledger,
+        telemetry=telemetry,
+        store=store,
+        averages=averages,
+        learning=learning,
+        exploration=exploration,
+        configuration=version,
+        access=access,
+        body_limits=body_limits,
+        large_bodies=large_bodies,
     )
     parts.release_previous()
     # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.

@@ -285,6 +285,16 @@ class Account:
                 meter.wanted = True
                 raise _over(meter, 0.0, now_s, self)
 
+    def count_refused(self) -> None:
+        """One request was refused, and counts all the same; a meter may go below nothing by that."""
+        now_s = self._clock()
+        for meter in self.meters:
+            if meter.limit.resource is Resource.REQUESTS:
+                if now_s >= meter.until_s:
+                    meter.roll(now_s)
+                meter.free -= 1.0
+                meter.wanted = True
+
     def reserve(self, amounts: Amounts) -> Reservation | None:
         """Hold the worst case of a call, of all meters or of none.
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from functools import partial
 
 from pointsman.experts.protocols import Endpoint
-from pointsman.gateway.access.caller import Caller
+from pointsman.gateway.access.caller import ANYBODY, count_refused
 from pointsman.gateway.access.limits import Reservation
 from pointsman.gateway.deciding.eligibility import counts_tokens
 from pointsman.gateway.deciding.question import Question
@@ -26,8 +27,9 @@ from pointsman.gateway.http.body import Body
 from pointsman.gateway.refusals import refusal_of
 from pointsman.gateway.wire.forwarding import forwarded
 from pointsman.gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_body
+from pointsman.gateway.wire.reading import LARGE_BYTES
 from pointsman.gateway.wire.refusal_shape import refusal_body, refusal_event
-from pointsman.gateway.wire.request import parse_inbound
+from pointsman.gateway.wire.request import Inbound, parse_inbound
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Exchange:
         self._client = client
         self._endpoint = endpoint
         self._path = path
+        self._caller = ANYBODY
         self._dispatch: Dispatch | None = None
         self._task: asyncio.Task[None] | None = None
         self.over = False
@@ -79,10 +82,11 @@ class Exchange:
         """
         named = self._headers = dict(headers)
         try:
-            self._caller: Caller = self._plane.keyring.caller(self._path, named, query)
-            if self._caller.account is not None:
-                self._caller.account.check()
-            self._body = Body(named, self._plane.max_body_bytes)
+            caller = self._plane.keyring.caller(self._path, named, query)
+            if caller.account is not None:
+                caller.account.check()
+            self._caller = caller
+            self._body = Body(named, self._plane.body_limits)
         except RequestRefused as refusal:
             self.refuse(refusal)
 
@@ -96,17 +100,14 @@ class Exchange:
 
     def start(self) -> None:
         """The request is complete."""
-        plane = self._plane
         try:
-            inbound = parse_inbound(self._endpoint, self._body.whole())
-            if self._endpoint is Endpoint.COUNT_TOKENS and not counts_tokens(plane.pool, inbound.model):
-                self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
-                self.end()
-                return
-            question = plane.decider.read(inbound, self._caller, self._headers)
-            routed = plane.decider.now(question)
-            if routed is None or not self._dispatch_now(routed):
-                self.wait(self._decide_and_dispatch(question, routed))
+            body = self._body.whole()
+            if len(body) < LARGE_BYTES:
+                left = self._begin(parse_inbound(self._endpoint, body))
+            else:
+                left = self._begin_large(body)
+            if left is not None:
+                self.wait(left)
         except RequestRefused as refusal:
             self.refuse(refusal)
         except Exception as error:  # the last resort
@@ -129,6 +130,25 @@ class Exchange:
         self._abort(shutting_down(), CLIENT_LEFT)
 
     # Deciding.
+
+    def _begin(self, inbound: Inbound) -> Coroutine[None, None, None] | None:
+        """Answer, or decide and begin the first call; what is left to be waited for, None where nothing is."""
+        plane = self._plane
+        if self._endpoint is Endpoint.COUNT_TOKENS and not counts_tokens(plane.pool, inbound.model):
+            self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
+            self.end()
+            return None
+        question = plane.decider.read(inbound, self._caller, self._headers)
+        routed = plane.decider.now(question)
+        if routed is not None and self._dispatch_now(routed):
+            return None
+        return self._decide_and_dispatch(question, routed)
+
+    async def _begin_large(self, body: bytes) -> None:
+        """The same of a body that is read beside the event loop."""
+        left = self._begin(await self._plane.large_bodies.read(partial(parse_inbound, self._endpoint, body)))
+        if left is not None:
+            await left
 
     def _dispatch_now(self, routed: RoutedRequest) -> bool:
         """Begin the first call in the step in which it was decided; False where something has to be waited for."""
@@ -197,6 +217,8 @@ class Exchange:
     def refuse(self, refusal: RequestRefused) -> None:
         """An error instead of an answer."""
         if not self.over:
+            if self._dispatch is None:
+                count_refused(self._caller, refusal)
             self._cancel_dispatch(refusal.status)
             self._plane.telemetry.refusals.labels(refusal.code.value).inc()
             body = refusal_body(refusal, self._path)

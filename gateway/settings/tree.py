@@ -128,6 +128,9 @@ class ServerSettings(Node):
     """Processes that serve."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Largest request body in bytes."""
+    max_json_values: int = Field(default=250_000, ge=1000)
+    """Most values in a request body: objects, lists, texts, numbers and names of fields. What a body costs to read is a
+    matter of these more than of its bytes; a prompt of token ids has as many as tokens."""
     request_timeout_s: Positive = 60.0
     """Seconds that a request may take to arrive, from its first byte to its last; slower clients are cut off."""
     graceful_shutdown_s: Positive = 20.0
