@@ -33,7 +33,7 @@ from pointsman.gateway.wire.caching import CacheStatus, parse_caching
 from pointsman.gateway.wire.evidence import parse_evidence
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.opening import opening_of
-from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing
+from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing, write_out
 from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
@@ -48,6 +48,9 @@ from pointsman.routers.types import (
     Stay,
     Weights,
 )
+
+#: Id of the decision to be, and when the request's last byte was in (monotonic).
+Arrival = tuple[str, float]
 
 _NO_BUDGET: Final = Budget()
 #: How long a decision holds while nothing that it rests upon changes: the figures in its explanation grow older.
@@ -127,18 +130,39 @@ class Decider:
         steady = averages is None and not rests_on_load(policy.budget) and len(pool) <= _FEW_EXPERTS
         self._memory = DecisionMemory(pool, entries=cache.entries, ttl_s=_HOLDS_S) if cache and steady else None
 
-    def read(self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes]) -> Question:
+    def arrival(self) -> Arrival:
+        """A request is here as a whole: the id of its decision, and this moment."""
+        return self._ids.new(), self._clock()
+
+    def read_large(
+        self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes], arrival: Arrival
+    ) -> Question:
+        """As `read`, in another thread, with all of the work that grows with the request.
+
+        Raises:
+            RequestRefused: As `read`.
+        """
+        question = self.read(inbound, caller, headers, arrival)
+        if self._cache is not None:
+            question.keys = tuple(self._key(question, text) for text in question.texts)
+        write_out(inbound)
+        return question
+
+    def read(
+        self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes], arrival: Arrival | None = None
+    ) -> Question:
         """Read what the caller states of the routing. Takes our own fields and flags out of the request.
 
         Args:
             inbound: The request.
             caller: Who asks.
             headers: Of the request, lower-case names.
+            arrival: Where that was noted already.
 
         Raises:
             RequestRefused: A budget or flag is malformed, or the named model does not exist.
         """
-        received_s = self._clock()
+        decision_id, received_s = self.arrival() if arrival is None else arrival
         routing = strip_routing(inbound)
         budget, experts, session, evidence_options, urgency = self._policy.budget, None, None, None, NOT_URGENT
         if routing is not None or states_routing(headers):
@@ -178,7 +202,7 @@ class Decider:
         return Question(
             inbound,
             caller,
-            self._ids.new(),
+            decision_id,
             budget,
             allowed,
             texts,
@@ -204,8 +228,9 @@ class Decider:
             held = self._memory.find(repeated, learned, question.received_s)
             if held is not None:
                 return self._routed(question, again(held, question.decision_id), CacheStatus.LOCAL)
-        for text in question.texts:
-            assessed = self._assessor.now(question, text, "" if repeated is None else repeated[0])
+        for index, text in enumerate(question.texts):
+            key = question.keys[index] if question.keys else "" if repeated is None else repeated[0]
+            assessed = self._assessor.now(question, text, key)
             if assessed is None:
                 question.assessed.clear()
                 return None
@@ -268,8 +293,10 @@ class Decider:
                 question.allowed = asked.safety.allowed
             # What the null experts offer is weighed against what the prompt needs.
             texts = texts or (inbound.text,)
-        for text in texts:
-            question.assessed.append(self._assessor.now(question, text) or await self._assessor.of(question, text))
+        for index, text in enumerate(texts):
+            key = question.keys[index] if index < len(question.keys) else ""
+            made = self._assessor.now(question, text, key) or await self._assessor.of(question, text, key)
+            question.assessed.append(made)
         question.complete = True
 
     def _repeated(self, question: Question) -> Repeated | None:
@@ -284,8 +311,11 @@ class Decider:
             or len(question.texts) != 1
         ):
             return None
-        key = cache.key(question.tenant, self._router.artifact_hash, inbound.text)
+        key = question.keys[0] if question.keys else self._key(question, inbound.text)
         return key, inbound.prompt_tokens, inbound.max_completion_tokens, inbound.required
+
+    def _key(self, question: Question, text: str) -> str:
+        return DecisionCache.key(question.tenant, self._router.artifact_hash, text)
 
     def _admission_request(self, question: Question) -> AdmissionRequest:
         until_s = question.received_s + self._admission.max_wait_s

@@ -57,6 +57,8 @@ _CAPABILITIES: Final[Mapping[NullKind, frozenset[Capability]]] = {
     NullKind.EXACT_CACHE: _ANY_TEXT,
     NullKind.SEMANTIC_CACHE: _ONE_QUESTION,
 }
+#: A longer request is not looked up: telling it from others takes time in proportion to its length.
+_MOST_KEPT_BYTES: Final = 1024 * 1024
 #: A look-up in Redis at the most. Nobody measured it here.
 _LATENCY: Final = LatencyModel(2.0, 0.0, 0.0, source=Source.ESTIMATED)
 #: What the gateway itself takes to find an answer is not counted, as it is not for any other decision.
@@ -162,7 +164,7 @@ class NullExperts:
         """
         asked = NullAnswers()
         if self._safety is not None:
-            asked.safety = self._safety.judge(inbound, allowed)
+            asked.safety = await self._safety.judge(inbound, allowed)
         if self._compares and inbound.text:
             asked.vector = unit(await embed_one(self._embedder, inbound.text))
         plain = why_not_plain(inbound, beside_system_prompts=self._settings.beside_system_prompts)
@@ -298,6 +300,8 @@ class NullExperts:
             return "the caller asks for a model by name"
         if not caching.read and not caching.keep:
             return "the caller wants nothing kept"
+        if len(inbound.body) > _MOST_KEPT_BYTES:
+            return "the request is too long to be remembered"
         if not inbound.required <= _ANY_TEXT:
             return "the request needs more than text"
         if inbound.payload.get("n") not in (None, 1):

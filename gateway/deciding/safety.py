@@ -6,6 +6,7 @@ becomes a choice.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -21,6 +22,8 @@ from pointsman.routers.safety.artifacts import SHIPPED, load_scorer
 from pointsman.routers.safety.scorer import SafetyScore, SafetyScorer
 
 _DEFAULT: Final = "default"
+#: A longer text takes milliseconds.
+_LONG_CHARS: Final = 2_000
 
 
 class HarmLevel(StrEnum):
@@ -60,16 +63,20 @@ class SafetyGate:
         self._cautious = frozenset(settings.cautious)
         self._scorer = scorer
 
-    def judge(self, inbound: Inbound, allowed: frozenset[str] | None) -> SafetyVerdict:
-        """Judge a request by the worst of the user's turns that are read.
+    async def judge(self, inbound: Inbound, allowed: frozenset[str] | None) -> SafetyVerdict:
+        """Judge a request by the worst of the user's turns that are read. Others have their turn after a long one.
 
         Args:
             inbound: The request, without our own fields and flags.
             allowed: Experts that the caller lets answer, such as the one it names; None for all. A grey prompt that
                 leaves no cautious expert among them is refused.
         """
-        texts = {inbound.text, *inbound.earlier}
-        found = max((self._scorer.judge(text) for text in texts), key=lambda safety: safety.score)
+        judged = []
+        for text in {inbound.text, *inbound.earlier}:
+            judged.append(self._scorer.judge(text))
+            if len(text) > _LONG_CHARS:
+                await asyncio.sleep(0)
+        found = max(judged, key=lambda safety: safety.score)
         score = found.score
         if score >= self._refuse_above:
             return SafetyVerdict(HarmLevel.HARMFUL, allowed, f"{_said(found)}, from {self._refuse_above:g} on refused")

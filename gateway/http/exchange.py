@@ -102,10 +102,7 @@ class Exchange:
         """The request is complete."""
         try:
             body = self._body.whole()
-            if len(body) < LARGE_BYTES:
-                left = self._begin(parse_inbound(self._endpoint, body))
-            else:
-                left = self._begin_large(body)
+            left = self._begin(body) if len(body) < LARGE_BYTES else self._begin_large(body)
             if left is not None:
                 self.wait(left)
         except RequestRefused as refusal:
@@ -131,24 +128,37 @@ class Exchange:
 
     # Deciding.
 
-    def _begin(self, inbound: Inbound) -> Coroutine[None, None, None] | None:
+    def _begin(self, body: bytes) -> Coroutine[None, None, None] | None:
         """Answer, or decide and begin the first call; what is left to be waited for, None where nothing is."""
-        plane = self._plane
-        if self._endpoint is Endpoint.COUNT_TOKENS and not counts_tokens(plane.pool, inbound.model):
-            self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
-            self.end()
+        inbound = parse_inbound(self._endpoint, body)
+        if self._counted(inbound):
             return None
-        question = plane.decider.read(inbound, self._caller, self._headers)
-        routed = plane.decider.now(question)
-        if routed is not None and self._dispatch_now(routed):
-            return None
-        return self._decide_and_dispatch(question, routed)
+        return self._decide(self._plane.decider.read(inbound, self._caller, self._headers))
 
     async def _begin_large(self, body: bytes) -> None:
         """The same of a body that is read beside the event loop."""
-        left = self._begin(await self._plane.large_bodies.read(partial(parse_inbound, self._endpoint, body)))
-        if left is not None:
-            await left
+        plane = self._plane
+        arrival = plane.decider.arrival()
+        inbound = await plane.large_bodies.read(partial(parse_inbound, self._endpoint, body))
+        if not self._counted(inbound):
+            read = partial(plane.decider.read_large, inbound, self._caller, self._headers, arrival)
+            left = self._decide(await plane.large_bodies.read(read))
+            if left is not None:
+                await left
+
+    def _counted(self, inbound: Inbound) -> bool:
+        """Answer a question for tokens that no expert counts; whether it is one."""
+        if self._endpoint is not Endpoint.COUNT_TOKENS or counts_tokens(self._plane.pool, inbound.model):
+            return False
+        self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
+        self.end()
+        return True
+
+    def _decide(self, question: Question) -> Coroutine[None, None, None] | None:
+        routed = self._plane.decider.now(question)
+        if routed is not None and self._dispatch_now(routed):
+            return None
+        return self._decide_and_dispatch(question, routed)
 
     def _dispatch_now(self, routed: RoutedRequest) -> bool:
         """Begin the first call in the step in which it was decided; False where something has to be waited for."""

@@ -5,6 +5,7 @@ Only the fields that routing needs are read. All other fields, known or unknown,
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,7 @@ from pointsman.experts.spec import Capability
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.inputs import read_inputs
 from pointsman.gateway.wire.model_field import body_naming
+from pointsman.gateway.wire.reading import LARGE_BYTES
 from pointsman.gateway.wire.translation import Rewrite, TranslatedRequest, read_translated, rewrite_content
 
 AUTO: Final = "auto"
@@ -95,11 +97,26 @@ def _see_depth(body: bytes, payload: object) -> None:
     Raises:
         RequestRefused: It is nested too deeply.
     """
-    if body.count(b"[") + body.count(b"{") > _DEEPEST - _DEEPER:
-        try:
+    if body.count(b"[") + body.count(b"{") <= _DEEPEST - _DEEPER:
+        return
+    if len(body) >= LARGE_BYTES:
+        # Writing all of it would let nobody else run; its texts are most of it.
+        if _depth(payload) <= _DEEPEST:
+            return
+    else:
+        with contextlib.suppress(orjson.JSONEncodeError):
             orjson.dumps(payload)
-        except orjson.JSONEncodeError:
-            raise RequestRefused(Code.INVALID_JSON, f"The body is nested more than {_DEEPEST} levels deep.") from None
+            return
+    raise RequestRefused(Code.INVALID_JSON, f"The body is nested more than {_DEEPEST} levels deep.")
+
+
+def _depth(document: object) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [part for parts in inside for part in parts if isinstance(part, dict | list)]
+    return depth
 
 
 def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
@@ -191,6 +208,15 @@ def rewrite_user_text(inbound: Inbound, rewrite: Rewrite) -> None:
         for message in inbound.payload["messages"]:
             if message["role"] == "user":
                 inbound.rewritten |= rewrite_content(message, rewrite)
+
+
+def write_out(inbound: Inbound) -> None:
+    """Write the bytes of a request that was rewritten now, so that only `model` is left to be put in."""
+    if inbound.rewritten:
+        inbound.body, inbound.rewritten = orjson.dumps(inbound.payload), False
+    translated = inbound.translated
+    if translated is not None and translated.rewritten:
+        translated.body, translated.rewritten = orjson.dumps(translated.payload), False
 
 
 def expert_body(inbound: Inbound, model: str) -> bytes:

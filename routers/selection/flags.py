@@ -108,6 +108,8 @@ def parse_flags(texts: Sequence[str], places: FlagPlaces = EITHER_END) -> Parsed
         texts: The turn's texts, in order: one, or as many as it has parts.
         places: Where flags count.
     """
+    if not any("[" in text for text in texts):
+        return ParsedFlags((), tuple(texts), ())
     left = list(texts)
     goals: list[str] = []
     if FlagPlace.BEGINNING in places:

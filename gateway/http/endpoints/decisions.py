@@ -70,9 +70,13 @@ def decisions(runtime: Runtime) -> APIRouter:
             caller.account.check()
         try:
             body = await read_body(headers, request.receive, runtime.body_limits)
-            large = len(body) >= LARGE_BYTES
-            inbound = await runtime.large_bodies.read(partial(_routable, body)) if large else _routable(body)
-            question = runtime.decider.read(inbound, caller, headers)
+            if len(body) < LARGE_BYTES:
+                question = runtime.decider.read(_routable(body), caller, headers)
+            else:
+                arrival = runtime.decider.arrival()
+                inbound = await runtime.large_bodies.read(partial(_routable, body))
+                read = partial(runtime.decider.read_large, inbound, caller, headers, arrival)
+                question = await runtime.large_bodies.read(read)
             routed = await runtime.decider.later(question, wait=False)
         except RequestRefused as refusal:
             count_refused(caller, refusal)
