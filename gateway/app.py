@@ -97,6 +97,7 @@ class App:
             self.runtime.store.start()
         await self.runtime.pool.start()
         self._tasks.append(asyncio.create_task(self.runtime.telemetry.run(), name="telemetry"))
+        self._tasks.append(asyncio.create_task(self.runtime.telemetry.pauses.watch(), name="pauses"))
         if self.runtime.settings.pool.probe_interval_s:
             self._tasks.append(asyncio.create_task(self.runtime.pool.run_probes(), name="probes"))
         if self.runtime.averages is not None:

@@ -20,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pointsman.experts.spec import Source
+from pointsman.gateway.pauses import LoopPauses
 from pointsman.gateway.wire.caching import CacheStatus
 from pointsman.routers.outcomes import CallOutcome, Outcome
 from pointsman.routers.types import Decision, Reason
@@ -154,6 +155,15 @@ class Telemetry:
             multiprocess_mode="min",
         )
 
+        self.pauses = LoopPauses()
+        self.loop_pause = Gauge(
+            "pointsman_loop_pause_seconds",
+            "Longest pause of the event loop within the last minute; of several workers the longest.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.loop_pauses = counter("pointsman_loop_pauses", "Times that the event loop stood still for over 100 ms.")
+
         self.config_version = Gauge(
             "pointsman_config_version",
             "Version of the settings that serve; of several workers the oldest.",
@@ -279,6 +289,9 @@ class Telemetry:
             self.cost.labels(expert).inc(spent.cost_usd)
             for source, energy_j in spent.energy_j.items():
                 self.energy.labels(expert, source.value).inc(energy_j)
+        long, self.pauses.long = self.pauses.long, 0
+        self.loop_pauses.inc(long)
+        self.loop_pause.set(self.pauses.longest_s)
 
     async def run(self) -> None:
         """Flush once a second until cancelled, for the scrapes that other workers answer."""

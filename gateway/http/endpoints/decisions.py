@@ -19,6 +19,7 @@ from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.http.asgi import read_body
 from pointsman.gateway.runtime import Runtime
 from pointsman.gateway.wire.decision import decision_to_dict
+from pointsman.gateway.wire.outcome import in_whole_ms
 from pointsman.gateway.wire.reading import LARGE_BYTES
 from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound, parse_json
 
@@ -91,6 +92,8 @@ def decisions(runtime: Runtime) -> APIRouter:
             caller = _caller(request)
             operator = caller.role is Role.OPERATOR
             record = await runtime.ledger.find(caller.tenant, decision_id, any_tenant=operator)
+            if record is not None and not operator:
+                record = {**record, "outcome": in_whole_ms(record["outcome"])}
         if record is None:
             raise _unknown(decision_id)
         return record
