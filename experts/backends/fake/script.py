@@ -272,7 +272,7 @@ def _tokens(
     text = "".join(tokens)
     cuts = [
         text.index(stop)
-        for stop in ([stops] if isinstance(stops, str) else stops or [])
+        for stop in ([stops] if isinstance(stops, str) else stops if isinstance(stops, list) else [])
         if isinstance(stop, str) and stop and stop in text
     ]
     if cuts:
