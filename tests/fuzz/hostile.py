@@ -14,6 +14,10 @@ from tests.fuzz.patterns import attacks, found
 from tests.fuzz.seeds import WORDS
 
 MOST_BYTES: Final = 64 * 1024
+#: So many characters of a text are drawn, and then come again.
+_MOST_RANDOM: Final = 4 * 1024
+#: So many turns are different, and then come again.
+_MOST_DIFFERENT: Final = 8
 
 _UNITS: Final = (
     " ", '\n', '\t', '\r\n', "a", "A", "0", "9", ".", "...", "? ", "! ", "a ", "1+", "(", ")", "((", "[", "]", "[[",
@@ -45,27 +49,32 @@ def text(rnd: random.Random, chars: int) -> str:
         return (
             (rnd.choice(units) if kind else "") + unit * (chars // len(unit)) + (rnd.choice(units) if kind == 2 else "")
         )
+    few = min(chars, _MOST_RANDOM)
     if kind == 3:
-        few = rnd.sample(units, rnd.randint(2, 5))
-        return "".join(rnd.choices(few, k=chars // max(1, sum(map(len, few)) // len(few))))
-    if kind == 4:
-        words = ("".join(rnd.choices("abcdefghij0é", k=rnd.randint(1, 40))) for _ in range(max(1, chars // 20)))
-        return rnd.choice((" ", "\n", ", ", ". "))[:chars].join(words)[:chars]
-    return "".join(chr(rnd.choice((rnd.randrange(0x20, 0x7F), rnd.randrange(0xA0, 0xD7FF)))) for _ in range(chars // 2))
+        chosen = rnd.sample(units, rnd.randint(2, 5))
+        made = "".join(rnd.choices(chosen, k=max(1, few // max(1, sum(map(len, chosen)) // len(chosen)))))
+    elif kind == 4:
+        words = ("".join(rnd.choices("abcdefghij0é", k=rnd.randint(1, 40))) for _ in range(max(1, few // 20)))
+        made = rnd.choice((" ", "\n", ", ", ". ")).join(words)
+    else:
+        points = (rnd.choice((rnd.randrange(0x20, 0x7F), rnd.randrange(0xA0, 0xD7FF))) for _ in range(max(1, few // 2)))
+        made = "".join(map(chr, points))
+    return (made * (chars // len(made) + 1))[:chars]
 
 
 def document(rnd: random.Random, size: int) -> Any:
     """A JSON value that takes about so many bytes."""
     count = max(1, size // 8)
+    said = [text(rnd, 30) for _ in range(min(count, 4))]
     made: list[Callable[[], Any]] = [
         lambda: text(rnd, size),
         lambda: [rnd.choice(({}, [], "", 0, None, 1.5))] * (size // 4),
         lambda: {f"{rnd.choice('abc')}{index}": index for index in range(count)},
-        lambda: {text(rnd, 40) or "a": {} for _ in range(count // 8)},
-        lambda: [text(rnd, 30) for _ in range(count // 4)],
+        lambda: {f"{said[index % len(said)]}{index}": {} for index in range(count // 8)},
+        lambda: [said[index % len(said)] for index in range(count // 4)],
         lambda: [rnd.randrange(10**6) for _ in range(count)],
         lambda: _nested(rnd, min(240, count)),
-        lambda: [_nested(rnd, rnd.randint(1, 60)) for _ in range(max(1, count // 30))],
+        lambda: [_nested(rnd, rnd.randint(1, 60))] * max(1, count // 30),
         lambda: [[["a"]]] * (count // 2),
         lambda: rnd.choice((10**18, -1, 1e308, 0.1, True, None, "auto", "", int("9" * 300))),
     ]
@@ -97,7 +106,8 @@ def _turns(rnd: random.Random, size: int, kinds: tuple[str, ...], roles: tuple[s
     ]
     make = rnd.choice(parts if rnd.random() < 0.2 else parts[:5])
     chosen = rnd.choice((("user",), ("user", "assistant"), roles))
-    turns: list[Any] = [{"role": rnd.choice(chosen), "content": make()} for _ in range(count)]
+    said = [make() for _ in range(min(count, _MOST_DIFFERENT))]
+    turns: list[Any] = [{"role": rnd.choice(chosen), "content": said[index % len(said)]} for index in range(count)]
     if rnd.random() < 0.1:
         call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": text(rnd, 40)}}
         turns += [{"role": "assistant", "tool_calls": [call] * rnd.randint(1, 50)}]
@@ -167,22 +177,22 @@ _BESIDE: Final = (
 
 
 def _routing(rnd: random.Random, size: int) -> Any:
-    fields: dict[str, Any] = {
-        "max_cost_usd": rnd.choice((1, 1e-9, "a", 10**18)),
-        "max_energy_j": rnd.choice((100, -1)),
-        "max_latency_ms": 10**6,
-        "min_quality": 0.1,
-        "weights": rnd.choice(({"cost": 0.5}, document(rnd, size))),
-        "experts": rnd.choice((["one"], document(rnd, size))),
-        "session": text(rnd, rnd.choice((5, 200, 200, size))),
-        "cache": rnd.choice(("use", "no-cache", text(rnd, size))),
-        "evidence": rnd.choice((False, {"max_calls": 2}, document(rnd, size))),
-        "priority": rnd.choice(("high", text(rnd, size))),
-        "deadline_ms": rnd.choice((5000, 10**18)),
-        "local_only": rnd.choice((False, document(rnd, size))),
+    fields: dict[str, Callable[[], Any]] = {
+        "max_cost_usd": lambda: rnd.choice((1, 1e-9, "a", 10**18)),
+        "max_energy_j": lambda: rnd.choice((100, -1)),
+        "max_latency_ms": lambda: 10**6,
+        "min_quality": lambda: 0.1,
+        "weights": lambda: rnd.choice(({"cost": 0.5}, document(rnd, size))),
+        "experts": lambda: rnd.choice((["one"], document(rnd, size))),
+        "session": lambda: text(rnd, rnd.choice((5, 200, 200, size))),
+        "cache": lambda: rnd.choice(("use", "no-cache", text(rnd, size))),
+        "evidence": lambda: rnd.choice((False, {"max_calls": 2}, document(rnd, size))),
+        "priority": lambda: rnd.choice(("high", text(rnd, size))),
+        "deadline_ms": lambda: rnd.choice((5000, 10**18)),
+        "local_only": lambda: rnd.choice((False, document(rnd, size))),
     }
     chosen = rnd.sample(sorted(fields), rnd.randint(0, 4))
-    made = {name: fields[name] for name in chosen}
+    made = {name: fields[name]() for name in chosen}
     if rnd.random() < 0.2:
         made.update({f"x{index}": index for index in range(size // 10)})
     return made if rnd.random() < 0.9 else document(rnd, size)
@@ -330,7 +340,7 @@ def headers(rnd: random.Random, size: int) -> bytes:
         )
         lines.append(name + b": " + value + b"\r\n")
     body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
-    path = rnd.choice(("chat/completions", "messages", "route", "chat/completions?" + "a=b&" * (size // 8)))
+    path = rnd.choice(("chat/completions", "messages", "route", "chat/completions?" + "a=b&" * (size // 32)))
     return _posted(path, body, b"".join(lines)[: MOST_BYTES - 500].rpartition(b"\r\n")[0] + b"\r\n" if lines else b"")
 
 
@@ -339,9 +349,10 @@ def framing(rnd: random.Random, size: int) -> bytes:
     body = b'{"model":"%b","messages":[{"role":"user","content":"hi"}]}' % rnd.choice((b"auto", b"nobody"))
     kind = rnd.randrange(4)
     if kind == 0:
-        said = _json(lambda size: {"model": "auto", "messages": _turns(rnd, size, ("text",))}, size // 12)[: size // 8]
         step = rnd.choice((1, 2, 7))
         more = rnd.choice((b"", b";a=b", b";" + b"a" * 20))
+        said = _json(lambda size: {"model": "auto", "messages": _turns(rnd, size, ("text",))}, size // 12)
+        said = said[: size * step // (step + 5 + len(more))]
         chunks = b"".join(
             b"%x%b\r\n%b\r\n" % (len(said[at : at + step]), more, said[at : at + step])
             for at in range(0, len(said), step)
@@ -368,11 +379,11 @@ def framing(rnd: random.Random, size: int) -> bytes:
 
 def packed(rnd: random.Random, size: int) -> bytes:
     """Compressed bodies: 64 kB as they come, and whatever they inflate to."""
-    said, level = b"", rnd.choice((1, 9))
-    size *= rnd.choice((1, 4, 30, 90))
+    said, level = b"", rnd.choice((1, 6))
+    size *= rnd.choice((1, 1, 4, 4, 20, 90))
     for _ in range(5):
         turns = [{"role": "user", "content": text(rnd, size)}] if rnd.random() < 0.7 else _turns(rnd, size, ("text",))
-        said = gzip.compress(_written({"model": "auto", "messages": turns}), level)
+        said = gzip.compress(_written({"model": "auto", "messages": turns}), level, mtime=0)
         if len(said) <= MOST_BYTES:
             break
         size = max(1, size * MOST_BYTES // len(said) // 2)

@@ -14,7 +14,7 @@ from tests.fuzz.hostile import FORMATS, MOST_BYTES, bent
 from tests.fuzz.timing import client_ms, search
 
 GENEROUS_MS = 500.0
-TRIES = 60
+TRIES = 40
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -27,11 +27,11 @@ def test_no_input_holds_the_loop(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_inputs_are_as_long_as_is_said_and_the_same_for_a_seed(name: str) -> None:
-    for seed in range(20):
+    for seed in range(6):
         first, again = (FORMATS[name](random.Random(seed), MOST_BYTES - 1000) for _ in range(2))
         assert first == again
-        assert len(first) < 1.3 * MOST_BYTES
-        assert len(bent(random.Random(seed), first)) < 1.3 * MOST_BYTES
+        assert len(first) < 1.2 * MOST_BYTES
+        assert len(bent(random.Random(seed), first)) < 1.2 * MOST_BYTES
 
 
 def test_a_search_goes_where_it_is_slow() -> None:
@@ -41,7 +41,7 @@ def test_a_search_goes_where_it_is_slow() -> None:
     def steps(data: bytes) -> float:
         return float(sum(len(run) ** 2 for run in re.findall(rb"\d+", data)) if slow.search(data) is None else 0)
 
-    found = search(FORMATS["completions"], tries=300, seed=1, measure=steps)
+    found = search(FORMATS["completions"], tries=150, seed=1, measure=steps)
     assert found.worst[0][0] > 10_000
     assert found.worst == sorted(found.worst, reverse=True)
 
