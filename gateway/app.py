@@ -186,20 +186,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         evidence=EvidencePlanner(artifact.evidence, settings.evidence),
         nulls=nulls,
         admission=_admission(settings, pool, telemetry),
-        policy=DecisionPolicy(
-            settings.budgets.budget(),
-            settings.router.flag_places,
-            settings.conversations.stay_bonus if settings.conversations.enabled else None,
-            settings.conversations.derive_sessions,
-        ),
+        policy=_decision_policy(settings),
         clock=time.monotonic,
     )
-    account = _exploration_account(settings, parts)
-    exploration = None
-    if account is not None:
-        exploration = Exploration(
-            account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
-        )
+    exploration = _exploration(settings, parts, pool, ledger, telemetry, learning)
     recorder = Recorder(
         pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, sessions=sessions, clock=time.monotonic
     )
@@ -217,8 +207,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     gathering = FanOut(pool=pool, attempts=attempts, evidence=evidence, averages=averages, clock=time.monotonic)
     version = parts.get("configuration", (), lambda: SettingsVersion(settings))
     access = create_access(settings, env, pool, store, parts)
-    body_limits = BodyLimits(settings.server.max_body_bytes, settings.server.max_json_values)
-    large_bodies = parts.get("large bodies", (), LargeBodies)
+    limits = BodyLimits(settings.server.max_body_bytes, settings.server.max_json_values)
+    large = parts.get("large bodies", (), LargeBodies)
     plane = DataPlane(
         pool=pool,
         decider=decider,
@@ -231,26 +221,26 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         hedging=_hedging(settings, telemetry),
         keyring=access.keyring,
         max_attempts=settings.server.max_attempts,
-        body_limits=body_limits,
-        large_bodies=large_bodies,
+        body_limits=limits,
+        large_bodies=large,
         forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,
     )
     runtime = Runtime(
-        settings=settings,
-        pool=pool,
-        decider=decider,
-        ledger=ledger,
-        telemetry=telemetry,
-        store=store,
-        averages=averages,
-        learning=learning,
-        exploration=exploration,
-        configuration=version,
-        access=access,
-        body_limits=body_limits,
-        large_bodies=large_bodies,
+        settings,
+        pool,
+        decider,
+        ledger,
+        telemetry,
+        store,
+        averages,
+        learning,
+        exploration,
+        version,
+        access,
+        limits,
+        large,
     )
     parts.release_previous()
     # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
@@ -330,9 +320,29 @@ def _sessions(settings: Settings, store: SharedStore | None) -> Sessions:
     return Sessions(entries=kept.local_entries, ttl_s=int(kept.ttl_s), store=store)
 
 
-def _exploration_account(settings: Settings, parts: Parts) -> ExplorationAccount | None:
+def _decision_policy(settings: Settings) -> DecisionPolicy:
+    conversations = settings.conversations
+    return DecisionPolicy(
+        settings.budgets.budget(),
+        settings.router.flag_places,
+        conversations.stay_bonus if conversations.enabled else None,
+        conversations.derive_sessions,
+    )
+
+
+def _exploration(
+    settings: Settings,
+    parts: Parts,
+    pool: ExpertPool,
+    ledger: Ledger,
+    telemetry: Telemetry,
+    learning: Learning | None,
+) -> Exploration | None:
     budget = settings.learning.exploration.budget(settings.server.workers)
-    return None if budget is None else parts.get("explored", (budget,), lambda: ExplorationAccount(budget))
+    if budget is None:
+        return None
+    account = parts.get("explored", (budget,), lambda: ExplorationAccount(budget))
+    return Exploration(account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic)
 
 
 def _average_budgets(settings: Settings, store: SharedStore | None, telemetry: Telemetry) -> AverageBudgets | None:

@@ -77,6 +77,7 @@ class Telemetry:
         registry = CollectorRegistry()
         self._registry = registry
         counter, histogram = partial(Counter, registry=registry), partial(_Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry)
         self._decided: dict[tuple[str, str, Reason, CacheStatus], int] = {}
         self._rejected: dict[tuple[str, str], int] = {}
         self._overheads: list[float] = []
@@ -137,37 +138,29 @@ class Telemetry:
             ["expert"],
             buckets=_LATENCY_BUCKETS_S,
         )
-        self.in_flight = Gauge(
+        self.in_flight = gauge(
             "pointsman_in_flight",
             "Calls in flight per expert.",
             ["expert"],
-            registry=registry,
             multiprocess_mode="livesum",
         )
-        self.waiting = Gauge(
-            "pointsman_waiting", "Requests that wait for room.", registry=registry, multiprocess_mode="livesum"
-        )
-        self.expert_healthy = Gauge(
+        self.waiting = gauge("pointsman_waiting", "Requests that wait for room.", multiprocess_mode="livesum")
+        self.expert_healthy = gauge(
             "pointsman_expert_healthy",
             "1 when the expert's circuit is closed, as this process sees it.",
             ["expert"],
-            registry=registry,
             multiprocess_mode="min",
         )
-
         self.pauses = LoopPauses()
-        self.loop_pause = Gauge(
+        self.loop_pause = gauge(
             "pointsman_loop_pause_seconds",
             "Longest pause of the event loop within the last minute; of several workers the longest.",
-            registry=registry,
             multiprocess_mode="livemax",
         )
         self.loop_pauses = counter("pointsman_loop_pauses", "Times that the event loop stood still for over 100 ms.")
-
-        self.config_version = Gauge(
+        self.config_version = gauge(
             "pointsman_config_version",
             "Version of the settings that serve; of several workers the oldest.",
-            registry=registry,
             multiprocess_mode="livemin",
         )
         self.config_reloads = counter(
