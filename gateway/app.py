@@ -199,9 +199,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         sessions=sessions,
         telemetry=telemetry,
         averages=averages,
-        retries=RetryBudget(
-            share=settings.retries.share, least_per_s=settings.retries.least_per_s, clock=time.monotonic
-        ),
+        retries=_retry_budget(settings),
         clock=time.monotonic,
     )
     gathering = FanOut(pool=pool, attempts=attempts, evidence=evidence, averages=averages, clock=time.monotonic)
@@ -299,6 +297,11 @@ def _admission(settings: Settings, pool: ExpertPool, telemetry: Telemetry) -> Ad
     }
     policy = AdmissionPolicy(chosen.queue, chosen.max_wait_ms / 1e3, shares)
     return Admission(pool, policy, telemetry, time.monotonic)
+
+
+def _retry_budget(settings: Settings) -> RetryBudget:
+    chosen = settings.retries
+    return RetryBudget(share=chosen.share, least_per_s=chosen.least_per_s, clock=time.monotonic)
 
 
 def _hedging(settings: Settings, telemetry: Telemetry) -> Hedging | None:
