@@ -49,7 +49,7 @@ from pointsman.gateway.wire.reading import BodyLimits, LargeBodies
 from pointsman.gateway.wire.urgency import Priority
 from pointsman.routers.artifacts import LoadedArtifact, installed_hash, load_artifact
 from pointsman.routers.errors import ArtifactError
-from pointsman.routers.protocols import Embedder, RouterProtocol
+from pointsman.routers.protocols import RouterProtocol
 from pointsman.routers.selection.exploration import ExplorationAccount
 
 _log = logging.getLogger(__name__)
@@ -162,18 +162,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     artifact = _artifact(settings, parts)
     router = artifact.router
     ledger = parts.get("ledger", (settings.ledger, store), lambda: _ledger(settings, store))
-    averages = parts.get(
-        "averages", (settings.average_budgets, store), lambda: _average_budgets(settings, store, telemetry)
-    )
-    learning = parts.get(
-        "learning", (settings.learning, router.artifact_hash, store), lambda: _learning(settings, router, store)
-    )
+    averages = _average_budgets(settings, store, telemetry, parts)
+    learning = _learning(settings, router, store, parts)
     evidence = EvidenceGatherer(artifact.evidence, router.embedder, settings.evidence.same_meaning, time.monotonic)
-    nulls = parts.get(
-        "nulls",
-        (settings.null_experts, settings.safety, artifact, store),
-        lambda: _null_experts(settings, router.embedder, store),
-    )
+    nulls = _null_experts(settings, artifact, store, parts)
     sessions = parts.get("sessions", (settings.conversations, store), lambda: _sessions(settings, store))
     decider = Decider(
         pool=pool,
@@ -348,31 +340,49 @@ def _exploration(
     return Exploration(account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic)
 
 
-def _average_budgets(settings: Settings, store: SharedStore | None, telemetry: Telemetry) -> AverageBudgets | None:
+def _average_budgets(
+    settings: Settings, store: SharedStore | None, telemetry: Telemetry, parts: Parts
+) -> AverageBudgets | None:
     allowed = settings.average_budgets.budget()
     if allowed is None:
         return None
-    return AverageBudgets(allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic)
-
-
-def _learning(settings: Settings, router: RouterProtocol, store: SharedStore | None) -> Learning | None:
-    if not settings.learning.enabled:
-        return None
-    return Learning(
-        artifact_hash=router.artifact_hash,
-        half_life_s=settings.learning.half_life_s,
-        replica=secrets.token_hex(8),
-        store=store,
+    return parts.get(
+        "averages",
+        (settings.average_budgets, store),
+        lambda: AverageBudgets(
+            allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic
+        ),
     )
 
 
-def _null_experts(settings: Settings, embedder: Embedder, store: SharedStore | None) -> NullExperts | None:
-    chosen = settings.null_experts
+def _learning(settings: Settings, router: RouterProtocol, store: SharedStore | None, parts: Parts) -> Learning | None:
+    if not settings.learning.enabled:
+        return None
+    return parts.get(
+        "learning",
+        (settings.learning, router.artifact_hash, store),
+        lambda: Learning(
+            artifact_hash=router.artifact_hash,
+            half_life_s=settings.learning.half_life_s,
+            replica=secrets.token_hex(8),
+            store=store,
+        ),
+    )
+
+
+def _null_experts(
+    settings: Settings, artifact: LoadedArtifact, store: SharedStore | None, parts: Parts
+) -> NullExperts | None:
+    chosen, embedder = settings.null_experts, artifact.router.embedder
     if not settings.null_kinds:
         return None
-    safety = safety_gate(settings, embedder)
-    answers = AnswerCache(entries=chosen.answers.local_entries, ttl_s=int(chosen.answers.ttl_s), store=store)
-    return NullExperts(chosen, embedder, answers, safety)
+
+    def made() -> NullExperts:
+        safety = safety_gate(settings, embedder)
+        answers = AnswerCache(entries=chosen.answers.local_entries, ttl_s=int(chosen.answers.ttl_s), store=store)
+        return NullExperts(chosen, embedder, answers, safety)
+
+    return parts.get("nulls", (chosen, settings.safety, artifact, store), made)
 
 
 def _decision_cache(settings: Settings, store: SharedStore | None) -> DecisionCache | None:
