@@ -181,7 +181,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         policy=_decision_policy(settings),
         clock=time.monotonic,
     )
-    exploration = _exploration(settings, parts, pool, ledger, telemetry, learning)
+    explored = _exploration(settings, parts, pool, ledger, telemetry, learning)
     recorder = Recorder(
         pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, sessions=sessions, clock=time.monotonic
     )
@@ -207,7 +207,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         ledger=ledger,
         telemetry=telemetry,
         nulls=nulls,
-        exploration=exploration,
+        exploration=explored,
         hedging=_hedging(settings, telemetry),
         keyring=access.keyring,
         max_attempts=settings.server.max_attempts,
@@ -218,19 +218,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         clock=time.monotonic,
     )
     runtime = Runtime(
-        settings,
-        pool,
-        decider,
-        ledger,
-        telemetry,
-        store,
-        averages,
-        learning,
-        exploration,
-        version,
-        access,
-        limits,
-        large,
+        settings, pool, decider, ledger, telemetry, store, averages, learning, explored, version, access, limits, large
     )
     parts.release_previous()
     # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
