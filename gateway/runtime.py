@@ -15,6 +15,7 @@ from pointsman.gateway.shared.average_budgets import AverageBudgets
 from pointsman.gateway.shared.learning import Learning
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.large_bodies import BodyLimits, LargeBodies
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -32,3 +33,5 @@ class Runtime:
     exploration: Exploration | None
     configuration: SettingsVersion
     access: Access
+    body_limits: BodyLimits
+    large_bodies: LargeBodies

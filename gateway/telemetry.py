@@ -20,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pointsman.experts.spec import Source
+from pointsman.gateway.pauses import LoopPauses
 from pointsman.gateway.wire.caching import CacheStatus
 from pointsman.routers.outcomes import CallOutcome, Outcome
 from pointsman.routers.types import Decision, Reason
@@ -76,6 +77,7 @@ class Telemetry:
         registry = CollectorRegistry()
         self._registry = registry
         counter, histogram = partial(Counter, registry=registry), partial(_Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry)
         self._decided: dict[tuple[str, str, Reason, CacheStatus], int] = {}
         self._rejected: dict[tuple[str, str], int] = {}
         self._overheads: list[float] = []
@@ -136,28 +138,29 @@ class Telemetry:
             ["expert"],
             buckets=_LATENCY_BUCKETS_S,
         )
-        self.in_flight = Gauge(
+        self.in_flight = gauge(
             "pointsman_in_flight",
             "Calls in flight per expert.",
             ["expert"],
-            registry=registry,
             multiprocess_mode="livesum",
         )
-        self.waiting = Gauge(
-            "pointsman_waiting", "Requests that wait for room.", registry=registry, multiprocess_mode="livesum"
-        )
-        self.expert_healthy = Gauge(
+        self.waiting = gauge("pointsman_waiting", "Requests that wait for room.", multiprocess_mode="livesum")
+        self.expert_healthy = gauge(
             "pointsman_expert_healthy",
             "1 when the expert's circuit is closed, as this process sees it.",
             ["expert"],
-            registry=registry,
             multiprocess_mode="min",
         )
-
-        self.config_version = Gauge(
+        self.pauses = LoopPauses()
+        self.loop_pause = gauge(
+            "pointsman_loop_pause_seconds",
+            "Longest pause of the event loop within the last minute; of several workers the longest.",
+            multiprocess_mode="livemax",
+        )
+        self.loop_pauses = counter("pointsman_loop_pauses", "Times that the event loop stood still for over 100 ms.")
+        self.config_version = gauge(
             "pointsman_config_version",
             "Version of the settings that serve; of several workers the oldest.",
-            registry=registry,
             multiprocess_mode="livemin",
         )
         self.config_reloads = counter(
@@ -279,6 +282,9 @@ class Telemetry:
             self.cost.labels(expert).inc(spent.cost_usd)
             for source, energy_j in spent.energy_j.items():
                 self.energy.labels(expert, source.value).inc(energy_j)
+        long, self.pauses.long = self.pauses.long, 0
+        self.loop_pauses.inc(long)
+        self.loop_pause.set(self.pauses.longest_s)
 
     async def run(self) -> None:
         """Flush once a second until cancelled, for the scrapes that other workers answer."""

@@ -13,6 +13,7 @@ from pointsman.gateway.deciding.offline import OfflineRequest
 from pointsman.gateway.errors import RequestRefused
 from pointsman.routers.artifacts import DEFAULT_NAME, RouterParts, load_artifact, save_router
 from pointsman.routers.budget import CAPS, Budget
+from pointsman.routers.selection.flags import EITHER_END
 from pointsman.routers.types import Decision
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Router:
             max_tokens: Longest answer in tokens. Without it, worst cases of latency, energy and cost rest on the
                 longest answer that is to be expected.
             required: What the expert must be capable of, beside what the messages show (an image needs `vision`).
-            flags: Whether goals in the prompt count, such as `[Flag: smallest model]`.
+            flags: Whether goals at the beginning or end of the prompt count, such as `[Flag: smallest model]`.
 
         Returns:
             The decision. `expert` is None where no expert is admissible; `rejections` say why.
@@ -144,7 +145,9 @@ class Router:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         chat = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens})}
         try:
-            read = OfflineRequest.read(chat, _stated(budget), Budget(prices=budget.prices), flags=flags)
+            read = OfflineRequest.read(
+                chat, _stated(budget), Budget(prices=budget.prices), flags=EITHER_END if flags else frozenset()
+            )
         except RequestRefused as error:
             raise ValueError(str(error).replace("routing.", "budget.", 1)) from None
         read.request.required |= frozenset(required)

@@ -23,6 +23,8 @@ from pointsman.routers.types import AnswerLengths, Assessment, Classification, Q
 DECAY = 0.5
 #: Words at which a turn says half of what a long one with the same posterior says.
 HALF_SAY_WORDS = 4
+#: More words than these say no more; they are not counted.
+_MOST_WORDS = 10_000
 #: What an uncertain turn says, against a certain one with the same posterior.
 UNCERTAIN_SAY = 0.25
 
@@ -64,7 +66,7 @@ def _say(turn: Turn) -> float:
     seen = turn.assessment.classification
     largest = math.log(max(len(seen.posterior), 2))
     certainty = max(0.0, 1.0 - seen.entropy / largest) if math.isfinite(seen.entropy) else 0.0
-    words = len(turn.text.split())
+    words = len(turn.text.split(maxsplit=_MOST_WORDS))
     say = certainty * (UNCERTAIN_SAY if seen.uncertain else 1.0) * words / (words + HALF_SAY_WORDS)
     return say * say
 

@@ -15,7 +15,8 @@ from pointsman.gateway.access.auth import Keyring
 from pointsman.gateway.access.caller import Caller, Role
 from pointsman.gateway.access.keys import Pepper, digest_of
 from pointsman.gateway.access.limit_leases import Leases
-from pointsman.gateway.access.limits import Account, Limit, Meter, Period, Resource
+from pointsman.gateway.access.limits import Account, Limit, Meter, Resource
+from pointsman.gateway.access.windows import Period
 from pointsman.gateway.access.worst_case import known_of
 from pointsman.gateway.parts import Parts
 from pointsman.gateway.settings import Settings

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from pointsman.gateway.access.limits import Account
+from pointsman.gateway.errors import RequestRefused
 
 
 class Role(StrEnum):
@@ -46,6 +47,16 @@ class Caller:
 
 #: Among the ids that a caller may name: all of them.
 EVERY_ID: Final = "*"
+
+
+def count_refused(caller: Caller, refusal: RequestRefused) -> None:
+    """A request of a caller is refused before anybody was asked: it counts against the requests it may make.
+
+    Reading it took its time, whatever is wrong with it. Who is turned away for asking too much has spent nothing more.
+    """
+    if caller.account is not None and 400 <= refusal.status < 500 and refusal.status != 429:
+        caller.account.count_refused()
+
 
 #: In the scope of a request that goes to the control plane.
 CALLER: Final = "pointsman.caller"

@@ -16,7 +16,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pointsman.gateway.access.limits import Meter, Period
+from pointsman.gateway.access.limits import Meter
+from pointsman.gateway.access.windows import Period
 from pointsman.gateway.shared.store import SharedStore
 
 #: Seconds between two messages, as long as nobody is in need.

@@ -10,14 +10,13 @@ real amount replaces it. Nothing here waits.
 
 from __future__ import annotations
 
-from calendar import timegm
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
-from time import gmtime
+from enum import IntEnum
 from typing import Final
 
 from pointsman.experts.protocols import Headers
+from pointsman.gateway.access.windows import Period, window_of
 from pointsman.gateway.errors import Code, RequestRefused
 
 
@@ -30,19 +29,9 @@ class Resource(IntEnum):
     JOULES = 3
 
 
-class Period(StrEnum):
-    """Over how long."""
-
-    MINUTE = "minute"
-    HOUR = "hour"
-    DAY = "day"
-    MONTH = "month"
-
-
 #: Requests, tokens, US dollars, joules.
 Amounts = tuple[float, float, float, float]
 
-_LENGTH_S: Final = {Period.MINUTE: 60, Period.HOUR: 3_600, Period.DAY: 86_400}
 #: Sums of floats differ in the last digits.
 _ROUNDING: Final = 1e-9
 #: When only calls under way are in the way: they will not all spend what is held for them.
@@ -76,17 +65,6 @@ class Limit:
     def name(self) -> str:
         """What it is called where processes share it."""
         return f"{self.scope}:{self.resource.name.lower()}:{self.period.value}"
-
-
-def window_of(period: Period, now_s: float) -> tuple[float, float]:
-    """Beginning and end of the window that a moment lies in, in seconds since 1970."""
-    if period is not Period.MONTH:
-        length_s = _LENGTH_S[period]
-        began_s = now_s // length_s * length_s
-        return began_s, began_s + length_s
-    now = gmtime(now_s)
-    after = (now.tm_year + now.tm_mon // 12, now.tm_mon % 12 + 1)
-    return float(timegm((now.tm_year, now.tm_mon, 1, 0, 0, 0))), float(timegm((*after, 1, 0, 0, 0)))
 
 
 class Meter:
@@ -284,6 +262,16 @@ class Account:
             if meter.free <= 0.0 and meter.left <= 0.0 and now_s < meter.until_s:
                 meter.wanted = True
                 raise _over(meter, 0.0, now_s, self)
+
+    def count_refused(self) -> None:
+        """One request was refused, and counts all the same; a meter may go below nothing by that."""
+        now_s = self._clock()
+        for meter in self.meters:
+            if meter.limit.resource is Resource.REQUESTS:
+                if now_s >= meter.until_s:
+                    meter.roll(now_s)
+                meter.free -= 1.0
+                meter.wanted = True
 
     def reserve(self, amounts: Amounts) -> Reservation | None:
         """Hold the worst case of a call, of all meters or of none.

@@ -48,12 +48,12 @@ class Assessor:
         cache.keep(key, made)
         return made, CacheStatus.MISS
 
-    async def of(self, question: Question, text: str) -> Assessed:
+    async def of(self, question: Question, text: str, key: str = "") -> Assessed:
         """The assessment of a text that is not in this process, from Redis where it is there."""
         cache = self._cache
         if cache is None:
             return await self._assess(question.request(text)), CacheStatus.BYPASS
-        key = cache.key(question.tenant, self._router.artifact_hash, text)
+        key = key or cache.key(question.tenant, self._router.artifact_hash, text)
         found = await cache.get_shared(key)
         if found is not None:
             return found, CacheStatus.REDIS

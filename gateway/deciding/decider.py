@@ -35,10 +35,11 @@ from pointsman.gateway.wire.evidence import parse_evidence
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.opening import opening_of
 from pointsman.gateway.wire.provider_ids import NamedId, named_ids
-from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing
+from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing, write_out
 from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.selection.flags import FlagPlaces
 from pointsman.routers.types import (
     ONE_ANSWER,
     Budget,
@@ -50,6 +51,9 @@ from pointsman.routers.types import (
     Stay,
     Weights,
 )
+
+#: Id of the decision to be, and when the request's last byte was in (monotonic).
+Arrival = tuple[str, float]
 
 _NO_BUDGET: Final = Budget()
 #: How long a decision holds while nothing that it rests upon changes: the figures in its explanation grow older.
@@ -65,13 +69,13 @@ class DecisionPolicy:
 
     Attributes:
         budget: Of callers who state none.
-        flags: Whether goals may be written into the prompt.
+        flags: Where in a turn goals may be written into the prompt.
         stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
         derive_sessions: Whether a conversation that is not named is known by how it began.
     """
 
     budget: Budget
-    flags: bool
+    flags: FlagPlaces
     stay_bonus: float | None = None
     derive_sessions: bool = False
 
@@ -132,18 +136,39 @@ class Decider:
         steady = averages is None and not rests_on_load(policy.budget) and len(pool) <= _FEW_EXPERTS
         self._memory = DecisionMemory(pool, entries=cache.entries, ttl_s=_HOLDS_S) if cache and steady else None
 
-    def read(self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes]) -> Question:
+    def arrival(self) -> Arrival:
+        """A request is here as a whole: the id of its decision, and this moment."""
+        return self._ids.new(), self._clock()
+
+    def read_large(
+        self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes], arrival: Arrival
+    ) -> Question:
+        """As `read`, in another thread, with all of the work that grows with the request.
+
+        Raises:
+            RequestRefused: As `read`.
+        """
+        question = self.read(inbound, caller, headers, arrival)
+        if self._cache is not None:
+            question.keys = tuple(self._key(question, text) for text in question.texts)
+        write_out(inbound)
+        return question
+
+    def read(
+        self, inbound: Inbound, caller: Caller, headers: Mapping[bytes, bytes], arrival: Arrival | None = None
+    ) -> Question:
         """Read what the caller states of the routing. Takes our own fields and flags out of the request.
 
         Args:
             inbound: The request.
             caller: Who asks.
             headers: Of the request, lower-case names.
+            arrival: Where that was noted already.
 
         Raises:
             RequestRefused: A budget or flag is malformed, or the named model does not exist.
         """
-        received_s = self._clock()
+        decision_id, received_s = self.arrival() if arrival is None else arrival
         routing = strip_routing(inbound)
         budget, experts, session, evidence_options, urgency = self._policy.budget, None, None, None, NOT_URGENT
         if routing is not None or states_routing(headers):
@@ -159,7 +184,7 @@ class Decider:
         if not inbound.endpoint.writes:
             budget = replace(budget, weights=_without_quality(budget.weights))
         elif self._policy.flags:
-            budget = take_flags(inbound, budget)
+            budget = take_flags(inbound, budget, self._policy.flags)
         if inbound.translated is not None and inbound.translated.native_only is not None:
             spoken(self._pool, inbound.model, inbound.translated)
         allowed = in_pool(self._pool, experts)
@@ -183,7 +208,7 @@ class Decider:
         return Question(
             inbound,
             caller,
-            self._ids.new(),
+            decision_id,
             budget,
             allowed,
             texts,
@@ -211,8 +236,9 @@ class Decider:
             held = self._memory.find(repeated, learned, question.received_s)
             if held is not None:
                 return self._routed(question, again(held, question.decision_id), CacheStatus.LOCAL)
-        for text in question.texts:
-            assessed = self._assessor.now(question, text, "" if repeated is None else repeated[0])
+        for index, text in enumerate(question.texts):
+            key = question.keys[index] if question.keys else "" if repeated is None else repeated[0]
+            assessed = self._assessor.now(question, text, key)
             if assessed is None:
                 question.assessed.clear()
                 return None
@@ -279,13 +305,14 @@ class Decider:
             # What the null experts offer is weighed against what the prompt needs.
             texts = texts or (inbound.text,)
             for text in self._nulls.also_read(inbound):
-                asked.beside.append((await self._assessment(question, text))[0])
-        for text in texts:
-            question.assessed.append(await self._assessment(question, text))
+                asked.beside.append((await self._assessment(question, text, ""))[0])
+        for index, text in enumerate(texts):
+            key = question.keys[index] if index < len(question.keys) else ""
+            question.assessed.append(await self._assessment(question, text, key))
         question.complete = True
 
-    async def _assessment(self, question: Question, text: str) -> Assessed:
-        return self._assessor.now(question, text) or await self._assessor.of(question, text)
+    async def _assessment(self, question: Question, text: str, key: str) -> Assessed:
+        return self._assessor.now(question, text, key) or await self._assessor.of(question, text, key)
 
     def _repeated(self, question: Question) -> Repeated | None:
         """By what the question is known when it is asked again; None where its decision rests on more."""
@@ -300,8 +327,11 @@ class Decider:
             or inbound.work is not ONE_ANSWER
         ):
             return None
-        key = cache.key(question.tenant, self._router.artifact_hash, inbound.text)
+        key = question.keys[0] if question.keys else self._key(question, inbound.text)
         return key, inbound.prompt_tokens, inbound.max_completion_tokens, inbound.required
+
+    def _key(self, question: Question, text: str) -> str:
+        return DecisionCache.key(question.tenant, self._router.artifact_hash, text)
 
     def _admission_request(self, question: Question) -> AdmissionRequest:
         until_s = question.received_s + self._admission.max_wait_s

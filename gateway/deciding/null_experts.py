@@ -58,6 +58,8 @@ _CAPABILITIES: Final[Mapping[NullKind, frozenset[Capability]]] = {
     NullKind.EXACT_CACHE: _ANY_TEXT,
     NullKind.SEMANTIC_CACHE: _ONE_QUESTION,
 }
+#: A longer request is not looked up: telling it from others takes time in proportion to its length.
+_MOST_KEPT_BYTES: Final = 1024 * 1024
 #: A look-up in Redis at the most. Nobody measured it here.
 _LATENCY: Final = LatencyModel(2.0, 0.0, 0.0, source=Source.ESTIMATED)
 #: What the gateway itself takes to find an answer is not counted, as it is not for any other decision.
@@ -322,6 +324,8 @@ class NullExperts:
             return "the caller asks for a model by name"
         if not caching.read and not caching.keep:
             return "the caller wants nothing kept"
+        if len(inbound.body) > _MOST_KEPT_BYTES:
+            return "the request is too long to be remembered"
         if not inbound.required <= _ANY_TEXT:
             return "the request needs more than text"
         if inbound.work.answers > 1:

@@ -16,6 +16,7 @@ from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
+from pointsman.routers.selection.flags import FlagPlaces
 from pointsman.routers.types import Assessment, Budget, RouteRequest
 
 
@@ -33,7 +34,7 @@ class OfflineRequest:
 
     @classmethod
     def read(
-        cls, chat: Mapping[str, Any], routing: Mapping[str, Any], default: Budget, *, flags: bool
+        cls, chat: Mapping[str, Any], routing: Mapping[str, Any], default: Budget, *, flags: FlagPlaces
     ) -> OfflineRequest:
         """Read a chat as `POST /v1/chat/completions` does.
 
@@ -41,7 +42,7 @@ class OfflineRequest:
             chat: The body without `model`.
             routing: What the body's `routing` object would hold.
             default: The budget of a request that states none.
-            flags: Whether goals may be written into the prompt.
+            flags: Where in a turn goals may be written into the prompt.
 
         Raises:
             RequestRefused: A field is malformed; the error names it.
@@ -56,7 +57,7 @@ class OfflineRequest:
             raise invalid(inbound.work.unread_limit, "a whole number of at least 1")
         budget, allowed = parse_budget(dict(routing), {}, default)
         if flags:
-            budget = take_flags(inbound, budget)
+            budget = take_flags(inbound, budget, flags)
         request = RouteRequest(
             id=DecisionIds().new(),
             text=inbound.text,

@@ -43,6 +43,7 @@ class Question:
         asked: What the null experts have to say of it; None where they have no say.
         stay: Who answered the session's previous turn; None where nobody did.
         complete: Whether all that the decision rests upon is here.
+        keys: Of the texts in the decision cache, where they are known already.
     """
 
     inbound: Inbound
@@ -62,6 +63,7 @@ class Question:
     asked: NullAnswers | None = None
     stay: Stay | None = None
     complete: bool = False
+    keys: tuple[str, ...] = ()
 
     @property
     def tenant(self) -> str:

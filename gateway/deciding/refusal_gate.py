@@ -23,6 +23,8 @@ from pointsman.routers.safety.scorer import NOTHING_SAID, SafetyScore, SafetySco
 _REMEMBERED: Final = 4_096
 #: Texts that are looked at before other requests get their turn.
 _AT_ONCE: Final = 32
+#: A longer text takes milliseconds, and others get their turn after it.
+_LONG_CHARS: Final = 2_000
 
 #: The nearest example of a blocked topic, and the safety score; None for what is not near enough, or not asked for.
 _Found = tuple[Match | None, SafetyScore | None]
@@ -81,6 +83,8 @@ class RefusalGate:
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
             near, score = await self._look_at(text)
+            if len(text) > _LONG_CHARS:
+                await asyncio.sleep(0)
             if near is not None and (topic is None or near.similarity > topic.similarity):
                 topic = near
             if safety is not None and score is not None and score.score > safety.score:

@@ -16,6 +16,7 @@ from pointsman.gateway.dispatch.fan_out import FanOut
 from pointsman.gateway.dispatch.hedging import Hedging
 from pointsman.gateway.record.ledger import Ledger
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.large_bodies import BodyLimits, LargeBodies
 
 
 class OpenExchange(Protocol):
@@ -41,7 +42,8 @@ class DataPlane:
         hedging: May ask a second expert when the first one is late; None where it never does.
         keyring: Who may call.
         max_attempts: How many experts one request may ask, one after the other.
-        max_body_bytes: Largest accepted body.
+        body_limits: What a body may be.
+        large_bodies: Reads what is large.
         forward: Client headers that travel on to experts, lower case.
         idle_timeout_s: How long a client may take nothing of an answer that is written to it.
         clock: Monotonic seconds.
@@ -59,7 +61,8 @@ class DataPlane:
     hedging: Hedging | None
     keyring: Keyring
     max_attempts: int
-    max_body_bytes: int
+    body_limits: BodyLimits
+    large_bodies: LargeBodies
     forward: tuple[bytes, ...]
     idle_timeout_s: float
     clock: Callable[[], float]

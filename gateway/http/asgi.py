@@ -15,6 +15,7 @@ from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.errors import Code, RequestRefused, shutting_down
 from pointsman.gateway.http.body import Body
 from pointsman.gateway.http.exchange import Exchange
+from pointsman.gateway.wire.large_bodies import BodyLimits
 from pointsman.gateway.wire.paths import PATHS
 from pointsman.gateway.wire.refusal_shape import refusal_body
 
@@ -31,14 +32,14 @@ class ClientDisconnect(Exception):
     """The client closed the connection."""
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limits: BodyLimits) -> bytes:
     """The request body, inflated where it came compressed.
 
     Raises:
-        RequestRefused: Larger than `limit` bytes, as it came or inflated, or in an encoding we do not read.
+        RequestRefused: Beyond the limits, or in an encoding we do not read.
         ClientDisconnect: The client left before the end of the body.
     """
-    body = Body(headers, limit)
+    body = Body(headers, limits)
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

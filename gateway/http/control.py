@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from pointsman.gateway.errors import Code, RequestRefused
-from pointsman.gateway.http.asgi import ClientDisconnect
+from pointsman.gateway.http.asgi import ASGIApp, ClientDisconnect, Message, Receive, Scope, Send
 from pointsman.gateway.http.endpoints.answering import describe_answering
-from pointsman.gateway.http.endpoints.decisions import decisions
+from pointsman.gateway.http.endpoints.decisions import ROUTE, decisions
 from pointsman.gateway.http.endpoints.models import models
 from pointsman.gateway.http.endpoints.operations import operations
 from pointsman.gateway.runtime import Runtime
@@ -20,7 +21,35 @@ from pointsman.gateway.wire.refusal_shape import refusal_body
 
 _log = logging.getLogger(__name__)
 
+#: Of a body that is no request for an expert.
+_MOST_BYTES: Final = 64 * 1024
 _HTTP_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.BODY_TOO_LARGE}
+
+
+class _SmallBodies:
+    """Ends the reading of a body that is larger than any of the control plane's is.
+
+    Args:
+        app: What reads it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        came = 0
+
+        async def bounded() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > _MOST_BYTES:
+                raise HTTPException(413, f"the body is larger than {_MOST_BYTES} bytes")
+            return message
+
+        large = scope["type"] != "http" or scope["path"] == ROUTE
+        await self._app(scope, receive if large else bounded, send)
 
 
 def create_control(runtime: Runtime) -> FastAPI:
@@ -37,6 +66,7 @@ def create_control(runtime: Runtime) -> FastAPI:
     app.include_router(models(runtime))
     app.include_router(decisions(runtime))
     describe_answering(app)
+    app.add_middleware(_SmallBodies)
 
     @app.exception_handler(RequestRefused)
     async def refused(request: Request, refusal: RequestRefused) -> Response:

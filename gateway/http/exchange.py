@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from functools import partial
 
 from pointsman.experts.protocols import Endpoint
-from pointsman.gateway.access.caller import Caller
+from pointsman.gateway.access.caller import ANYBODY, count_refused
 from pointsman.gateway.access.limits import Reservation
 from pointsman.gateway.deciding.eligibility import counts_tokens
 from pointsman.gateway.deciding.question import Question
@@ -26,9 +27,10 @@ from pointsman.gateway.http.body import Body
 from pointsman.gateway.refusals import refusal_of
 from pointsman.gateway.wire.decision import seen_by
 from pointsman.gateway.wire.forwarding import forwarded
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_body
 from pointsman.gateway.wire.refusal_shape import refusal_body, refusal_event
-from pointsman.gateway.wire.request import parse_inbound
+from pointsman.gateway.wire.request import Inbound, parse_inbound
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Exchange:
         self._client = client
         self._endpoint = endpoint
         self._path = path
+        self._caller = ANYBODY
         self._dispatch: Dispatch | None = None
         self._task: asyncio.Task[None] | None = None
         self.over = False
@@ -80,10 +83,11 @@ class Exchange:
         """
         named = self._headers = dict(headers)
         try:
-            self._caller: Caller = self._plane.keyring.caller(self._path, named, query)
-            if self._caller.account is not None:
-                self._caller.account.check()
-            self._body = Body(named, self._plane.max_body_bytes)
+            caller = self._plane.keyring.caller(self._path, named, query)
+            if caller.account is not None:
+                caller.account.check()
+            self._caller = caller
+            self._body = Body(named, self._plane.body_limits)
         except RequestRefused as refusal:
             self.refuse(refusal)
 
@@ -97,19 +101,11 @@ class Exchange:
 
     def start(self) -> None:
         """The request is complete."""
-        plane = self._plane
         try:
-            inbound = parse_inbound(self._endpoint, self._body.whole())
-            if self._endpoint is Endpoint.COUNT_TOKENS and not counts_tokens(
-                plane.pool, inbound.model, self._caller.experts
-            ):
-                self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
-                self.end()
-                return
-            question = plane.decider.read(inbound, self._caller, self._headers)
-            routed = plane.decider.now(question)
-            if routed is None or not self._dispatch_now(routed):
-                self.wait(self._decide_and_dispatch(question, routed))
+            body = self._body.whole()
+            left = self._begin(body) if len(body) < LARGE_BYTES else self._begin_large(body)
+            if left is not None:
+                self.wait(left)
         except RequestRefused as refusal:
             self.refuse(refusal)
         except Exception as error:  # the last resort
@@ -132,6 +128,40 @@ class Exchange:
         self._abort(shutting_down(), CLIENT_LEFT)
 
     # Deciding.
+
+    def _begin(self, body: bytes) -> Coroutine[None, None, None] | None:
+        """Answer, or decide and begin the first call; what is left to be waited for, None where nothing is."""
+        inbound = parse_inbound(self._endpoint, body)
+        if self._counted(inbound):
+            return None
+        return self._decide(self._plane.decider.read(inbound, self._caller, self._headers))
+
+    async def _begin_large(self, body: bytes) -> None:
+        """The same of a body that is read beside the event loop."""
+        plane = self._plane
+        arrival = plane.decider.arrival()
+        inbound = await plane.large_bodies.read(partial(parse_inbound, self._endpoint, body))
+        if not self._counted(inbound):
+            read = partial(plane.decider.read_large, inbound, self._caller, self._headers, arrival)
+            left = self._decide(await plane.large_bodies.read(read))
+            if left is not None:
+                await left
+
+    def _counted(self, inbound: Inbound) -> bool:
+        """Answer a question for tokens that no expert counts; whether it is one."""
+        if self._endpoint is not Endpoint.COUNT_TOKENS or counts_tokens(
+            self._plane.pool, inbound.model, self._caller.experts
+        ):
+            return False
+        self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))
+        self.end()
+        return True
+
+    def _decide(self, question: Question) -> Coroutine[None, None, None] | None:
+        routed = self._plane.decider.now(question)
+        if routed is not None and self._dispatch_now(routed):
+            return None
+        return self._decide_and_dispatch(question, routed)
 
     def _dispatch_now(self, routed: RoutedRequest) -> bool:
         """Begin the first call in the step in which it was decided; False where something has to be waited for."""
@@ -200,6 +230,8 @@ class Exchange:
     def refuse(self, refusal: RequestRefused) -> None:
         """An error instead of an answer."""
         if not self.over:
+            if self._dispatch is None:
+                count_refused(self._caller, refusal)
             self._cancel_dispatch(refusal.status)
             self._plane.telemetry.refusals.labels(refusal.code.value).inc()
             body = refusal_body(refusal, self._path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -22,6 +22,7 @@ from pointsman.gateway.settings.safety import SafetySettings
 from pointsman.gateway.settings.yaml_source import Path
 
 if TYPE_CHECKING:
+    from pointsman.routers.selection.flags import FlagPlaces
     from pointsman.routers.selection.prices import AverageBudget
 
 
@@ -30,11 +31,21 @@ class RouterSettings(Node):
 
     artifact: str = "default"
     """Fitted router: `default`, or the folder of an artefact, relative to the settings file."""
-    flags: bool = False
-    """Let users write goals into the prompt, such as `[Flag: smallest model]`; flags are stripped before an expert
-    sees the prompt. Off: such text is ordinary text."""
+    flags: bool | Literal["beginning", "end"] = False
+    """Let users write goals into the prompt, such as `[Flag: smallest model]`, at the beginning or the end of their
+    last turn, or at one of the two alone: where prompts end with text of others, say `beginning`. Flags are stripped
+    before an expert sees the prompt. Anywhere else, and with `false`, such text is ordinary text."""
     uncertain_to_generalist: bool = True
     """Send prompts the classifier is not sure of to a generalist, where one is admissible."""
+
+    @property
+    def flag_places(self) -> FlagPlaces:
+        """Where in a turn flags count; nowhere where they are not allowed."""
+        from pointsman.routers.selection.flags import EITHER_END, FlagPlace
+
+        if isinstance(self.flags, bool):
+            return EITHER_END if self.flags else frozenset()
+        return frozenset({FlagPlace(self.flags)})
 
 
 class AverageBudgetSettings(Node):
@@ -137,6 +148,9 @@ class ServerSettings(Node):
     """Processes that serve."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Largest request body in bytes."""
+    max_json_values: int = Field(default=250_000, ge=1000)
+    """Most values in a request body: objects, lists, texts, numbers and names of fields. What a body costs to read is a
+    matter of these more than of its bytes; a prompt of token ids has as many as tokens."""
     request_timeout_s: Positive = 60.0
     """Seconds that a request may take to arrive, from its first byte to its last; slower clients are cut off."""
     graceful_shutdown_s: Positive = 20.0

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.request import Inbound, rewrite_user_text
-from pointsman.routers.selection.flags import apply_flags, parse_flags
+from pointsman.routers.selection.flags import FlagPlaces, ParsedFlags, apply_flags, parse_flags
 from pointsman.routers.types import Budget, Flag
 
 
-def take_flags(inbound: Inbound, budget: Budget) -> Budget:
-    """Strip the flags from the request and apply those of the latest turn to the budget.
+def take_flags(inbound: Inbound, budget: Budget, places: FlagPlaces) -> Budget:
+    """Strip the flags from the user's turns and apply those of the latest one to the budget.
 
     Earlier turns come along with every request of a conversation; their goals were for them.
+
+    Args:
+        inbound: The request; what the system, models and tools say in it is left alone.
+        budget: What the caller allows.
+        places: Where in a turn flags count.
 
     Raises:
         RequestRefused: The latest turn has a flag nobody knows.
     """
-    found = parse_flags(inbound.text)
+    found = ParsedFlags((), (), ())
+
+    def without_flags(texts: Sequence[str]) -> Sequence[str]:
+        nonlocal found
+        found = parse_flags(texts, places)
+        return found.texts
+
+    rewrite_user_text(inbound, without_flags)
     if found.unknown:
         known = ", ".join(flag.value for flag in Flag)
         raise RequestRefused(
@@ -24,5 +38,4 @@ def take_flags(inbound: Inbound, budget: Budget) -> Budget:
             f"The prompt's flag '{found.unknown[0][:80]}' is unknown; known are: {known}.",
             param="messages" if "messages" in inbound.payload else "prompt",
         )
-    rewrite_user_text(inbound, lambda text: parse_flags(text).text)
     return apply_flags(budget, found.flags) if found.flags else budget

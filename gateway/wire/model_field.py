@@ -11,6 +11,8 @@ import orjson
 #: `"model": "…"`; the group is the quoted value. Inside a JSON string it cannot match: quotes are escaped there.
 MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 
+_NAME: Final = b'"model"'
+
 
 def body_naming(body: bytes, payload: Mapping[str, Any], model: str, *, rewritten: bool) -> bytes:
     """A request's body with `model` naming a model: its own bytes where they can stay.
@@ -25,11 +27,11 @@ def body_naming(body: bytes, payload: Mapping[str, Any], model: str, *, rewritte
         model: The name to go in.
         rewritten: Whether the payload no longer equals the body.
     """
-    if not rewritten and body.count(b'"model"') == 1 and b"\\u006" not in body:
+    at = -1 if rewritten else body.find(_NAME)
+    if at >= 0 and body.find(_NAME, at + 1) < 0 and b"\\u006" not in body:
         if payload["model"] == model:
             return body
-        field = b'"model":' + orjson.dumps(model)
-        spliced, replaced = MODEL_FIELD.subn(lambda _: field, body, count=1)
-        if replaced:
-            return spliced
+        field = MODEL_FIELD.match(body, at)
+        if field is not None:
+            return b'%b"model":%b%b' % (body[:at], orjson.dumps(model), body[field.end() :])
     return orjson.dumps({**payload, "model": model})

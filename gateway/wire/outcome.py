@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Final
 
 from pointsman.routers.outcomes import CallOutcome, Outcome
+
+_TIMES: Final = ("ttft_ms", "latency_ms")
 
 
 def outcome_to_dict(outcome: Outcome | None) -> dict[str, Any] | None:
@@ -41,3 +44,20 @@ def call_to_dict(call: CallOutcome) -> dict[str, Any]:
         "latency_ms": call.latency_ms,
         "usage_implausible": call.usage_implausible,
     }
+
+
+def in_whole_ms(outcome: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An outcome as JSON types, for who is told times in whole milliseconds, begun ones counted."""
+    if outcome is None:
+        return None
+    told = dict(outcome)
+    told.update({name: _whole(outcome[name]) for name in _TIMES if name in outcome})
+    if "calls" in outcome:
+        told["calls"] = [in_whole_ms(call) for call in outcome["calls"]]
+    if "shadow" in outcome:
+        told["shadow"] = in_whole_ms(outcome["shadow"])
+    return told
+
+
+def _whole(time_ms: float | None) -> int | None:
+    return None if time_ms is None else math.ceil(time_ms)

@@ -5,7 +5,8 @@ Only the fields that routing needs are read. All other fields, known or unknown,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,12 +17,13 @@ from pointsman.experts.spec import Capability
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.answer_bounds import AnswerBounds, read_bounds
 from pointsman.gateway.wire.inputs import read_inputs
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.model_field import body_naming
 from pointsman.gateway.wire.reading import PromptReader, read_document, read_fields, read_prompts, utf8_bytes
 from pointsman.gateway.wire.repeated_fields import repeats_a_field
 from pointsman.gateway.wire.request_fields import PICTURES, ROLES, TOOLS, by_user, text_field
 from pointsman.gateway.wire.token_estimate import bytes_of, tokens_of
-from pointsman.gateway.wire.translation import TranslatedRequest, read_translated, rewrite_content
+from pointsman.gateway.wire.translation import Rewrite, TranslatedRequest, read_translated, rewrite_content
 from pointsman.routers.types import ONE_ANSWER, Work
 
 AUTO: Final = "auto"
@@ -97,11 +99,26 @@ def _see_depth(body: bytes, payload: object) -> None:
     Raises:
         RequestRefused: It is nested too deeply.
     """
-    if body.count(b"[") + body.count(b"{") > _DEEPEST - _DEEPER:
-        try:
+    if body.count(b"[") + body.count(b"{") <= _DEEPEST - _DEEPER:
+        return
+    if len(body) >= LARGE_BYTES:
+        # Writing all of it would let nobody else run; its texts are most of it.
+        if _depth(payload) <= _DEEPEST:
+            return
+    else:
+        with contextlib.suppress(orjson.JSONEncodeError):
             orjson.dumps(payload)
-        except orjson.JSONEncodeError:
-            raise RequestRefused(Code.INVALID_JSON, f"The body is nested more than {_DEEPEST} levels deep.") from None
+            return
+    raise RequestRefused(Code.INVALID_JSON, f"The body is nested more than {_DEEPEST} levels deep.")
+
+
+def _depth(document: object) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [part for parts in inside for part in parts if isinstance(part, dict | list)]
+    return depth
 
 
 def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
@@ -181,28 +198,33 @@ def strip_routing(inbound: Inbound) -> object:
     return inbound.payload.pop("routing")
 
 
-def rewrite_user_text(inbound: Inbound, rewrite: Callable[[str], str]) -> None:
-    """Rewrite every text the user wrote, in every turn; the classified text is rewritten with the latest of them."""
+def rewrite_user_text(inbound: Inbound, rewrite: Rewrite) -> None:
+    """Rewrite what the user wrote, turn by turn and the latest last; the classified text is rewritten with it."""
+    texts: tuple[str, ...] = (*inbound.earlier, inbound.text)
+    inbound.earlier, inbound.text = tuple(rewrite((text,))[0] for text in texts[:-1]), rewrite((texts[-1],))[0]
+    if inbound.translated is not None:
+        inbound.translated.rewrite_user_text(rewrite)
     if inbound.endpoint is Endpoint.COMPLETIONS:
         prompt = inbound.payload["prompt"]
-        if isinstance(prompt, str):
-            new: object = rewrite(prompt)
-        elif all(isinstance(item, str) for item in prompt):
-            new = [rewrite(item) for item in prompt]
-        else:
-            return
-        if new != prompt:
-            inbound.payload["prompt"] = new
-            inbound.rewritten = True
+        said = [prompt] if isinstance(prompt, str) else prompt
+        if all(isinstance(item, str) for item in said):
+            new = list(rewrite(said))
+            if new != said:
+                inbound.payload["prompt"] = new[0] if isinstance(prompt, str) else new
+                inbound.rewritten = True
     else:
         for message in inbound.payload["messages"]:
             if by_user(message["role"]):
                 inbound.rewritten |= rewrite_content(message, rewrite)
-        if inbound.translated is not None:
-            inbound.translated.rewrite_user_text(rewrite)
+
+
+def write_out(inbound: Inbound) -> None:
+    """Write the bytes of a request that was rewritten now, so that only `model` is left to be put in."""
     if inbound.rewritten:
-        inbound.text = rewrite(inbound.text)
-        inbound.earlier = tuple(rewrite(text) for text in inbound.earlier)
+        inbound.body, inbound.rewritten = orjson.dumps(inbound.payload), False
+    translated = inbound.translated
+    if translated is not None and translated.rewritten:
+        translated.body, translated.rewritten = orjson.dumps(translated.payload), False
 
 
 def everything_said(inbound: Inbound, *, instructions: bool = True) -> PromptReader:

@@ -6,7 +6,7 @@ gets the chat, and its answer is translated back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,9 @@ from pointsman.gateway.wire.model_field import body_naming
 from pointsman.gateway.wire.responses.answer import ResponsesAnswer
 from pointsman.gateway.wire.responses.bindings import Binding, binding_of
 from pointsman.gateway.wire.responses.request import to_chat as chat_of_responses
+
+#: The texts of a turn -> as many others.
+Rewrite = Callable[[Sequence[str]], Sequence[str]]
 
 
 class AnswerTranslation(Protocol):
@@ -78,12 +81,12 @@ class TranslatedRequest:
             del self.payload[field]
             self.rewritten = True
 
-    def rewrite_user_text(self, rewrite: Callable[[str], str]) -> None:
-        """Rewrite every text the user wrote, in every turn."""
+    def rewrite_user_text(self, rewrite: Rewrite) -> None:
+        """Rewrite what the user wrote, turn by turn."""
         name = "input" if self.endpoint is Endpoint.RESPONSES else "messages"
         turns = self.payload.get(name)
         if isinstance(turns, str):
-            self.payload[name] = rewrite(turns)
+            self.payload[name] = rewrite((turns,))[0]
             self.rewritten |= self.payload[name] != turns
             return
         for turn in turns or ():
@@ -136,19 +139,18 @@ def read_translated(
     return TranslatedRequest(endpoint, body, payload, lost[0] if lost else None, binding), chat
 
 
-def rewrite_content(message: dict[str, Any], rewrite: Callable[[str], str]) -> bool:
+def rewrite_content(message: dict[str, Any], rewrite: Rewrite) -> bool:
     """Rewrite the text of a message, a string or parts; whether it changed."""
     content = message.get("content")
     if isinstance(content, str):
-        message["content"] = rewrite(content)
+        message["content"] = rewrite((content,))[0]
         return bool(message["content"] != content)
-    changed = False
-    for part in content or ():
-        text = part.get("text")
-        if part.get("type") in _TEXT_PARTS and isinstance(text, str):
-            part["text"] = rewrite(text)
-            changed |= part["text"] != text
-    return changed
+    parts = [one for one in content or () if one.get("type") in _TEXT_PARTS and isinstance(one.get("text"), str)]
+    said = [part["text"] for part in parts]
+    new = list(rewrite(said))
+    for part, text in zip(parts, new, strict=True):
+        part["text"] = text
+    return new != said
 
 
 def _thinks(payload: Mapping[str, Any]) -> bool:

@@ -12,7 +12,10 @@ from typing import Final
 _MOST_WORDS: Final = 6
 
 _BOXED: Final = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_STATED: Final = re.compile(r"(?:^|\n)\s*####\s*(.+)|\banswer\s*(?:is|:|=)\s*:?\s*(.+)", re.IGNORECASE)
+#: Written so that no blank can be read in two ways: answers of nothing but blanks would take their time.
+_STATED: Final = re.compile(
+    r"(?:^|\n)[^\S\n]*####(?=\n*[^\n])\s*(\S.*)?|\banswer\s*(?:is|:|=)(?=\n*[^\n])\s*(?::\s*)?(\S.*)?", re.IGNORECASE
+)
 _CHOICE: Final = re.compile(r"^\(?([a-z])\)?(?=$|[\s.:),])", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
 _BRACKETED: Final = re.compile(r"\(([a-z])\)", re.IGNORECASE)

@@ -2,18 +2,36 @@
 
 A flag changes prices, except the security flag, which is a filter. Flags are removed before anything reads the prompt.
 An unknown flag is removed as well and reported to the caller, never ignored.
+
+A flag stands at the beginning or the end of a turn. In the middle it is text like any other: a page that is pasted into
+a prompt, or a quotation, chooses no expert.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
 
 from pointsman.routers.types import Budget, Flag, Weights
 
-FLAG_PATTERN = re.compile(r"\[\s*flag\s*:\s*([^\]]+)\]", re.IGNORECASE)
+_FLAG: Final = re.compile(r"\[\s*flag\s*:([^\[\]]*)\]", re.IGNORECASE)
+#: Flags stand within so many characters of an end of a text, white space and other flags included.
+_REACH_CHARS: Final = 1_000
+
+
+class FlagPlace(StrEnum):
+    """Where in a turn a flag may stand."""
+
+    BEGINNING = "beginning"
+    END = "end"
+
+
+FlagPlaces = frozenset[FlagPlace]
+EITHER_END: Final[FlagPlaces] = frozenset(FlagPlace)
 
 #: A flagged goal outweighs predicted quality, which is at most 1, and still leaves quality to break near-ties.
 FLAG_WEIGHT = 10.0
@@ -70,41 +88,79 @@ _PRICED: Mapping[Flag, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ParsedFlags:
-    """What was found in a text.
+    """What was found in a turn.
 
     Attributes:
         flags: Known flags in order of appearance, each once.
-        text: The text without any flag, known or not.
+        texts: The turn's texts without its flags, known or not.
         unknown: What stood in flags nobody knows, as written.
     """
 
     flags: tuple[Flag, ...]
-    text: str
+    texts: tuple[str, ...]
     unknown: tuple[str, ...]
 
 
-def parse_flags(text: str) -> ParsedFlags:
-    """Find and strip all flags. A flag may hold several goals, separated by commas."""
-    if "[" not in text:
-        return ParsedFlags((), text, ())
-    flags: list[Flag] = []
-    unknown: list[str] = []
+def parse_flags(texts: Sequence[str], places: FlagPlaces = EITHER_END) -> ParsedFlags:
+    """Find and strip the flags of a turn. A flag may hold several goals, separated by commas.
 
-    def take(match: re.Match[str]) -> str:
-        for part in match.group(1).split(","):
+    Args:
+        texts: The turn's texts, in order: one, or as many as it has parts.
+        places: Where flags count.
+    """
+    if not any("[" in text for text in texts):
+        return ParsedFlags((), tuple(texts), ())
+    left = list(texts)
+    goals: list[str] = []
+    if FlagPlace.BEGINNING in places:
+        for index, text in enumerate(left):
+            left[index] = _cut_beginning(text, goals)
+            if _says_something(left[index]):
+                break
+    if FlagPlace.END in places:
+        last: list[str] = []
+        for index in reversed(range(len(left))):
+            left[index] = _cut_end(left[index], last)
+            if _says_something(left[index]):
+                break
+        goals += reversed(last)
+    flags: dict[Flag, None] = {}
+    unknown: dict[str, None] = {}
+    for goal in goals:
+        for part in goal.split(","):
             words = " ".join(part.split())
             flag = ALIASES.get(words.lower())
-            if flag is None:
-                if words and words not in unknown:
-                    unknown.append(words)
-            elif flag not in flags:
-                flags.append(flag)
-        return ""
+            if flag is not None:
+                flags[flag] = None
+            elif words:
+                unknown[words] = None
+    return ParsedFlags(tuple(flags), tuple(left), tuple(unknown))
 
-    stripped = FLAG_PATTERN.sub(take, text)
-    if stripped == text:
-        return ParsedFlags((), text, ())
-    return ParsedFlags(tuple(flags), stripped.strip(), tuple(unknown))
+
+def _cut_beginning(text: str, goals: list[str]) -> str:
+    """A text without the flags at its beginning, whose goals are added in order."""
+    reach = text[:_REACH_CHARS]
+    at = 0
+    while found := _FLAG.match(reach, len(reach) - len(reach[at:].lstrip())):
+        goals.append(found[1])
+        at = found.end()
+    return text[at:].lstrip() if at else text
+
+
+def _cut_end(text: str, goals: list[str]) -> str:
+    """A text without the flags at its end, whose goals are added from the last to the first."""
+    reach = text[-_REACH_CHARS:]
+    cut = len(reach)
+    while (end := len(reach[:cut].rstrip())) and (
+        found := _FLAG.fullmatch(reach, max(reach.rfind("[", 0, end), 0), end)
+    ):
+        goals.append(found[1])
+        cut = found.start()
+    return text[: len(text) - len(reach) + cut].rstrip() if cut < len(reach) else text
+
+
+def _says_something(text: str) -> bool:
+    return bool(text) and not text.isspace()
 
 
 def apply_flags(budget: Budget, flags: Iterable[Flag]) -> Budget:

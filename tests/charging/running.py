@@ -17,7 +17,8 @@ import aiohttp
 
 from pointsman.experts.backends.fake import FakeExpert, Fault
 from pointsman.experts.backends.fake.server import FakeServer
-from pointsman.gateway.access.limits import Meter, Period, Resource, window_of
+from pointsman.gateway.access.limits import Meter, Resource
+from pointsman.gateway.access.windows import Period, window_of
 from pointsman.gateway.settings import Settings
 from tests.charging.scenarios import MOST_PROMPT_TOKENS, WINDOW_TOKENS, Asked, Caller, Stage, stage, tokens_cost
 from tests.e2e.running import TRANSPORTS, Running, running

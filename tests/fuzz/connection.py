@@ -66,20 +66,33 @@ def _gateway() -> Gateway:
     return Gateway()
 
 
-class Gateway:
-    """One gateway with a fake expert and keys off, on an event loop that turns only for its inputs."""
+def _answering(protocol: GatewayProtocol) -> bool:
+    return protocol.cycle is not None and not protocol.cycle.response_complete and protocol._collecting is None
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        tree = {"pool": {"experts": [fake("only", generalist=True)]}}
+
+class Gateway:
+    """One gateway, on an event loop that turns only for its inputs.
+
+    Args:
+        tree: Its settings; by default a fake expert, and keys off.
+        loop: The event loop.
+    """
+
+    def __init__(self, tree: dict[str, Any] | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = asyncio.new_event_loop() if loop is None else loop
+        tree = {"pool": {"experts": [fake("only", generalist=True)]}} if tree is None else tree
         self._config = uvicorn_config(Serving(create_app(Settings.model_validate(tree), {})))
         self._config.load()
 
     def __call__(self, data: bytes) -> None:
         """One connection, from its first byte to its last."""
-        self._loop.run_until_complete(self._connection(data[:4], data[4:]))
+        self._loop.run_until_complete(self.connection(data[:4], data[4:]))
 
-    async def _connection(self, cuts: bytes, said: bytes) -> None:
+    async def connection(self, cuts: bytes, said: bytes, patience_s: float = 0.0) -> bytes:
+        """One connection that says this, split at these 255ths of it; what it was answered.
+
+        For so long it waits for an answer that has to be waited for, where it has asked for one.
+        """
         state = ServerState()
         make: Any = self._config.http_protocol_class
         protocol: GatewayProtocol = make(config=self._config, server_state=state, app_state={})
@@ -93,6 +106,9 @@ class Gateway:
         # As when the client has said everything and waits: what can be answered is.
         for _ in range(10):
             await asyncio.sleep(0)
+        until_s = self._loop.time() + patience_s
+        while self._loop.time() < until_s and not transport.closing and _answering(protocol):
+            await asyncio.sleep(0.001)
         protocol.connection_lost(None)
         async with asyncio.timeout(_OVER_S):
             while state.tasks:
@@ -103,3 +119,4 @@ class Gateway:
         assert len(transport.written) < _MOST_BYTES
         if transport.written:
             assert _STATUS_LINE.match(transport.written)
+        return transport.written

@@ -31,6 +31,7 @@ from pointsman.gateway.wire.translation import TranslatedRequest
 from pointsman.gateway.wire.urgency import parse_urgency
 from pointsman.routers.null_experts.calculator import calculate
 from pointsman.routers.null_experts.guards import signature
+from pointsman.routers.selection.flags import EITHER_END
 from pointsman.routers.types import Budget
 from tests.fuzz.connection import connection
 
@@ -64,7 +65,7 @@ def request(data: bytes) -> None:
         parse_urgency(routing, headers)
         parse_caching(routing, headers)
         if data[0] & 4 and inbound.endpoint.writes:
-            take_flags(inbound, budget)
+            take_flags(inbound, budget, EITHER_END)
     except RequestRefused as refused:
         refusal = refused
     if refusal is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.http.asgi import read_body
+from pointsman.gateway.wire.large_bodies import BodyLimits
 
 LIMIT = 1_000_000
 PIECE = 64 * 1024
@@ -49,6 +50,6 @@ OPENING = BEGUN.compress(b"{") + BEGUN.flush(zlib.Z_FULL_FLUSH)
 async def test_a_body_without_end_is_refused(encoding: bytes, begin: bytes, more: bytes, code: Code) -> None:
     body = Endless(begin, more)
     with pytest.raises(RequestRefused) as refused:
-        await read_body({b"content-encoding": encoding}, body, LIMIT)
+        await read_body({b"content-encoding": encoding}, body, BodyLimits(LIMIT, LIMIT))
     assert refused.value.code is code
     assert body.given <= 2 * LIMIT

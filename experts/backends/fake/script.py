@@ -32,7 +32,8 @@ from pointsman.experts.protocols import Endpoint, Headers
 from pointsman.experts.spec import Usage
 
 #: A fake token: a word with the white space before it.
-_TOKEN = re.compile(r"\s*\S+")
+#: White space is looked at from its beginning alone: nothing may stand behind it.
+_TOKEN = re.compile(r"(?<!\s)\s*\S+")
 
 #: Tokens of a chat template around every message, so that prompt counts behave like a real server's.
 _TOKENS_PER_MESSAGE = 3
@@ -271,7 +272,7 @@ def _tokens(
     text = "".join(tokens)
     cuts = [
         text.index(stop)
-        for stop in ([stops] if isinstance(stops, str) else stops or [])
+        for stop in ([stops] if isinstance(stops, str) else stops if isinstance(stops, list) else [])
         if isinstance(stop, str) and stop and stop in text
     ]
     if cuts:

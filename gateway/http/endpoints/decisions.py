@@ -6,6 +6,7 @@ The endpoints are `POST /v1/route`, `GET /v1/decisions/{id}` and `POST /v1/feedb
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -13,13 +14,17 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pointsman.experts.protocols import Endpoint
-from pointsman.gateway.access.caller import CALLER, Caller, Role
+from pointsman.gateway.access.caller import CALLER, Caller, Role, count_refused
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.http.asgi import read_body
 from pointsman.gateway.runtime import Runtime
 from pointsman.gateway.wire.decision import decision_to_dict, seen_by
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.outcome import in_whole_ms
 from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound, parse_json
 
+#: Takes whole requests; every other body of the control plane is a small one.
+ROUTE: Final = "/v1/route"
 #: The field that tells what a body is for.
 _KNOWN_BY: Final = {"messages": Endpoint.CHAT, "input": Endpoint.RESPONSES}
 _DECISION_ID: Final = re.compile(r"dec_[0-9a-f]{32}")
@@ -58,15 +63,25 @@ def decisions(runtime: Runtime) -> APIRouter:
     """The endpoints that explain."""
     api = APIRouter(prefix="/v1", tags=["decisions"])
 
-    @api.post("/route", summary="The decision alone: every candidate, its estimates and why it lost")
+    @api.post(ROUTE.removeprefix("/v1"), summary="The decision alone: every candidate, its estimates and why it lost")
     async def route(request: Request) -> dict[str, Any]:
         """The body is that of a chat, a completion or a Responses request. `model` may be left out."""
-        headers = dict(request.scope["headers"])
-        body = await read_body(headers, request.receive, runtime.settings.server.max_body_bytes)
-        inbound = _routable(body)
-        caller = _caller(request)
-        question = runtime.decider.read(inbound, caller, headers)
-        routed = await runtime.decider.later(question, wait=False)
+        headers, caller = dict(request.scope["headers"]), _caller(request)
+        if caller.account is not None:
+            caller.account.check()
+        try:
+            body = await read_body(headers, request.receive, runtime.body_limits)
+            if len(body) < LARGE_BYTES:
+                question = runtime.decider.read(_routable(body), caller, headers)
+            else:
+                arrival = runtime.decider.arrival()
+                inbound = await runtime.large_bodies.read(partial(_routable, body))
+                read = partial(runtime.decider.read_large, inbound, caller, headers, arrival)
+                question = await runtime.large_bodies.read(read)
+            routed = await runtime.decider.later(question, wait=False)
+        except RequestRefused as refusal:
+            count_refused(caller, refusal)
+            raise
         runtime.telemetry.decided(routed.decision, routed.hit)
         return {**decision_to_dict(seen_by(routed.decision, caller.seen)), "cache": routed.hit.value}
 
@@ -78,6 +93,8 @@ def decisions(runtime: Runtime) -> APIRouter:
             operator = caller.role is Role.OPERATOR
             seen = None if operator else caller.seen
             record = await runtime.ledger.find(caller.tenant, decision_id, any_tenant=operator, seen=seen)
+            if record is not None and not operator:
+                record = {**record, "outcome": in_whole_ms(record["outcome"])}
         if record is None:
             raise _unknown(decision_id)
         return record

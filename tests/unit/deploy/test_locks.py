@@ -71,6 +71,22 @@ def test_locks_of_one_project_agree() -> None:
     ours = [set(re.findall(r"^(\S+==\S+)(?: ;.*)?(?= \\$)", path.read_text("utf-8"), re.MULTILINE)) for path in LOCKS]
     by_name = dict(zip((path.stem for path in LOCKS), ours, strict=True))
     assert by_name["build"] | by_name["embedded"] | by_name["embedded,litellm"] <= by_name["dev"] <= by_name["train"]
+    assert {one for one in by_name["fuzz"] - by_name["dev"] if not one.startswith("atheris==")} == set()
+
+
+def test_make_installs_by_locks_alone() -> None:
+    """What is installed otherwise is the checkout itself, and torch and the bench's peers, which no lock can name."""
+    lines = [
+        line
+        for line in (ROOT / "Makefile").read_text("utf-8").splitlines()
+        if re.search(r"pip\)? install", line, re.IGNORECASE)
+    ]
+    loose = [
+        line
+        for line in lines
+        if not re.search(r"--require-hashes|torch==|-r \.venv-\$\(1\)|litellm\[proxy\]|\.peers", line)
+    ]
+    assert loose == []
 
 
 def test_the_image_has_a_lock() -> None:

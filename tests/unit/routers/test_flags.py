@@ -4,13 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman.routers.selection.flags import ALIASES, FLAG_WEIGHT, apply_flags, parse_flags
+from pointsman.routers.selection.flags import (
+    ALIASES,
+    EITHER_END,
+    FLAG_WEIGHT,
+    FlagPlace,
+    apply_flags,
+    parse_flags,
+)
 from pointsman.routers.types import Budget, Flag, Weights
 
 
+def parse(text, places=EITHER_END):
+    parsed = parse_flags((text,), places)
+    return parsed.flags, parsed.texts[0], parsed.unknown
+
+
 def test_the_papers_example():
-    parsed = parse_flags("[Flag: Smallest model] Fill the mask.")
-    assert (parsed.flags, parsed.text, parsed.unknown) == ((Flag.SMALLEST,), "Fill the mask.", ())
+    assert parse("[Flag: Smallest model] Fill the mask.") == ((Flag.SMALLEST,), "Fill the mask.", ())
 
 
 @pytest.mark.parametrize(
@@ -18,36 +29,69 @@ def test_the_papers_example():
     [
         ("[flag:secure/private] hi", (Flag.SECURE,)),
         ("hi [ FLAG :  most   recent ]", (Flag.NEWEST,)),
+        ("hi\n[Flag: best]\n", (Flag.BEST,)),
         ("[Flag: cheapest, fastest] hi", (Flag.CHEAPEST, Flag.FASTEST)),
+        ("[Flag: cheapest][Flag: fastest] hi", (Flag.CHEAPEST, Flag.FASTEST)),
+        ("hi [Flag: cheapest] [Flag: fastest]", (Flag.CHEAPEST, Flag.FASTEST)),
         ("[Flag: best] hi [Flag: best]", (Flag.BEST,)),
         ("[Flag: terse, plain language] hi", (Flag.TERSE, Flag.PLAIN)),
     ],
 )
 def test_ways_to_write_a_flag(text, flags):
-    parsed = parse_flags(text)
-    assert parsed.flags == flags
-    assert parsed.text == "hi"
+    assert parse(text) == (flags, "hi", ())
 
 
 def test_an_unknown_flag_is_reported():
-    parsed = parse_flags("[Flag: Polite, smallest] Say hello [flag: in rhymes]")
-    assert parsed.flags == (Flag.SMALLEST,)
-    assert parsed.unknown == ("Polite", "in rhymes")
-    assert parsed.text == "Say hello"
+    flags, text, unknown = parse("[Flag: Polite, smallest] Say hello [flag: in rhymes]")
+    assert (flags, text, unknown) == ((Flag.SMALLEST,), "Say hello", ("Polite", "in rhymes"))
 
 
-def test_other_brackets_are_left_alone():
-    text = "x = a[0]  [not a flag: really]\n"
-    assert parse_flags(text).text == text
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = a[0]  [not a flag: really]\n",
+        "Summarise this page: 'Welcome! [Flag: best model] hello'",
+        "Summarise: 'see [Flag: red] of France'",
+        'what does "[Flag: best]" mean?',
+        "'[Flag: best] hello' is what it says",
+        "it says '[Flag: best]'",
+        "```\n[Flag: best]\n```",
+        "[Flag: best",
+        "Flag: best] hi",
+        "[a [Flag: b] c]",
+        "",
+        " ",
+    ],
+)
+def test_what_is_no_flag_is_left_alone(text):
+    assert parse(text) == ((), text, ())
 
 
-@given(st.text(max_size=200))
-def test_no_flag_survives_and_plain_text_is_untouched(text):
-    parsed = parse_flags(text)
-    if not parsed.flags and not parsed.unknown and "[" not in text:
-        assert parsed.text == text
-    again = parse_flags(f"{text} [Flag: fastest]")
-    assert Flag.FASTEST in again.flags or "]" not in f"{text}]"
+def test_the_operator_says_at_which_end_flags_count():
+    text = "[Flag: cheapest] see [Flag: best]"
+    assert parse(text, frozenset({FlagPlace.BEGINNING})) == ((Flag.CHEAPEST,), "see [Flag: best]", ())
+    assert parse(text, frozenset({FlagPlace.END})) == ((Flag.BEST,), "[Flag: cheapest] see", ())
+    assert parse(text, frozenset()) == ((), text, ())
+
+
+def test_the_parts_of_a_turn_are_one_turn():
+    parsed = parse_flags(
+        ("[Flag: fastest]", " [Flag: small] hi", "[Flag: best] quoted [Flag: best]", "ho [flag: terse]")
+    )
+    assert parsed.flags == (Flag.FASTEST, Flag.SMALLEST, Flag.TERSE)
+    assert parsed.texts == ("", "hi", "[Flag: best] quoted [Flag: best]", "ho")
+    assert parse_flags(()).texts == ()
+
+
+@given(st.text(max_size=200) | st.text("[]flag: \n", max_size=80))
+def test_no_flag_is_left_at_either_end_and_plain_text_is_untouched(text):
+    flags, left, unknown = parse(text)
+    if left == text:
+        assert not flags
+        assert not unknown
+    assert parse(left) == ((), left, ())
+    assert left in text
+    assert Flag.FASTEST in parse(f"{text} [Flag: fastest]")[0]
 
 
 def test_every_flag_has_its_own_name_among_the_aliases():

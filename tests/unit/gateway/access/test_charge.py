@@ -10,7 +10,8 @@ import pytest
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import EnergyModel, ExpertSpec, Price, Usage
 from pointsman.gateway.access.charge import Basis, charge_of, settle, turned_away
-from pointsman.gateway.access.limits import Account, Amounts, Limit, Meter, Period, Resource
+from pointsman.gateway.access.limits import Account, Amounts, Limit, Meter, Resource
+from pointsman.gateway.access.windows import Period
 from pointsman.gateway.access.worst_case import worst_case
 from pointsman.gateway.wire.reply import ABSURD
 from pointsman.gateway.wire.request import Inbound, parse_inbound

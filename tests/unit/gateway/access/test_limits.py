@@ -11,7 +11,8 @@ import pytest
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import EnergyModel, ExpertSpec, Price
-from pointsman.gateway.access.limits import Account, Limit, Meter, Period, Resource, window_of
+from pointsman.gateway.access.limits import Account, Limit, Meter, Resource
+from pointsman.gateway.access.windows import Period, window_of
 from pointsman.gateway.access.worst_case import known_of, worst_case
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.request import Inbound, parse_inbound

@@ -338,7 +338,7 @@ def test_nearly_right_is_a_refusal_or_a_request(asked: dict[str, Any]) -> None:
         with contextlib.suppress(RequestRefused):
             request = parse_inbound(endpoint, orjson.dumps(asked))
             assert request.translated is not None
-            request.translated.rewrite_user_text(str.upper)
+            request.translated.rewrite_user_text(lambda texts: [text.upper() for text in texts])
             assert orjson.loads(request.translated.body_for("m"))["model"] == "m"
 
 

@@ -12,6 +12,7 @@ from pointsman.experts.spec import Capability
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.request import expert_body, parse_inbound, strip_routing
+from pointsman.routers.selection.flags import EITHER_END
 from pointsman.routers.types import Budget
 
 
@@ -172,7 +173,7 @@ def test_flags_are_stripped_from_every_turn_and_read_from_the_latest() -> None:
         {"role": "user", "content": [{"type": "text", "text": "two [flag: Smallest  Model]"}]},
     ]
     inbound = parse_inbound(Endpoint.CHAT, chat(messages=messages))
-    budget = take_flags(inbound, Budget())
+    budget = take_flags(inbound, Budget(), EITHER_END)
     assert budget.weights.size > 0
     assert budget.weights.latency == 0
     assert inbound.text == "two"
@@ -187,6 +188,6 @@ def test_flags_are_stripped_from_every_turn_and_read_from_the_latest() -> None:
 def test_an_unknown_flag_is_reported() -> None:
     inbound = parse_inbound(Endpoint.COMPLETIONS, orjson.dumps({"model": "auto", "prompt": "[Flag: loudest] hi"}))
     with pytest.raises(RequestRefused) as refused:
-        take_flags(inbound, Budget())
+        take_flags(inbound, Budget(), EITHER_END)
     assert refused.value.code is Code.UNKNOWN_FLAG
     assert "loudest" in refused.value.message
