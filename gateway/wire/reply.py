@@ -10,6 +10,7 @@ import orjson
 
 from pointsman.experts.spec import Usage
 from pointsman.gateway.wire.model_field import MODEL_FIELD
+from pointsman.gateway.wire.top_level import span_at, values_at_top
 
 _DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
 #: Many servers say `"usage":null` in every event but the last.
@@ -17,8 +18,11 @@ _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
-#: Of a reply, so many places are tried for its own `model`: each costs a reading of the whole.
-_MOST_FIELDS: Final = 16
+#: A document larger than this is not made into objects to find an account in it.
+LARGE_BYTES: Final = 256 * 1024
+#: No account, and no name, is longer.
+_MOST_SPAN_BYTES: Final = 64 * 1024
+_WITHIN: Final = (b"response", b"message")
 
 
 def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
@@ -32,16 +36,7 @@ def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
         before: What an earlier event of the same stream said: Messages say the input where a stream begins, the output
             where it ends.
     """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(document, dict):
-        return None
-    usage = document.get("usage")
-    if usage is None:
-        inner = document.get("response", document.get("message"))
-        usage = inner.get("usage") if isinstance(inner, dict) else None
+    usage = _usage_object(body) if len(body) <= LARGE_BYTES else _usage_object_of_large(body)
     if not isinstance(usage, dict):
         return None
     if "prompt_tokens" in usage:
@@ -52,6 +47,34 @@ def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
     if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
         return None
     return Usage(prompt, completion)
+
+
+def _usage_object(body: bytes) -> object:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    usage = document.get("usage")
+    if usage is None:
+        inner = document.get("response", document.get("message"))
+        usage = inner.get("usage") if isinstance(inner, dict) else None
+    return usage
+
+
+def _usage_object_of_large(body: bytes) -> object:
+    found = values_at_top(body, (b"usage", *_WITHIN))
+    if b"usage" not in found:
+        inner = next((found[name] for name in _WITHIN if name in found), None)
+        if inner is None:
+            return None
+        found = values_at_top(body, (b"usage",), inner)
+    said = span_at(body, found[b"usage"], _MOST_SPAN_BYTES) if b"usage" in found else None
+    try:
+        return None if said is None else orjson.loads(said)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _input_tokens(usage: Mapping[str, Any], before: Usage | None) -> object:
@@ -77,23 +100,17 @@ def with_model(body: bytes, name: str) -> bytes:
 def with_model_anywhere(body: bytes, name: str) -> bytes:
     """As `with_model` for answers that hold objects of others (ranked documents, arguments) before their own fields.
 
-    Of several `"model":"…"` the one is rewritten that provably is the top-level field.
+    Of several `"model":"…"` the one is rewritten that is the outermost object's.
     """
-    fields = list(MODEL_FIELD.finditer(body))
-    if len(fields) < 2:
-        return with_model(body, name)
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+    if len(body) <= LARGE_BYTES:
+        first = MODEL_FIELD.search(body)
+        if first is None or MODEL_FIELD.search(body, first.end()) is None:
+            return with_model(body, name)
+    value = values_at_top(body, (b"model",)).get(b"model")
+    said = None if value is None else span_at(body, value, _MOST_SPAN_BYTES)
+    if value is None or said is None or not said.startswith(b'"'):
         return body
-    if not isinstance(document, dict) or document.get("model") in (None, name):
-        return body
-    wanted, quoted = {**document, "model": name}, orjson.dumps(name)
-    for field in fields[:_MOST_FIELDS]:
-        spliced = body[: field.start(1)] + quoted + body[field.end(1) :]
-        if orjson.loads(spliced) == wanted:
-            return spliced
-    return body
+    return b"%b%b%b" % (body[:value], orjson.dumps(name), body[value + len(said) :])
 
 
 class EventStream:

@@ -11,8 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+#: Of one answer, so many ids are remembered.
+MOST_IDS: Final = 256
+_PIECE_BYTES: Final = 64 * 1024
+_LONGEST_BYTES: Final = 256
+
 #: Ids of responses and of their output items, as OpenAI's servers and vLLM's write them.
-_MADE: Final = re.compile(rb'"id"\s*:\s*"((?:resp|rs|msg|fc)_[!-~]{1,200}?)"')
+_MADE: Final = re.compile(rb'"id"\s*+:\s*+"((?:resp|rs|msg|fc)_[!-~]{1,200}?)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,20 @@ def binding_of(payload: Mapping[str, Any]) -> Binding | None:
     return Binding(tuple(one for _, one in found if isinstance(one, str) and one), found[0][0])
 
 
-def made_in(data: bytes) -> set[str]:
-    """The ids in an answer, or in events of one. Text cannot be mistaken for one: quotes are escaped in it."""
-    return {found.decode("ascii") for found in _MADE.findall(data)} if b'"id"' in data else set()
+def made_in(data: bytes, most: int = MOST_IDS) -> set[str]:
+    """The ids in an answer, or in events of one. Text cannot be mistaken for one: quotes are escaped in it.
+
+    Args:
+        data: JSON, or events.
+        most: How many are read; an answer has a few.
+    """
+    found: set[str] = set()
+    if b'"id"' not in data:
+        return found
+    # A long answer piece by piece: nothing else runs while one piece is searched.
+    for begin in range(0, len(data), _PIECE_BYTES):
+        for one in _MADE.finditer(data, begin, begin + _PIECE_BYTES + _LONGEST_BYTES):
+            if len(found) >= most:
+                return found
+            found.add(one[1].decode("ascii"))
+    return found
