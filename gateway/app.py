@@ -211,7 +211,14 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         ),
         clock=time.monotonic,
     )
-    gathering = FanOut(pool=pool, attempts=attempts, evidence=evidence, averages=averages, clock=time.monotonic)
+    gathering = FanOut(
+        pool=pool,
+        attempts=attempts,
+        evidence=evidence,
+        averages=averages,
+        most_bytes=settings.server.max_answer_bytes,
+        clock=time.monotonic,
+    )
     version = parts.get("configuration", (), lambda: SettingsVersion(settings))
     access = create_access(settings, env, pool, store, parts)
     plane = DataPlane(
@@ -227,6 +234,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         keyring=access.keyring,
         max_attempts=settings.server.max_attempts,
         max_body_bytes=settings.server.max_body_bytes,
+        max_answer_bytes=settings.server.max_answer_bytes,
+        max_translated_bytes=settings.server.max_translated_bytes,
         forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,

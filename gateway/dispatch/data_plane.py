@@ -42,6 +42,8 @@ class DataPlane:
         keyring: Who may call.
         max_attempts: How many experts one request may ask, one after the other.
         max_body_bytes: Largest accepted body.
+        max_answer_bytes: Largest answer in one piece.
+        max_translated_bytes: Largest answer that is put into another API's words.
         forward: Client headers that travel on to experts, lower case.
         idle_timeout_s: How long a client may take nothing of an answer that is written to it.
         clock: Monotonic seconds.
@@ -60,6 +62,8 @@ class DataPlane:
     keyring: Keyring
     max_attempts: int
     max_body_bytes: int
+    max_answer_bytes: int
+    max_translated_bytes: int
     forward: tuple[bytes, ...]
     idle_timeout_s: float
     clock: Callable[[], float]

@@ -24,6 +24,7 @@ from pointsman.gateway.dispatch.relay import ClientSide, Relay
 from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
 from pointsman.gateway.dispatch.response_head import answer_headers
 from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused
+from pointsman.gateway.wire.whole_answer import WholeAnswer
 
 #: A timer of the event loop may fire so much before its time.
 _TIMER_SLACK_S: Final = 0.001
@@ -134,7 +135,10 @@ class Dispatch:
         name, self._names = self._names[0], self._names[1:]
         attempt = plane.attempts.begin(name, routed, self._entry, stream=routed.inbound.stream, reservation=reservation)
         attempt.rival = bool(self._running)
-        relay = Relay(self, self._client, routed.inbound, attempt)
+        most_bytes = plane.max_answer_bytes
+        if not attempt.native and plane.max_translated_bytes < most_bytes:
+            most_bytes = plane.max_translated_bytes
+        relay = Relay(self, self._client, routed.inbound, attempt, most_bytes)
         self._running.append(relay)
         hedging = plane.hedging
         if hedging is not None and self._names and not attempt.rival and not (reservation and reservation.of_money):
@@ -179,8 +183,8 @@ class Dispatch:
 
     # What a relay calls.
 
-    def accept(self, relay: Relay, body: bytes | None) -> RelayedAnswer | None:
-        """An attempt's answer goes out: a stream that begins, or a whole body. None where another expert is tried."""
+    def accept(self, relay: Relay, whole: WholeAnswer | None) -> RelayedAnswer | None:
+        """An attempt's answer goes out: a stream that begins, or a whole one. None where another expert is tried."""
         plane, routed, attempt = self._plane, self._routed, relay.attempt
         try:
             last = relay.status in TRY_NEXT and self._last()
@@ -194,8 +198,11 @@ class Dispatch:
         if self._timers or len(self._running) > 1:
             self._accept_first(relay)
         recordings = self._recordings(attempt.expert)
-        answer = RelayedAnswer(plane.attempts.recorder, routed, attempt, relay, body, self._overhead_s, recordings)
-        if body is None:
+        most_bytes = plane.max_translated_bytes
+        answer = RelayedAnswer(
+            plane.attempts.recorder, routed, attempt, relay, whole, most_bytes, self._overhead_s, recordings
+        )
+        if whole is None:
             self._client.begin(relay.status, answer_headers(routed, answer))
         else:
             relay.over = True

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 _MOST_AT_ONCE: Final = 4
 #: Longer answers are not compared.
 _MOST_BYTES: Final = 256 * 1024
+#: Of an answer that comes as events, its text is a small part.
+_MOST_READ_BYTES: Final = 64 * _MOST_BYTES
 _CHOSEN: Final = frozenset({Reason.BEST_UTILITY, Reason.UNCERTAIN})
 
 
@@ -161,12 +163,12 @@ class Exploration:
                         headers=forward,
                     )
                 )
-                data = await read_whole(name, reply)
+                data = await read_whole(name, reply, _MOST_READ_BYTES)
+                found = await read_reply(name, reply, data, streamed=is_stream(inbound, reply))
             except ExpertError as error:
                 flight.fail(error)
                 return CallResult(name, None, latency_ms=(self._clock() - began_s) * 1e3)
             flight.head(reply.status)
-        found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(inbound, reply))
         usage, cost_usd, energy_j = found.usage, None, None
         if usage is not None and spec.price is not None:
             cost_usd = spec.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)

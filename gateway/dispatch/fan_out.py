@@ -28,6 +28,7 @@ class FanOut:
         attempts: Begins the calls.
         evidence: Says whom to ask next, and which answer is accepted.
         averages: Told what all calls of a request spent; None without average budgets.
+        most_bytes: Largest answer.
         clock: Monotonic seconds.
     """
 
@@ -38,6 +39,7 @@ class FanOut:
         attempts: Attempts,
         evidence: EvidenceGatherer,
         averages: AverageBudgets | None,
+        most_bytes: int,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -45,6 +47,7 @@ class FanOut:
         self._recorder = attempts.recorder
         self._evidence = evidence
         self._averages = averages
+        self._most_bytes = most_bytes
         self._clock = clock
 
     async def gather(
@@ -100,7 +103,8 @@ class FanOut:
         attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
         try:
             reply = await self._pool[name].call(self._attempts.call_of(name, routed, forward))
-            data = await read_whole(name, reply)
+            data = await read_whole(name, reply, self._most_bytes)
+            found = await read_reply(name, reply, data, streamed=is_stream(routed.inbound, reply))
         except ExpertError as error:
             attempt.flight.fail(error)
             self._attempts.abandon(attempt, type(error).__name__)
@@ -112,7 +116,6 @@ class FanOut:
                 expected_spends.append(attempt.expected_spend)
             raise
         attempt.flight.head(reply.status)
-        found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(routed.inbound, reply))
         if reply.status in TRY_NEXT:
             attempt.flight.finish()
             self._attempts.abandon(attempt, str(reply.status))

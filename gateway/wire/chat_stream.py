@@ -56,7 +56,7 @@ class ChatStream(ABC):
         for line in data.splitlines():
             if not line:
                 continue
-            self._count(1)
+            self._count(1 if len(line) <= self._most_bytes else len(line))
             if not line.startswith(b"data:"):
                 continue
             text = line[5:].strip()
