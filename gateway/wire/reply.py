@@ -36,7 +36,13 @@ def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
         before: What an earlier event of the same stream said: Messages say the input where a stream begins, the output
             where it ends.
     """
-    usage = _usage_object(body) if len(body) <= LARGE_BYTES else _usage_object_of_large(body)
+    document = _document(body)
+    if document is None:
+        return None
+    usage = document.get("usage")
+    if usage is None:
+        inner = document.get("response", document.get("message"))
+        usage = inner.get("usage") if isinstance(inner, dict) else None
     if not isinstance(usage, dict):
         return None
     if "prompt_tokens" in usage:
@@ -49,32 +55,27 @@ def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
     return Usage(prompt, completion)
 
 
-def _usage_object(body: bytes) -> object:
+def _document(body: bytes) -> dict[str, Any] | None:
+    """A JSON object, None where it is none; of a large one only what says its usage."""
+    if len(body) > LARGE_BYTES:
+        document = _usage_of_large(body, 0)
+        for name, begin in ({} if document else values_at_top(body, _WITHIN)).items():
+            document[name.decode()] = _usage_of_large(body, begin)
+        return document
     try:
-        document = orjson.loads(body)
+        found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(document, dict):
-        return None
-    usage = document.get("usage")
-    if usage is None:
-        inner = document.get("response", document.get("message"))
-        usage = inner.get("usage") if isinstance(inner, dict) else None
-    return usage
+    return found if isinstance(found, dict) else None
 
 
-def _usage_object_of_large(body: bytes) -> object:
-    found = values_at_top(body, (b"usage", *_WITHIN))
-    if b"usage" not in found:
-        inner = next((found[name] for name in _WITHIN if name in found), None)
-        if inner is None:
-            return None
-        found = values_at_top(body, (b"usage",), inner)
-    said = span_at(body, found[b"usage"], _MOST_SPAN_BYTES) if b"usage" in found else None
+def _usage_of_large(body: bytes, begin: int) -> dict[str, Any]:
+    value = values_at_top(body, (b"usage",), begin).get(b"usage")
+    said = None if value is None else span_at(body, value, _MOST_SPAN_BYTES)
     try:
-        return None if said is None else orjson.loads(said)
+        return {} if said is None else {"usage": orjson.loads(said)}
     except orjson.JSONDecodeError:
-        return None
+        return {}
 
 
 def _input_tokens(usage: Mapping[str, Any], before: Usage | None) -> object:
