@@ -13,10 +13,11 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.attempts import TRY_NEXT, Attempts
 from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
 from pointsman.gateway.dispatch.gathered_answers import CallResult, GatheredAnswers, read_reply
-from pointsman.gateway.dispatch.reservations import reserve_or_wait
+from pointsman.gateway.dispatch.reservations import let_go, reserve_or_wait
 from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole
 from pointsman.gateway.errors import CLIENT_LEFT, RequestRefused
 from pointsman.gateway.record.ledger import Entry
+from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend, failed
 
 
@@ -100,7 +101,21 @@ class FanOut:
             reservation = await reserve_or_wait(routed, self._pool[name].spec)
         except RequestRefused:
             return CallResult(name, None)
-        attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
+        try:
+            attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
+        except BaseException:
+            if reservation is not None:
+                reservation.release()
+            raise
+        try:
+            return await self._call(attempt, routed, forward, expected_spends)
+        finally:
+            let_go(attempt)
+
+    async def _call(
+        self, attempt: Attempt, routed: RoutedRequest, forward: Headers, expected_spends: list[ExpectedSpend]
+    ) -> CallResult:
+        name = attempt.expert
         try:
             reply = await self._pool[name].call(self._attempts.call_of(name, routed, forward))
             data = await read_whole(name, reply, self._most_bytes)

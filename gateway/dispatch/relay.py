@@ -12,6 +12,7 @@ from pointsman.experts.errors import ExpertError, ExpertProtocolError, ExpertStr
 from pointsman.experts.http1.failures import BodyBroken
 from pointsman.experts.http1.response import Carrier, Headers
 from pointsman.gateway.dispatch.answer import RelayedAnswer
+from pointsman.gateway.dispatch.reservations import let_go
 from pointsman.gateway.dispatch.whole_reply import is_stream, too_large
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.wire.chat_stream import AnswerTooLong
@@ -25,6 +26,13 @@ _MOST_PIECES: Final = 256
 
 class ClientSide(Protocol):
     """Where an answer goes. Nothing is written once the response is complete."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the head of a streamed response went out."""
+
+    def abort(self) -> None:
+        """Cut the client off, whatever it has got so far."""
 
     def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A response in one piece; it is complete."""
@@ -112,6 +120,14 @@ class Relay:
         self.over = True
         if self.carrier is not None:
             self.carrier.fail(BodyBroken("not wanted"))
+
+    def let_go(self) -> None:
+        """Give back what the attempt holds, where nobody has."""
+        try:
+            self.drop()
+        finally:
+            let_go(self.attempt)
+            self.answer = None  # it refers to us
 
     # What the carrier calls.
 

@@ -6,6 +6,7 @@ from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.access.limits import Reservation
 from pointsman.gateway.access.worst_case import worst_case
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.record.recorder import Attempt
 
 
 def reserve_now(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
@@ -22,6 +23,15 @@ def reserve_now(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
     reservation = account.reserve(worst_case(spec, routed.inbound, account, requests=int(not routed.counted)))
     routed.counted = routed.counted or reservation is not None
     return reservation
+
+
+def let_go(attempt: Attempt) -> None:
+    """Give back an attempt's place, and what is held for it; nothing where it has ended as it should."""
+    try:
+        attempt.flight.cancel()
+    finally:
+        if attempt.reservation is not None:
+            attempt.reservation.release()
 
 
 async def reserve_or_wait(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
