@@ -197,7 +197,14 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         retries=_retry_budget(settings),
         clock=time.monotonic,
     )
-    gathering = FanOut(pool=pool, attempts=attempts, evidence=evidence, averages=averages, clock=time.monotonic)
+    gathering = FanOut(
+        pool=pool,
+        attempts=attempts,
+        evidence=evidence,
+        averages=averages,
+        most_bytes=settings.server.max_answer_bytes,
+        clock=time.monotonic,
+    )
     version = parts.get("configuration", (), lambda: SettingsVersion(settings))
     access = create_access(settings, env, pool, store, parts)
     limits = BodyLimits(settings.server.max_body_bytes, settings.server.max_json_values)
@@ -216,6 +223,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         max_attempts=settings.server.max_attempts,
         body_limits=limits,
         large_bodies=large,
+        max_answer_bytes=settings.server.max_answer_bytes,
+        max_translated_bytes=settings.server.max_translated_bytes,
         forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,

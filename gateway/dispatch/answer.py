@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from pointsman.experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken
 from pointsman.experts.protocols import Endpoint, Headers
@@ -14,10 +14,11 @@ from pointsman.gateway.errors import CLIENT_LEFT, refusal_for
 from pointsman.gateway.record.recorder import Attempt, Recorder
 from pointsman.gateway.wire.generated_text import tokens_said
 from pointsman.gateway.wire.messages.counting import COUNTED
-from pointsman.gateway.wire.provider_ids import made_in
+from pointsman.gateway.wire.provider_ids import MOST_IDS, made_in
 from pointsman.gateway.wire.refusal_shape import JSON_TYPE, path_of, refusal_body, refusal_event
-from pointsman.gateway.wire.reply import EventStream, usage_in, with_model, with_model_anywhere
+from pointsman.gateway.wire.reply import EventStream
 from pointsman.gateway.wire.translation import AnswerTranslation
+from pointsman.gateway.wire.whole_answer import WholeAnswer, brings_ids
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class RelayedAnswer:
         routed: The request.
         attempt: The attempt that answers.
         reply: The expert's reply.
-        body: The whole body of an answer that is not streamed; None when its pieces are to come.
+        whole: An answer that is not streamed; None when its pieces are to come.
+        most_bytes: How much of it is put into another API's words.
         overhead_s: From the last byte of the request to its first dispatch.
         recordings: Keep the answer once it is complete.
     """
@@ -58,7 +60,8 @@ class RelayedAnswer:
         routed: RoutedRequest,
         attempt: Attempt,
         reply: ReplyHead,
-        body: bytes | None,
+        whole: WholeAnswer | None,
+        most_bytes: int,
         overhead_s: float,
         recordings: Sequence[Recording] = (),
     ) -> None:
@@ -69,26 +72,21 @@ class RelayedAnswer:
         self._over = False
         self.head = reply
         self.overhead_s = overhead_s
-        self.body = body
+        self.body: bytes | None = None
         self.status = reply.status
         translated = routed.inbound.translated
         self._translation: AnswerTranslation | None = None
-        self._made: set[str] | None = None
-        if translated is not None:
-            if not attempt.native:
-                prompt_tokens = routed.inbound.prompt_tokens
-                self._translation = translated.translation(
-                    routed.decision.id.removeprefix("dec_"), attempt.expert, prompt_tokens
-                )
-            elif translated.endpoint is not Endpoint.COUNT_TOKENS:
-                self._made = set()
-        elif routed.inbound.payload.get("modalities") is not None:
-            # Spoken answers are named by their id in the next turn.
-            self._made = set()
-        if body is None:
+        if translated is not None and not attempt.native:
+            prompt_tokens = routed.inbound.prompt_tokens
+            self._translation = translated.translation(
+                routed.decision.id.removeprefix("dec_"), attempt.expert, prompt_tokens, most_bytes
+            )
+        own_words = self._translation is None and brings_ids(routed.inbound)
+        self._made: set[str] | None = set() if own_words else None
+        if whole is None:
             self._events = EventStream(attempt.expert, hides_usage=attempt.adds_usage)
         else:
-            self._account_for(body)
+            self._account_for(whole)
 
     @property
     def notes(self) -> Headers:
@@ -111,18 +109,26 @@ class RelayedAnswer:
         return (*[pair for pair in self.head.headers if pair[0] != b"content-type"], JSON_TYPE)
 
     def feed(self, chunk: bytes) -> bytes:
-        """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty."""
+        """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty.
+
+        Raises:
+            AnswerTooLong: There is more of it than is put into another API's words.
+        """
         self._recorder.first_byte(self._attempt)
         data = self._recorded(self._events.feed(chunk))
         reservation = self._attempt.reservation
         if reservation is not None and reservation.counts_text:
             reservation.heard_tokens += tokens_said(data)
-        if self._made is not None:
-            self._remember(made_in(data))
+        if self._made is not None and len(self._made) < MOST_IDS:
+            self._remember(made_in(data, MOST_IDS - len(self._made)))
         return data if self._translation is None else self._translation.feed(data)
 
     def end(self) -> bytes:
-        """The streamed body is complete: what is left of it."""
+        """The streamed body is complete: what is left of it.
+
+        Raises:
+            AnswerTooLong: As `feed`.
+        """
         data = self._recorded(self._events.finish())
         if self._translation is not None:
             data = self._translation.feed(data) + self._translation.end()
@@ -158,7 +164,7 @@ class RelayedAnswer:
             events = self._events
             self._recorder.finish(self._routed, self._attempt, status, events.usage, complete=events.usage_complete)
 
-    def _remember(self, made: set[str]) -> None:
+    def _remember(self, made: Set[str]) -> None:
         """What a later request may name: known before the client can have read of it."""
         if self._made is not None and not made <= self._made:
             self._recorder.remember_ids(self._routed, self.expert, made - self._made)
@@ -170,20 +176,17 @@ class RelayedAnswer:
                 recording.feed(data)
         return data
 
-    def _account_for(self, body: bytes) -> None:
+    def _account_for(self, whole: WholeAnswer) -> None:
         self._over = True
+        self.body = whole.body
         self._recorder.first_byte(self._attempt)
-        good = self.status < 400
-        if good:
-            plain = self._routed.inbound.translated is None and self._routed.inbound.endpoint.writes
-            self.body = (with_model if plain else with_model_anywhere)(body, self.expert)
+        if self.status < 400:
             for recording in self._recordings:
-                recording.whole(body)
-            if self._made is not None:
-                self._remember(made_in(body))
+                recording.whole(whole.body)
+            self._remember(whole.made)
         if self._translation is not None:
-            self._translate(body, self._translation)
-        self._recorder.finish(self._routed, self._attempt, self.status, usage_in(body) if good else None)
+            self._translate(whole.body, self._translation)
+        self._recorder.finish(self._routed, self._attempt, self.status, whole.usage)
 
     def _translate(self, body: bytes, translation: AnswerTranslation) -> None:
         """Put a whole answer into the client's shape; one that cannot be read is an error of the expert."""
@@ -193,6 +196,7 @@ class RelayedAnswer:
         self.body = translation.whole(body)
         if self.body is None:
             error = ExpertProtocolError(self.expert, "the answer is no chat completion")
+            self._attempt.flight.fail(error)
             _log.warning("%s: %s", self.expert, error.message)
             refusal = refusal_for(error, self._routed.decision.id)
             self.status = refusal.status

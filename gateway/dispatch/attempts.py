@@ -69,12 +69,13 @@ class Attempts:
         self, name: str, routed: RoutedRequest, entry: Entry, *, stream: bool, reservation: Reservation | None
     ) -> Attempt:
         """A call goes out. A caller who names a model decides alone, and is left out of the average budgets."""
-        flight = self._pool.begin(name, stream=stream)
         expected_spend = None
         if self._averages is not None and routed.decision.reason is not Reason.NAMED:
             expected_spend = self._averages.dispatched(routed.decision, name, stream=stream)
         translated = routed.inbound.translated
         native = translated is None or translated.spoken_by(self._pool[name].spec)
+        # Last of all: who raises here holds no place.
+        flight = self._pool.begin(name, stream=stream)
         return Attempt(
             name,
             flight,

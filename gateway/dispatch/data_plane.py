@@ -44,6 +44,8 @@ class DataPlane:
         max_attempts: How many experts one request may ask, one after the other.
         body_limits: What a body may be.
         large_bodies: Reads what is large.
+        max_answer_bytes: Largest answer in one piece.
+        max_translated_bytes: Largest answer that is put into another API's words.
         forward: Client headers that travel on to experts, lower case.
         idle_timeout_s: How long a client may take nothing of an answer that is written to it.
         clock: Monotonic seconds.
@@ -63,6 +65,8 @@ class DataPlane:
     max_attempts: int
     body_limits: BodyLimits
     large_bodies: LargeBodies
+    max_answer_bytes: int
+    max_translated_bytes: int
     forward: tuple[bytes, ...]
     idle_timeout_s: float
     clock: Callable[[], float]

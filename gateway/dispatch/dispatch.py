@@ -7,6 +7,7 @@ ends in exactly one outcome, whatever happens to its attempts.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from typing import Final, Protocol
 
@@ -24,6 +25,9 @@ from pointsman.gateway.dispatch.relay import ClientSide, Relay
 from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
 from pointsman.gateway.dispatch.response_head import answer_headers
 from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused
+from pointsman.gateway.wire.whole_answer import WholeAnswer
+
+_log = logging.getLogger(__name__)
 
 #: A timer of the event loop may fire so much before its time.
 _TIMER_SLACK_S: Final = 0.001
@@ -64,6 +68,7 @@ class Dispatch:
     """
 
     __slots__ = (
+        "_asked",
         "_client",
         "_entry",
         "_exchange",
@@ -88,6 +93,7 @@ class Dispatch:
         self._forward = forward
         self._names = (str(decision.expert), *decision.fallbacks)[: plane.max_attempts]
         self._running: list[Relay] = []
+        self._asked: list[Relay] = []  # those that are over, too
         self._timers: list[asyncio.TimerHandle] = []
         self._gathering = False
         plane.telemetry.decided(decision, routed.hit)
@@ -102,11 +108,6 @@ class Dispatch:
             self._timers.append(loop.call_at(routed.deadline_s + _TIMER_SLACK_S, self._expire))
 
     # What the exchange calls.
-
-    @property
-    def begun(self) -> bool:
-        """Whether a streamed answer has begun to go out."""
-        return any(relay.answer is not None for relay in self._running)
 
     def resume(self) -> None:
         """The client took what was waiting: read on."""
@@ -124,6 +125,17 @@ class Dispatch:
         if self._entry.outcome is None and not self._gathering:
             self._plane.attempts.recorder.unanswered(self._routed, self._entry, status)
 
+    def let_go(self) -> None:
+        """Something of ours failed: give back what calls may still hold, accounted for or not. Never raises."""
+        self._stop_timers()
+        for relay in self._asked:
+            try:
+                relay.let_go()
+            except Exception:  # the others are let go whatever happens to one
+                _log.exception("a call of %s could not be let go", relay.attempt.expert)
+        self._asked.clear()
+        self._running.clear()
+
     def ask(self, reservation: Reservation | None) -> None:
         """Begin an attempt at the next expert.
 
@@ -132,10 +144,21 @@ class Dispatch:
         """
         plane, routed = self._plane, self._routed
         name, self._names = self._names[0], self._names[1:]
-        attempt = plane.attempts.begin(name, routed, self._entry, stream=routed.inbound.stream, reservation=reservation)
+        try:
+            attempt = plane.attempts.begin(
+                name, routed, self._entry, stream=routed.inbound.stream, reservation=reservation
+            )
+        except BaseException:
+            if reservation is not None:
+                reservation.release()
+            raise
         attempt.rival = bool(self._running)
-        relay = Relay(self, self._client, routed.inbound, attempt)
+        most_bytes = plane.max_answer_bytes
+        if not attempt.native and plane.max_translated_bytes < most_bytes:
+            most_bytes = plane.max_translated_bytes
+        relay = Relay(self, self._client, routed.inbound, attempt, most_bytes)
         self._running.append(relay)
+        self._asked.append(relay)
         hedging = plane.hedging
         if hedging is not None and self._names and not attempt.rival and not (reservation and reservation.of_money):
             delay_s = hedging.delay_s(routed.decision, name, stream=routed.inbound.stream)
@@ -179,8 +202,8 @@ class Dispatch:
 
     # What a relay calls.
 
-    def accept(self, relay: Relay, body: bytes | None) -> RelayedAnswer | None:
-        """An attempt's answer goes out: a stream that begins, or a whole body. None where another expert is tried."""
+    def accept(self, relay: Relay, whole: WholeAnswer | None) -> RelayedAnswer | None:
+        """An attempt's answer goes out: a stream that begins, or a whole one. None where another expert is tried."""
         plane, routed, attempt = self._plane, self._routed, relay.attempt
         try:
             last = relay.status in TRY_NEXT and self._last()
@@ -194,8 +217,11 @@ class Dispatch:
         if self._timers or len(self._running) > 1:
             self._accept_first(relay)
         recordings = self._recordings(attempt.expert)
-        answer = RelayedAnswer(plane.attempts.recorder, routed, attempt, relay, body, self._overhead_s, recordings)
-        if body is None:
+        most_bytes = plane.max_translated_bytes
+        answer = RelayedAnswer(
+            plane.attempts.recorder, routed, attempt, relay, whole, most_bytes, self._overhead_s, recordings
+        )
+        if whole is None:
             self._client.begin(relay.status, answer_headers(routed, answer))
         else:
             relay.over = True
@@ -206,6 +232,7 @@ class Dispatch:
     def finished(self) -> None:
         """The answer went out to its end."""
         self._running.clear()  # they refer to us
+        self._asked.clear()
         self._exchange.end()
 
     def failed(self, relay: Relay, error: ExpertError) -> None:
@@ -273,6 +300,8 @@ class Dispatch:
         except RequestRefused:
             # The limits have no room for a second call; the first one continues.
             return
+        except Exception as error:  # a bug of ours, as in `Relay.wake`
+            self._exchange.on_internal_error(error)
 
     def _accept_first(self, relay: Relay) -> None:
         """Handle an attempt that answers: the other attempts are cancelled, and its timers stop."""

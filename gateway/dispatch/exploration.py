@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 _MOST_AT_ONCE: Final = 4
 #: Longer answers are not compared.
 _MOST_BYTES: Final = 256 * 1024
+#: Of an answer that comes as events, its text is a small part.
+_MOST_READ_BYTES: Final = 64 * _MOST_BYTES
 _CHOSEN: Final = frozenset({Reason.BEST_UTILITY, Reason.UNCERTAIN})
 
 
@@ -172,14 +174,14 @@ class Exploration:
                         headers=forward,
                     )
                 )
-                data = await read_whole(name, reply)
+                data = await read_whole(name, reply, _MOST_READ_BYTES)
+                found = await read_reply(name, reply, data, streamed=is_stream(inbound, reply))
             except ExpertError as error:
                 flight.fail(error)
                 if not error.sent:
                     self._account.settle(reserved, 0.0, 0.0)
                 return CallResult(name, None, latency_ms=(self._clock() - began_s) * 1e3)
             flight.head(reply.status)
-        found = read_reply(name, reply.status, reply.headers, data, streamed=is_stream(inbound, reply))
         charge = charge_of(spec, inbound, found.usage, worked=not turned_away(reply.status))
         if charge.implausible:
             self._telemetry.implausible_usage.labels(name).inc()

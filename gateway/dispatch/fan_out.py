@@ -13,10 +13,11 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.attempts import TRY_NEXT, Attempts
 from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
 from pointsman.gateway.dispatch.gathered_answers import CallResult, GatheredAnswers, read_reply, usage_of
-from pointsman.gateway.dispatch.reservations import reserve_or_wait
+from pointsman.gateway.dispatch.reservations import let_go, reserve_or_wait
 from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole
 from pointsman.gateway.errors import CLIENT_LEFT, RequestRefused
 from pointsman.gateway.record.ledger import Entry
+from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
 
 
@@ -28,6 +29,7 @@ class FanOut:
         attempts: Begins the calls.
         evidence: Says which expert to ask next, and which answer is accepted.
         averages: Told what all calls of a request spent; None without average budgets.
+        most_bytes: Largest answer.
         clock: Monotonic seconds.
     """
 
@@ -38,6 +40,7 @@ class FanOut:
         attempts: Attempts,
         evidence: EvidenceGatherer,
         averages: AverageBudgets | None,
+        most_bytes: int,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -45,6 +48,7 @@ class FanOut:
         self._recorder = attempts.recorder
         self._evidence = evidence
         self._averages = averages
+        self._most_bytes = most_bytes
         self._clock = clock
 
     async def gather(
@@ -97,10 +101,26 @@ class FanOut:
             reservation = await reserve_or_wait(routed, self._pool[name].spec)
         except RequestRefused:
             return CallResult(name, None)
-        attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
+        try:
+            attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
+        except BaseException:
+            if reservation is not None:
+                reservation.release()
+            raise
+        try:
+            return await self._call(attempt, routed, forward, expected_spends)
+        finally:
+            let_go(attempt)
+
+    async def _call(
+        self, attempt: Attempt, routed: RoutedRequest, forward: Headers, expected_spends: list[ExpectedSpend]
+    ) -> CallResult:
+        name = attempt.expert
         try:
             reply = await self._pool[name].call(self._attempts.call_of(attempt, routed, forward))
-            data = await read_whole(name, reply)
+            data = await read_whole(name, reply, self._most_bytes)
+            streamed = is_stream(routed.inbound, reply)
+            found = await read_reply(name, reply, data, streamed=streamed, hides_usage=attempt.adds_usage)
         except ExpertError as error:
             attempt.flight.fail(error)
             attempt.worked, attempt.sent_twice = error.sent, error.sent_twice
@@ -115,8 +135,6 @@ class FanOut:
         self._attempts.answered(attempt, reply.status)
         # Only a reply over a connection that is kept knows it.
         attempt.sent_twice = getattr(reply, "sent_twice", False)
-        streamed = is_stream(routed.inbound, reply)
-        found = read_reply(name, reply.status, reply.headers, data, streamed=streamed, hides_usage=attempt.adds_usage)
         if reply.status in TRY_NEXT:
             attempt.flight.finish()
             self._attempts.abandon(routed, attempt, str(reply.status))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,9 +11,10 @@ from pointsman.experts.protocols import Headers
 from pointsman.experts.spec import Usage
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.whole_reply import ReplyHead
 from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Recorder
-from pointsman.gateway.wire.reply import EventStream, usage_in, with_model
+from pointsman.gateway.wire.reply import LARGE_BYTES, EventStream, usage_in, with_model, with_model_anywhere
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
 
@@ -57,19 +59,25 @@ class CallResult:
         return self.status is not None and self.status < 400
 
 
-def read_reply(
-    expert: str, status: int, headers: Headers, data: bytes, *, streamed: bool, hides_usage: bool = False
+async def read_reply(
+    expert: str, reply: ReplyHead, data: bytes, *, streamed: bool, hides_usage: bool = False
 ) -> CallResult:
-    """A complete reply, with `model` naming the expert, its text and its usage.
+    """A complete reply, with `model` naming the expert, its text and its usage; a large one is read beside the loop.
 
     Args:
         expert: Who answered.
-        status: HTTP status.
-        headers: Of the reply.
+        reply: Its head.
         data: Its body.
         streamed: Whether that is events.
         hides_usage: As of `EventStream`.
     """
+    if len(data) <= LARGE_BYTES:
+        return _read(expert, reply, data, streamed, hides_usage)
+    return await asyncio.to_thread(_read, expert, reply, data, streamed, hides_usage)
+
+
+def _read(expert: str, reply: ReplyHead, data: bytes, streamed: bool, hides_usage: bool) -> CallResult:
+    status, headers = reply.status, reply.headers
     if streamed:
         stream, transcript = EventStream(expert, hides_usage=hides_usage), Transcript(len(data) + _ROOM_FOR_NAMES)
         events = stream.feed(data) + stream.finish()
@@ -78,7 +86,9 @@ def read_reply(
         return CallResult(expert, status, headers, events, True, transcript.text(), usage)
     if status >= 400:
         return CallResult(expert, status, headers, data)
-    return CallResult(expert, status, headers, with_model(data, expert), False, text_of_whole(data), usage_in(data))
+    large = len(data) > LARGE_BYTES
+    named = (with_model_anywhere if large else with_model)(data, expert)
+    return CallResult(expert, status, headers, named, False, text_of_whole(data), usage_in(data))
 
 
 def usage_of(outcome: Outcome) -> Usage | None:

@@ -5,19 +5,34 @@ No task, no future and no queue stands between the two sockets; that is where mo
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from typing import Final, Protocol
 
 from pointsman.experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
 from pointsman.experts.http1.failures import BodyBroken
 from pointsman.experts.http1.response import Carrier, Headers
 from pointsman.gateway.dispatch.answer import RelayedAnswer
-from pointsman.gateway.dispatch.whole_reply import MAX_WHOLE_BYTES, is_stream
+from pointsman.gateway.dispatch.reservations import let_go
+from pointsman.gateway.dispatch.whole_reply import is_stream, too_large
 from pointsman.gateway.record.recorder import Attempt
+from pointsman.gateway.wire.chat_stream import AnswerTooLong
+from pointsman.gateway.wire.reply import LARGE_BYTES
 from pointsman.gateway.wire.request import Inbound
+from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
+
+#: So many pieces of an answer that is not streamed are put together before more are kept: each takes memory of its own.
+_MOST_PIECES: Final = 256
 
 
 class ClientSide(Protocol):
     """Where an answer goes. Nothing is written once the response is complete."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the head of a streamed response went out."""
+
+    def abort(self) -> None:
+        """Cut the client off, whatever it has got so far."""
 
     def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A response in one piece; it is complete."""
@@ -38,8 +53,8 @@ class ClientSide(Protocol):
 class RelayOwner(Protocol):
     """Who decides what becomes of an attempt: the dispatch."""
 
-    def accept(self, relay: Relay, body: bytes | None) -> RelayedAnswer | None:
-        """The attempt's answer may go out, as a stream that begins or as a whole body; None where it may not."""
+    def accept(self, relay: Relay, whole: WholeAnswer | None) -> RelayedAnswer | None:
+        """The attempt's answer may go out, whole or (None) as a stream that begins; None where it may not."""
 
     def finished(self) -> None:
         """The answer went out to its end."""
@@ -59,6 +74,7 @@ class Relay:
         client: Where the answer goes.
         inbound: The request.
         attempt: How the expert fares.
+        most_bytes: Largest answer that is not streamed.
 
     Attributes:
         attempt: As given.
@@ -69,6 +85,8 @@ class Relay:
     __slots__ = (
         "_client",
         "_inbound",
+        "_joined",
+        "_most_bytes",
         "_owner",
         "_pieces",
         "_size",
@@ -80,7 +98,9 @@ class Relay:
         "status",
     )
 
-    def __init__(self, owner: RelayOwner, client: ClientSide, inbound: Inbound, attempt: Attempt) -> None:
+    def __init__(
+        self, owner: RelayOwner, client: ClientSide, inbound: Inbound, attempt: Attempt, most_bytes: int
+    ) -> None:
         self.carrier: Carrier | None = None
         self.status = 0
         self.headers: Headers = ()
@@ -90,7 +110,9 @@ class Relay:
         self._owner = owner
         self._client = client
         self._inbound = inbound
+        self._most_bytes = most_bytes
         self._pieces: list[bytes] = []
+        self._joined: bytearray | None = None  # pieces before those
         self._size = 0
 
     @property
@@ -108,6 +130,14 @@ class Relay:
         if self.carrier is not None:
             self.carrier.fail(BodyBroken("not wanted"))
 
+    def let_go(self) -> None:
+        """Give back what the attempt holds, where nobody has."""
+        try:
+            self.drop()
+        finally:
+            let_go(self.attempt)
+            self.answer = None  # it refers to us
+
     # What the carrier calls.
 
     def push(self, data: bytes) -> int:
@@ -123,12 +153,13 @@ class Relay:
         try:
             if self.answer is not None:
                 self._pass_on(self.answer)
-            elif self._size > MAX_WHOLE_BYTES:
-                self.drop()
-                error = ExpertProtocolError(self.attempt.expert, f"answer of more than {MAX_WHOLE_BYTES} bytes")
-                self._owner.failed(self, error)
             elif self._inbound.stream and is_stream(self._inbound, self):
                 self._begin()
+            elif self._size > self._most_bytes:
+                self.drop()
+                self._owner.failed(self, too_large(self.attempt.expert, self._most_bytes))
+            elif len(self._pieces) > _MOST_PIECES:
+                self._join()
         except Exception as error:  # a bug of ours must neither keep the expert's place nor leave the client waiting
             self._owner.on_internal_error(error)
 
@@ -155,9 +186,14 @@ class Relay:
     def _pass_on(self, answer: RelayedAnswer) -> None:
         pieces = self._pieces
         if pieces:
-            data = answer.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
             self._size = 0
+            try:
+                data = answer.feed(whole)
+            except AnswerTooLong as error:
+                self._cut(answer, error)
+                return
             if data:
                 self._client.write(data)
 
@@ -165,21 +201,67 @@ class Relay:
         if self.answer is None:
             if not is_stream(self._inbound, self):
                 # An answer that is not streamed goes out when all of it is here.
-                self._owner.accept(self, self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+                self._complete_whole()
                 return
             self._begin()
         if self.answer is not None:
             self._pass_on(self.answer)
-            if data := self.answer.end():
+        if self.answer is not None:
+            try:
+                data = self.answer.end()
+            except AnswerTooLong as error:
+                self._cut(self.answer, error)
+                return
+            if data:
                 self._client.write(data)
             self._end()
+
+    def _complete_whole(self) -> None:
+        if self._joined is not None:
+            self._join()
+        body: bytes | bytearray = b"".join(self._pieces) if self._joined is None else self._joined
+        self._pieces.clear()
+        if len(body) > self._most_bytes:
+            self.over = True
+            self._owner.failed(self, too_large(self.attempt.expert, self._most_bytes))
+        elif len(body) <= LARGE_BYTES:
+            self._owner.accept(self, self._read(bytes(body)))
+        else:
+            reading = asyncio.get_running_loop().run_in_executor(None, lambda: self._read(bytes(body)))
+            reading.add_done_callback(self._was_read)
+
+    def _was_read(self, reading: asyncio.Future[WholeAnswer]) -> None:
+        """A large answer was read, beside the event loop."""
+        if self.over or reading.cancelled():
+            return
+        try:
+            self._owner.accept(self, reading.result())
+        except Exception as error:  # as in `wake`
+            self._owner.on_internal_error(error)
+
+    def _read(self, body: bytes) -> WholeAnswer:
+        attempt = self.attempt
+        return read_answer(body, attempt.expert, self.status, self._inbound, native=attempt.native)
+
+    def _join(self) -> None:
+        if self._joined is None:
+            self._joined = bytearray()
+        self._joined += b"".join(self._pieces)
+        self._pieces.clear()
+
+    def _cut(self, answer: RelayedAnswer, error: AnswerTooLong) -> None:
+        """More came than may: the stream ends with an error."""
+        self.drop()
+        self._client.write(answer.broken(ExpertProtocolError(self.attempt.expert, str(error))))
+        self._end()
 
     def _broken(self, failure: Exception) -> None:
         error = failure if isinstance(failure, ExpertError) else ExpertProtocolError(self.attempt.expert, str(failure))
         if self.answer is not None:
             self._pass_on(self.answer)
-            self._client.write(self.answer.broken(error))
-            self._end()
+            if self.answer is not None:
+                self._client.write(self.answer.broken(error))
+                self._end()
         elif isinstance(error, ExpertStreamBroken):
             # Nothing has gone to the client yet, so another expert may still be tried.
             self._owner.failed(self, ExpertUnavailable(error.expert, error.message))

@@ -6,6 +6,7 @@ from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.access.limits import Reservation
 from pointsman.gateway.access.worst_case import longest_answer, worst_case
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.record.recorder import Attempt
 
 
 def reserve_now(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
@@ -24,6 +25,15 @@ def reserve_now(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:
         routed.counted = True
         reservation.counts_text = _counts_text(routed, spec)
     return reservation
+
+
+def let_go(attempt: Attempt) -> None:
+    """Give back an attempt's place, and what is held for it; nothing where it has ended as it should."""
+    try:
+        attempt.flight.cancel()
+    finally:
+        if attempt.reservation is not None:
+            attempt.reservation.release()
 
 
 async def reserve_or_wait(routed: RoutedRequest, spec: ExpertSpec) -> Reservation | None:

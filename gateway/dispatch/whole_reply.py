@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from pointsman.experts.errors import ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
 from pointsman.experts.protocols import ExpertReply, Headers
 from pointsman.gateway.wire.request import Inbound
-
-#: Of an answer that is not streamed.
-MAX_WHOLE_BYTES: Final = 64 * 1024 * 1024
 
 
 class ReplyHead(Protocol):
@@ -24,8 +21,18 @@ class ReplyHead(Protocol):
         """Response headers, lower-case names, hop-by-hop headers already dropped."""
 
 
-async def read_whole(name: str, reply: ExpertReply) -> bytes:
+def too_large(name: str, most_bytes: int) -> ExpertProtocolError:
+    """An answer is larger than it may be."""
+    return ExpertProtocolError(name, f"answer of more than {most_bytes} bytes")
+
+
+async def read_whole(name: str, reply: ExpertReply, most_bytes: int) -> bytes:
     """The whole body: an answer that is not streamed is passed on complete or not at all.
+
+    Args:
+        name: The expert's.
+        reply: Its reply.
+        most_bytes: As much of it as is read.
 
     Raises:
         ExpertError: It broke off, or is too large.
@@ -35,8 +42,8 @@ async def read_whole(name: str, reply: ExpertReply) -> bytes:
     try:
         async for piece in reply:
             size += len(piece)
-            if size > MAX_WHOLE_BYTES:
-                raise ExpertProtocolError(name, f"answer of more than {MAX_WHOLE_BYTES} bytes")
+            if size > most_bytes:
+                raise too_large(name, most_bytes)
             pieces.append(piece)
     except ExpertStreamBroken as error:
         # Nothing has gone to the client yet, so another expert may still be tried.

@@ -77,7 +77,7 @@ class ASGIDataPlane:
         if endpoint is not None and scope["method"] == "POST":
             await _Transport(self._plane, endpoint, scope, receive, send).run()
             return
-        sending = _Sending(send)
+        sending = _Sending(send, self._plane.idle_timeout_s)
         refusal = None
         try:
             scope[CALLER] = self._plane.keyring.caller(scope["path"], dict(scope["headers"]), scope["query_string"])
@@ -90,7 +90,9 @@ class ASGIDataPlane:
         except asyncio.CancelledError:
             # Only a shutdown cancels us.
             refusal = shutting_down()
-        except Exception:  # the last resort: a bug of ours must still be answered, and be seen in the log
+        except Exception as error:  # the last resort: a bug of ours must still be answered, and be seen in the log
+            if sending.begun and isinstance(error, OSError):
+                return  # the client is gone, or took nothing for too long
             _log.exception("request failed")
             refusal = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
         if refusal is not None:
@@ -101,15 +103,17 @@ class ASGIDataPlane:
 
 
 class _Sending:
-    """Knows whether a response has begun."""
+    """Knows whether a response has begun, and gives up a client that takes nothing of it."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, timeout_s: float) -> None:
         self._send = send
+        self._timeout_s = timeout_s
         self.begun = False
 
     async def __call__(self, message: Message) -> None:
         self.begun = True
-        await self._send(message)
+        async with asyncio.timeout(self._timeout_s):
+            await self._send(message)
 
 
 class _Transport:
@@ -122,6 +126,8 @@ class _Transport:
         self._messages: deque[Message] = deque()
         self._unsent = 0
         self._complete = False
+        self.begun = False
+        self._gone = False
         self._written = asyncio.Event()
         self._request_timeout_s = plane.idle_timeout_s
         self._exchange = Exchange(plane, self, endpoint, scope["path"])
@@ -131,6 +137,7 @@ class _Transport:
         exchange = self._exchange
         exchange.open(self._scope["headers"], self._scope["query_string"])
         receiving = asyncio.create_task(self._receive_all())
+        receiving.add_done_callback(self._on_received)
         try:
             await self._send_all()
         except asyncio.CancelledError:
@@ -141,10 +148,15 @@ class _Transport:
             # As servers say that the client is gone; it took nothing for too long (TimeoutError) comes to the same.
             exchange.client_left()
         finally:
+            # Nothing where the response is complete.
+            exchange.client_left()
             receiving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, Exception):  # `_on_received` has seen it
                 await receiving
             del self._exchange  # it holds us
+        if self._gone:
+            # As servers are told that a response cannot be ended as it should.
+            raise ClientDisconnect
 
     async def _receive_all(self) -> None:
         """The body, then the client's leaving."""
@@ -160,6 +172,13 @@ class _Transport:
                 if not more and not exchange.over:
                     exchange.start()
 
+    def _on_received(self, receiving: asyncio.Task[None]) -> None:
+        """The body, and the client's leaving, cannot be received: the client is as good as gone."""
+        if not receiving.cancelled() and (error := receiving.exception()) is not None:
+            _log.error("a request could not be received", exc_info=error)
+            self._exchange.client_left()
+            self._written.set()
+
     async def _send_all(self) -> None:
         while True:
             while self._messages:
@@ -169,13 +188,15 @@ class _Transport:
                 self._unsent -= len(message.get("body", b""))
                 if not self._messages:
                     self._exchange.client_drained()
-            if self._complete or self._exchange.over:
+            if self._complete or self._gone or self._exchange.over:
                 return
             self._written.clear()
             await self._written.wait()
 
     def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A response in one piece; it is complete."""
+        if self._complete:
+            raise RuntimeError("the response is complete")
         headers.append((b"content-length", str(len(body)).encode()))
         self._put({"type": "http.response.start", "status": status, "headers": headers})
         self._put({"type": "http.response.body", "body": body, "more_body": False})
@@ -184,6 +205,7 @@ class _Transport:
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of a streamed response."""
         headers.append((b"cache-control", b"no-cache"))
+        self.begun = True
         self._put({"type": "http.response.start", "status": status, "headers": headers})
 
     def write(self, data: bytes) -> None:
@@ -194,6 +216,12 @@ class _Transport:
         """The end of a streamed response; it is complete."""
         self._put({"type": "http.response.body", "body": b"", "more_body": False})
         self._complete = True
+
+    def abort(self) -> None:
+        """Cut the client off."""
+        self._gone = True
+        self._messages.clear()
+        self._written.set()
 
     def unsent_bytes(self) -> int:
         """What the server has not taken yet."""

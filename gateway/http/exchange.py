@@ -90,6 +90,8 @@ class Exchange:
             self._body = Body(named, self._plane.body_limits)
         except RequestRefused as refusal:
             self.refuse(refusal)
+        except Exception as error:  # as in `start`
+            self.on_internal_error(error)
 
     def feed(self, piece: bytes) -> None:
         """A piece of the body is here; `over` tells whether it was one too many."""
@@ -98,6 +100,8 @@ class Exchange:
                 self._body.feed(piece)
             except RequestRefused as refusal:
                 self.refuse(refusal)
+            except Exception as error:  # as in `start`
+                self.on_internal_error(error)
 
     def start(self) -> None:
         """The request is complete."""
@@ -114,9 +118,12 @@ class Exchange:
     def client_left(self) -> None:
         """The client is gone: cancel the expert."""
         if not self.over:
-            self._plane.telemetry.disconnects.inc()
-            self._cancel_dispatch(CLIENT_LEFT)
-            self.end()
+            try:
+                self._plane.telemetry.disconnects.inc()
+                self._cancel_dispatch(CLIENT_LEFT)
+                self.end()
+            except Exception as error:  # nothing may be left behind
+                self._break_off(error)
 
     def client_drained(self) -> None:
         """The client took what was waiting: read on."""
@@ -125,7 +132,10 @@ class Exchange:
 
     def stop(self) -> None:
         """The gateway shuts down: cancel the expert and say so."""
-        self._abort(shutting_down(), CLIENT_LEFT)
+        try:
+            self._abort(shutting_down(), CLIENT_LEFT)
+        except Exception as error:  # as in `client_left`
+            self._break_off(error)
 
     # Deciding.
 
@@ -173,7 +183,7 @@ class Exchange:
             reservation = reserve_now(routed, self._plane.pool[str(routed.decision.expert)].spec)
             if reservation is None:
                 return False
-        self._begin_dispatch(routed).ask(reservation)
+        self._begin_dispatch(routed, reservation).ask(reservation)
         return True
 
     async def _decide_and_dispatch(self, question: Question, routed: RoutedRequest | None) -> None:
@@ -193,7 +203,7 @@ class Exchange:
             # Others filled it while the limits were asked for.
             reservation.cancel()
             routed = None
-        dispatch = self._begin_dispatch(routed)
+        dispatch = self._begin_dispatch(routed, reservation)
         if routed.evidence is None:
             dispatch.ask(reservation)
         else:
@@ -209,10 +219,15 @@ class Exchange:
             self._plane.telemetry.decided(routed.decision, routed.hit)
             raise refusal_of(seen_by(routed.decision, routed.caller.seen))
 
-    def _begin_dispatch(self, routed: RoutedRequest) -> Dispatch:
+    def _begin_dispatch(self, routed: RoutedRequest, reservation: Reservation | None) -> Dispatch:
         """The decision stands: its first call begins."""
-        forward = forwarded(self._endpoint, self._plane.forward, self._headers)
-        self._dispatch = dispatch = Dispatch(self, self._plane, self._client, routed, forward)
+        try:
+            forward = forwarded(self._endpoint, self._plane.forward, self._headers)
+            self._dispatch = dispatch = Dispatch(self, self._plane, self._client, routed, forward)
+        except BaseException:
+            if reservation is not None:
+                reservation.cancel()
+            raise
         return dispatch
 
     # What a dispatch calls.
@@ -228,21 +243,25 @@ class Exchange:
             self._task.cancel()
 
     def refuse(self, refusal: RequestRefused) -> None:
-        """An error instead of an answer."""
+        """An error instead of an answer. Never raises."""
         if not self.over:
-            if self._dispatch is None:
-                count_refused(self._caller, refusal)
-            self._cancel_dispatch(refusal.status)
-            self._plane.telemetry.refusals.labels(refusal.code.value).inc()
-            body = refusal_body(refusal, self._path)
-            self._client.send_whole(refusal.status, refusal.headers(), body)
-            self.end()
+            try:
+                self._refuse(refusal)
+            except Exception as error:  # as in `client_left`
+                self._break_off(error)
 
     def on_internal_error(self, error: BaseException) -> None:
-        """A bug of ours: it must still be answered in the caller's shape, and be seen in the log."""
+        """A bug of ours: it must still be answered in the caller's shape, and be seen in the log. Never raises."""
         _log.error("request failed", exc_info=error)
         failed = RequestRefused(Code.INTERNAL, "The gateway failed; its log says why.")
-        self._abort(failed, failed.status)
+        dispatch = self._dispatch
+        try:
+            self._abort(failed, failed.status)
+        except Exception as further:  # as in `client_left`
+            self._break_off(further)
+        if dispatch is not None:
+            # Whoever was to account for a call may be the one that failed.
+            dispatch.let_go()
 
     def end(self) -> None:
         """The response is complete, or nobody waits for it any more."""
@@ -254,13 +273,34 @@ class Exchange:
 
     def _abort(self, refusal: RequestRefused, status: int) -> None:
         """End the response with an error, even one that has begun."""
-        if self.over or self._dispatch is None or not self._dispatch.begun:
-            self.refuse(refusal)
+        if self.over:
+            return
+        if not self._client.begun:
+            self._refuse(refusal)
             return
         self._cancel_dispatch(status)
         self._client.write(refusal_event(refusal, self._endpoint))
         self._client.end()
         self.end()
+
+    def _refuse(self, refusal: RequestRefused) -> None:
+        if self._dispatch is None:
+            count_refused(self._caller, refusal)
+        self._cancel_dispatch(refusal.status)
+        self._plane.telemetry.refusals.labels(refusal.code.value).inc()
+        body = refusal_body(refusal, self._path)
+        self._client.send_whole(refusal.status, refusal.headers(), body)
+        self.end()
+
+    def _break_off(self, error: Exception) -> None:
+        """Not even an error can be said as it should: cut the client off, and let everything go."""
+        _log.error("request broken off", exc_info=error)
+        dispatch = self._dispatch
+        self.cancel_wait()
+        self.end()
+        if dispatch is not None:
+            dispatch.let_go()
+        self._client.abort()
 
     def _cancel_dispatch(self, status: int) -> None:
         self.cancel_wait()

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pointsman.experts.protocols import Endpoint
@@ -142,6 +143,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self.flow = _FlowControl(transport)
         self._request_began_s = self.loop.time()
         self._request_timer = self.loop.call_later(self._request_timeout_s, self._check_request_timeout)
         if self._serving.draining:
@@ -236,12 +238,14 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
         response, self._response, self._collecting = self._response, None, None
-        if response is not None:
-            response.client_left()
-        super().connection_lost(exc)
+        try:
+            if response is not None:
+                response.client_left()
+        finally:
+            super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not keep up: it has a while to take what is written already."""
+        """The client does not keep up: it has a while to take what is written already, and is not read meanwhile."""
         super().pause_writing()
         self._unread = self.loop.call_later(self._serving.settings.server.idle_timeout_s, self.transport.abort)
 
@@ -272,6 +276,28 @@ class GatewayProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._serving.draining:
             self.cycle.keep_alive = False
+
+
+class _FlowControl(FlowControl):
+    """uvicorn's, but for reading from a client that does not read: what it says meanwhile would be answered, too."""
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It does again, or is gone."""
+        super().resume_writing()
+        if not self.read_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Nothing of ours is in the way of reading."""
+        if not self.write_paused:
+            super().resume_reading()
+        else:
+            self.read_paused = False
 
 
 def _unread_bytes(transport: asyncio.Transport) -> int:
@@ -315,6 +341,15 @@ class _Response:
         self.disconnected = False
         self.message_event = _NO_EVENT
 
+    @property
+    def begun(self) -> bool:
+        """Whether the head of a streamed response went out."""
+        return self.response_started
+
+    def abort(self) -> None:
+        """Cut the client off."""
+        self._transport.abort()
+
     def client_left(self) -> None:
         """The connection is gone."""
         self.disconnected = self.response_complete = True
@@ -324,6 +359,8 @@ class _Response:
 
     def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A response in one piece; it is complete."""
+        if self.response_complete:
+            raise RuntimeError("the response is complete")
         self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._head(status, headers), len(body), body))
         self._complete()
 

@@ -151,6 +151,12 @@ class ServerSettings(Node):
     max_json_values: int = Field(default=250_000, ge=1000)
     """Most values in a request body: objects, lists, texts, numbers and names of fields. What a body costs to read is a
     matter of these more than of its bytes; a prompt of token ids has as many as tokens."""
+    max_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """Largest answer of an expert that is not streamed, in bytes; a larger one is a failure of the expert. A stream
+    that is passed on as it comes may be of any length."""
+    max_translated_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    """Largest answer of an expert that is put into the words of another API (Messages, Responses), in bytes; of a
+    stream, of its text and arguments, for it is kept to its end. A larger one is a failure of the expert."""
     request_timeout_s: Positive = 60.0
     """Seconds that a request may take to arrive, from its first byte to its last; slower clients are cut off."""
     graceful_shutdown_s: Positive = 20.0

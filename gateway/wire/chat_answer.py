@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ import orjson
 
 #: Where servers put what a model thinks before it answers.
 _THOUGHTS: Final = ("reasoning_content", "reasoning")
+#: Characters of an error's message.
+_MOST_MESSAGE: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,15 @@ def calls_in(part: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [call for call in found if isinstance(call.get("function"), dict)]
 
 
+def reason_in(choice: Mapping[str, Any] | None) -> str | None:
+    """Why a choice ends there; None where it does not say."""
+    reason = None if choice is None else choice.get("finish_reason")
+    if not reason:
+        return None
+    # Whatever else stands there may be nested as deeply as can be read, and is no word.
+    return reason if isinstance(reason, str) else "stop"
+
+
 def index_of(call: Mapping[str, Any]) -> int:
     """Which call a piece of one belongs to."""
     index = call.get("index")
@@ -90,12 +101,12 @@ def index_of(call: Mapping[str, Any]) -> int:
 
 def error_message(document: object) -> str | None:
     """What an error in OpenAI's shape, or a near one, says; None where it is no error."""
-    if not isinstance(document, dict) or "error" not in document:
+    if not isinstance(document, dict) or document.get("error") is None:
         return None
     error = document["error"]
-    if isinstance(error, dict):
-        return str(error.get("message") or "The expert failed.")
-    return str(error)
+    said = error.get("message") if isinstance(error, dict) else error
+    # Whatever else stands there may be nested as deeply as can be read.
+    return said[:_MOST_MESSAGE] if isinstance(said, str) and said else "The expert failed."
 
 
 def object_in(body: bytes) -> dict[str, Any] | None:
@@ -105,15 +116,3 @@ def object_in(body: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return document if isinstance(document, dict) else None
-
-
-def events_in(data: bytes) -> Iterator[dict[str, Any] | None]:
-    """The documents of whole events, None for the last one (`[DONE]`). What cannot be read is left out."""
-    for line in data.splitlines():
-        if not line.startswith(b"data:"):
-            continue
-        text = line[5:].strip()
-        if text == b"[DONE]":
-            yield None
-        elif (document := object_in(text)) is not None:
-            yield document

@@ -9,6 +9,8 @@ import orjson
 
 #: As of prompts (`pointsman.gateway.wire.request`).
 _BYTES_PER_TOKEN: Final = 3.6
+#: A longer event is not made into objects: all of it counts.
+_LARGE_BYTES: Final = 256 * 1024
 
 
 def tokens_said(events: bytes) -> int:
@@ -16,6 +18,9 @@ def tokens_said(events: bytes) -> int:
     tokens = 0
     for line in events.splitlines():
         if line.startswith(b"data:") and b"{" in line:
+            if len(line) > _LARGE_BYTES:
+                tokens += math.ceil(len(line) / _BYTES_PER_TOKEN)
+                continue
             try:
                 event = orjson.loads(line[5:])
             except orjson.JSONDecodeError:

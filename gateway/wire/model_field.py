@@ -9,7 +9,8 @@ from typing import Any, Final
 import orjson
 
 #: `"model": "…"`; the group is the quoted value. Inside a JSON string it cannot match: quotes are escaped there.
-MODEL_FIELD: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+#: Nothing is tried twice: a name without end would take many times its size in memory.
+MODEL_FIELD: Final = re.compile(rb'"model"\s*+:\s*+("(?:[^"\\]++|\\.)*+")')
 
 _NAME: Final = b'"model"'
 

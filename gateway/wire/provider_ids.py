@@ -51,6 +51,8 @@ _MADE_HINTS: Final = (b'"id"', b'file_id"', b'container_id"')
 _PARTS: Final = ("response", "message", "item", "content_block", "delta", "annotation", "part")
 _LISTS: Final = ("output", "content", "choices")
 _LONGEST: Final = 256
+#: Of one answer, so many ids are remembered.
+MOST_IDS: Final = 256
 #: Ids that one request may name: each may have to be looked up elsewhere.
 _MOST: Final = 1_000
 
@@ -156,17 +158,25 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def made_in(data: bytes) -> set[str]:
+def made_in(data: bytes, most: int = MOST_IDS) -> set[str]:
     """The ids in an answer, or in events of one: those that the provider gives, in the places where it does.
 
     What the answer repeats of the request, and what a model says to tools, are no such places: there anybody could
     write an id that is another's.
+
+    Args:
+        data: JSON, or events.
+        most: How many are read; an answer has a few.
     """
-    if not any(hint in data for hint in _MADE_HINTS):
-        return set()
     made: set[str] = set()
+    if not any(hint in data for hint in _MADE_HINTS):
+        return made
     for document in _documents(data):
-        made.update(one for one in _made(document) if one.isascii() and 0 < len(one) <= _LONGEST)
+        for one in _made(document):
+            if len(made) >= most:
+                return made
+            if one.isascii() and 0 < len(one) <= _LONGEST:
+                made.add(one)
     return made
 
 
@@ -205,11 +215,12 @@ def _own(holder: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _nested(value: object) -> Iterator[str]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _nested(one)
-    elif isinstance(value, dict):
-        yield from _own(value)
-        for name, inner in value.items():
-            if name not in _FREE_IN_ANSWERS:
-                yield from _nested(inner)
+    # Not by recursion: how deep it goes is the expert's to say.
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left += value
+        elif isinstance(value, dict):
+            yield from _own(value)
+            left += [inner for name, inner in value.items() if name not in _FREE_IN_ANSWERS]

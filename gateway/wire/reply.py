@@ -11,6 +11,7 @@ import orjson
 from pointsman.experts.spec import Usage
 from pointsman.gateway.wire.asked_usage import USAGE_FIELD, without_usage_events
 from pointsman.gateway.wire.model_field import MODEL_FIELD
+from pointsman.gateway.wire.top_level import span_at, values_at_top
 
 _DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
 #: What stands for counts that are none: a counter cannot fall, and has no half.
@@ -20,8 +21,11 @@ _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 _INPUT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
-#: Of a reply, so many places are tried for its own `model`: each costs a reading of the whole.
-_MOST_FIELDS: Final = 16
+#: A document larger than this is not made into objects to find an account in it.
+LARGE_BYTES: Final = 256 * 1024
+#: No account, and no name, is longer.
+_MOST_SPAN_BYTES: Final = 64 * 1024
+_WITHIN: Final = (b"response", b"message")
 
 
 def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
@@ -35,11 +39,8 @@ def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
         before: What an earlier event of the same stream said: Messages say the input where a stream begins, the output
             where it ends.
     """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return _usage_of(document, before) if isinstance(document, dict) else None
+    document = _document(body)
+    return None if document is None else _usage_of(document, before)
 
 
 def _usage_of(document: Mapping[str, Any], before: Usage | None) -> Usage | None:
@@ -60,6 +61,29 @@ def _usage_of(document: Mapping[str, Any], before: Usage | None) -> Usage | None
     if any(type(count) is not int or count < 0 for count in counts):
         return ABSURD
     return Usage(sum(counts[:-1]), counts[-1])
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    """A JSON object, None where it is none; of a large one only what says its usage."""
+    if len(body) > LARGE_BYTES:
+        document = _usage_of_large(body, 0)
+        for name, begin in ({} if document else values_at_top(body, _WITHIN)).items():
+            document[name.decode()] = _usage_of_large(body, begin)
+        return document
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _usage_of_large(body: bytes, begin: int) -> dict[str, Any]:
+    value = values_at_top(body, (b"usage",), begin).get(b"usage")
+    said = None if value is None else span_at(body, value, _MOST_SPAN_BYTES)
+    try:
+        return {} if said is None else {"usage": orjson.loads(said)}
+    except orjson.JSONDecodeError:
+        return {}
 
 
 def _input_counts(usage: Mapping[str, Any], before: Usage | None) -> tuple[Any, ...]:
@@ -95,23 +119,17 @@ def with_model(body: bytes, name: str) -> bytes:
 def with_model_anywhere(body: bytes, name: str) -> bytes:
     """As `with_model` for answers that hold objects of others (ranked documents, arguments) before their own fields.
 
-    Of several `"model":"…"` the one is rewritten that provably is the top-level field.
+    Of several `"model":"…"` the one is rewritten that is the outermost object's.
     """
-    fields = list(MODEL_FIELD.finditer(body))
-    if len(fields) < 2:
-        return with_model(body, name)
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+    if len(body) <= LARGE_BYTES:
+        first = MODEL_FIELD.search(body)
+        if first is None or MODEL_FIELD.search(body, first.end()) is None:
+            return with_model(body, name)
+    value = values_at_top(body, (b"model",)).get(b"model")
+    said = None if value is None else span_at(body, value, _MOST_SPAN_BYTES)
+    if value is None or said is None or not said.startswith(b'"'):
         return body
-    if not isinstance(document, dict) or document.get("model") in (None, name):
-        return body
-    wanted, quoted = {**document, "model": name}, orjson.dumps(name)
-    for field in fields[:_MOST_FIELDS]:
-        spliced = body[: field.start(1)] + quoted + body[field.end(1) :]
-        if orjson.loads(spliced) == wanted:
-            return spliced
-    return body
+    return b"%b%b%b" % (body[:value], orjson.dumps(name), body[value + len(said) :])
 
 
 class EventStream:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import orjson
 
+#: No plain text is longer, as JSON.
+MOST_BYTES: Final = 1024 * 1024
 #: What a plain choice may say besides its text, when it says nothing there.
 _TEXT_FIELDS: Final = frozenset({"role", "content"})
 
@@ -16,7 +18,7 @@ def text_of_whole(body: bytes) -> str | None:
     Args:
         body: The JSON document.
     """
-    document = _object(body)
+    document = _object(body) if len(body) <= MOST_BYTES else None
     choice = None if document is None else _only_choice(document)
     if choice is None or choice.get("finish_reason") != "stop":
         return None

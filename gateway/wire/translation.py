@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.wire.chat_stream import MOST_BYTES
 from pointsman.gateway.wire.fields import missing
 from pointsman.gateway.wire.messages.answer import MessagesAnswer
 from pointsman.gateway.wire.messages.request import to_chat as chat_of_messages
@@ -38,7 +39,11 @@ class AnswerTranslation(Protocol):
         """An expert's error."""
 
     def feed(self, data: bytes) -> bytes:
-        """Whole events of the expert's stream -> events for the client."""
+        """Whole events of the expert's stream -> events for the client.
+
+        Raises:
+            AnswerTooLong: There is more of it than is translated.
+        """
 
     def end(self) -> bytes:
         """The expert's stream is over."""
@@ -93,19 +98,26 @@ class TranslatedRequest:
             if turn.get("role") == "user":
                 self.rewritten |= rewrite_content(turn, rewrite)
 
-    def translation(self, answer_id: str, model: str, prompt_tokens: int) -> AnswerTranslation:
+    def translation(
+        self, answer_id: str, model: str, prompt_tokens: int, most_bytes: int = MOST_BYTES
+    ) -> AnswerTranslation:
         """What puts an answer back into the client's shape.
 
         Args:
             answer_id: For the ids in it.
             model: Who answers.
             prompt_tokens: Estimated.
+            most_bytes: How much of a stream is translated.
         """
         if self.endpoint is Endpoint.MESSAGES:
             return MessagesAnswer(
-                message_id=answer_id, model=model, prompt_tokens=prompt_tokens, thoughts=_thinks(self.payload)
+                message_id=answer_id,
+                model=model,
+                prompt_tokens=prompt_tokens,
+                thoughts=_thinks(self.payload),
+                most_bytes=most_bytes,
             )
-        return ResponsesAnswer(answer_id=answer_id, model=model, asked=self.payload)
+        return ResponsesAnswer(answer_id=answer_id, model=model, asked=self.payload, most_bytes=most_bytes)
 
 
 _TO_CHAT: Final[Mapping[Endpoint, Callable[[Mapping[str, Any], list[str]], dict[str, Any]]]] = {

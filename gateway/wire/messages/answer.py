@@ -16,11 +16,12 @@ from pointsman.gateway.wire.chat_answer import (
     index_of,
     object_in,
     part_of,
+    reason_in,
     said_in,
     thought_in,
     tokens_of,
 )
-from pointsman.gateway.wire.chat_stream import ChatStream
+from pointsman.gateway.wire.chat_stream import MOST_BYTES, ChatStream
 from pointsman.gateway.wire.messages.errors import error_document, error_event
 
 _STOP_REASONS: Final = {
@@ -40,9 +41,13 @@ class MessagesAnswer(ChatStream):
         model: Who answers.
         prompt_tokens: Estimated; said where a stream begins, and corrected where it ends.
         thoughts: Whether the client asked to see what the model thinks.
+        most_bytes: How much of a stream is translated.
     """
 
-    def __init__(self, *, message_id: str, model: str, prompt_tokens: int, thoughts: bool) -> None:
+    def __init__(
+        self, *, message_id: str, model: str, prompt_tokens: int, thoughts: bool, most_bytes: int = MOST_BYTES
+    ) -> None:
+        super().__init__(most_bytes)
         self._id = f"msg_{message_id}"
         self._model = model
         self._prompt_tokens = prompt_tokens
@@ -50,7 +55,7 @@ class MessagesAnswer(ChatStream):
         self._begun = False
         self._index = -1
         self._open: str | int | None = None  # "text", "thinking", or the index of a call
-        self._finish: Mapping[str, Any] | None = None
+        self._stop: dict[str, Any] | None = None
         self._tokens: Tokens | None = None
 
     def whole(self, body: bytes) -> bytes | None:
@@ -104,16 +109,14 @@ class MessagesAnswer(ChatStream):
     def _failed(self, message: str, out: list[bytes]) -> None:
         out.append(_event("error", {"error": error_document(500, message)["error"]}))
 
-    def _chunk(self, document: Mapping[str, Any], out: list[bytes]) -> None:
+    def _chunk(
+        self, document: Mapping[str, Any], choice: Mapping[str, Any] | None, delta: Mapping[str, Any], out: list[bytes]
+    ) -> None:
         if not self._begun:
             self._begun = True
             usage = {"input_tokens": self._prompt_tokens, "output_tokens": 0}
             out.append(_event("message_start", {"message": self._frame(usage)}))
         self._tokens = tokens_of(document) or self._tokens
-        choice = first_choice(document)
-        if choice is None:
-            return
-        delta = part_of(choice, "delta")
         if self._thoughts and (thought := thought_in(delta)):
             self._block("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
             self._delta({"type": "thinking_delta", "thinking": thought}, out)
@@ -127,8 +130,8 @@ class MessagesAnswer(ChatStream):
             self._block(index, start, out)
             if arguments := said_in(function, "arguments"):
                 self._delta({"type": "input_json_delta", "partial_json": arguments}, out)
-        if choice.get("finish_reason"):
-            self._finish = choice
+        if choice is not None and reason_in(choice) is not None:
+            self._stop = _stop(choice)
 
     def _block(self, key: str | int, start: dict[str, Any], out: list[bytes]) -> None:
         """Begin a block unless it is the one that is open."""
@@ -148,11 +151,11 @@ class MessagesAnswer(ChatStream):
             out.append(_event("content_block_stop", {"index": self._index}))
 
     def _end(self, out: list[bytes]) -> None:
-        if self.complete or self._finish is None:
+        if self.complete or self._stop is None:
             return
         self.complete = True
         self._close(out)
-        out.append(_event("message_delta", {"delta": _stop(self._finish), "usage": _usage(self._tokens)}))
+        out.append(_event("message_delta", {"delta": self._stop, "usage": _usage(self._tokens)}))
         out.append(_event("message_stop", {}))
 
 
@@ -161,7 +164,7 @@ def _event(kind: str, fields: Mapping[str, Any]) -> bytes:
 
 
 def _stop(choice: Mapping[str, Any]) -> dict[str, Any]:
-    reason, sequence = choice.get("finish_reason"), choice.get("stop_reason")
+    reason, sequence = reason_in(choice), choice.get("stop_reason")
     if reason == "stop" and isinstance(sequence, str):
         # vLLM says which of the client's own strings ended the answer.
         return {"stop_reason": "stop_sequence", "stop_sequence": sequence}

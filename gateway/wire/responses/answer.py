@@ -18,11 +18,12 @@ from pointsman.gateway.wire.chat_answer import (
     index_of,
     object_in,
     part_of,
+    reason_in,
     said_in,
     thought_in,
     tokens_of,
 )
-from pointsman.gateway.wire.chat_stream import ChatStream
+from pointsman.gateway.wire.chat_stream import MOST_BYTES, ChatStream
 from pointsman.gateway.wire.responses.items import CallItem, Item, TextItem, ThoughtItem
 
 #: Of the request, what the response repeats, and what stands there where the request does not say.
@@ -40,6 +41,8 @@ _REPEATED: Final[Mapping[str, Any]] = {
     "truncation": "disabled",
     "user": None,
 }
+#: Of what is kept of an answer, an item counts so many bytes beside its text.
+_ITEM_BYTES: Final = 1024
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -50,14 +53,17 @@ class ResponsesAnswer(ChatStream):
         answer_id: For the ids in it.
         model: Who answers.
         asked: The client's request.
+        most_bytes: How much of a stream is translated: its text stands in events of its end again, and is kept.
     """
 
-    def __init__(self, *, answer_id: str, model: str, asked: Mapping[str, Any]) -> None:
+    def __init__(self, *, answer_id: str, model: str, asked: Mapping[str, Any], most_bytes: int = MOST_BYTES) -> None:
+        super().__init__(most_bytes)
         self._id = answer_id
         self._model = model
         self._asked = asked
         self._created_s: int | None = None
         self._items: list[Item] = []
+        self._open: list[Item] = []
         self._calls: dict[int, CallItem] = {}
         self._sequence = -1
         self._reason: str | None = None
@@ -69,7 +75,7 @@ class ResponsesAnswer(ChatStream):
         choice = None if document is None else first_choice(document)
         if document is None or choice is None:
             return None
-        self._read(document)
+        self._note(document, choice)
         message = part_of(choice, "message")
         if thought := thought_in(message):
             self._items.append(ThoughtItem(self._item_id("rs"), thought))
@@ -100,15 +106,13 @@ class ResponsesAnswer(ChatStream):
         name, arguments = said_in(function, "name"), said_in(function, "arguments")
         return CallItem(self._item_id("fc"), said_in(call, "id"), name, arguments)
 
-    def _read(self, document: Mapping[str, Any]) -> None:
+    def _note(self, document: Mapping[str, Any], choice: Mapping[str, Any] | None) -> None:
         """What every document of an answer says of the whole."""
         created_s = document.get("created")
         if self._created_s is None and isinstance(created_s, int):
             self._created_s = created_s
         self._tokens = tokens_of(document) or self._tokens
-        choice = first_choice(document)
-        if choice is not None and choice.get("finish_reason"):
-            self._reason = str(choice["finish_reason"])
+        self._reason = reason_in(choice) or self._reason
 
     def _status(self) -> str:
         return "incomplete" if self._reason in _INCOMPLETE else "completed"
@@ -141,13 +145,13 @@ class ResponsesAnswer(ChatStream):
     def _failed(self, message: str, out: list[bytes]) -> None:
         self._emit(out, "error", {"code": "server_error", "message": message, "param": None})
 
-    def _chunk(self, document: Mapping[str, Any], out: list[bytes]) -> None:
-        self._read(document)
+    def _chunk(
+        self, document: Mapping[str, Any], choice: Mapping[str, Any] | None, delta: Mapping[str, Any], out: list[bytes]
+    ) -> None:
+        self._note(document, choice)
         if self._sequence < 0:
             for kind in ("response.created", "response.in_progress"):
                 self._emit(out, kind, {"response": self._response("in_progress")})
-        choice = first_choice(document)
-        delta = {} if choice is None else part_of(choice, "delta")
         if thought := thought_in(delta):
             item = self._current(ThoughtItem, out) or self._begin(ThoughtItem(self._item_id("rs")), out)
             self._grow(item, thought, out)
@@ -173,27 +177,29 @@ class ResponsesAnswer(ChatStream):
     def _current(self, kind: type[Item], out: list[bytes]) -> Item | None:
         """The item that is open, if it is of that kind; any other is closed."""
         last = self._items[-1] if self._items else None
-        if last is not None and isinstance(last, kind) and not last.closed:
+        if self._open and self._open[-1] is last and isinstance(last, kind):
             return last
         self._close(out)
         return None
 
     def _begin(self, item: Item, out: list[bytes]) -> Item:
+        self._count(_ITEM_BYTES + len(item.id))
+        item.index = len(self._items)
         self._items.append(item)
+        self._open.append(item)
         for kind, fields in item.beginning():
-            self._emit(out, kind, {"output_index": len(self._items) - 1, **fields})
+            self._emit(out, kind, {"output_index": item.index, **fields})
         return item
 
     def _grow(self, item: Item, text: str, out: list[bytes]) -> None:
         kind, fields = item.grown(text)
-        self._emit(out, kind, {"output_index": self._items.index(item), **fields})
+        self._emit(out, kind, {"output_index": item.index, **fields})
 
     def _close(self, out: list[bytes], status: str = "completed") -> None:
-        for index, item in enumerate(self._items):
-            if not item.closed:
-                item.closed = True
-                for kind, fields in item.ending(status):
-                    self._emit(out, kind, {"output_index": index, **fields})
+        ending, self._open = self._open, []
+        for item in ending:
+            for kind, fields in item.ending(status):
+                self._emit(out, kind, {"output_index": item.index, **fields})
 
     def _end(self, out: list[bytes]) -> None:
         if self.complete or self._reason is None:

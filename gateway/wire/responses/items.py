@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from io import SEEK_END, StringIO
 from typing import Any
 
 _Event = tuple[str, dict[str, Any]]
@@ -15,12 +16,23 @@ class Item(ABC):
     Args:
         item_id: Its id.
         text: What it says so far.
+
+    Attributes:
+        id: As given.
+        index: Its place in the output, once it is there.
     """
 
     def __init__(self, item_id: str, text: str = "") -> None:
         self.id = item_id
-        self.text = text
-        self.closed = False
+        self.index = 0
+        # Adding to a string of megabytes would copy it with every piece.
+        self._buffer = StringIO(text)
+        self._buffer.seek(0, SEEK_END)
+
+    @property
+    def text(self) -> str:
+        """What it says so far; made anew with every look at it."""
+        return self._buffer.getvalue()
 
     @abstractmethod
     def document(self, status: str) -> dict[str, Any]:
@@ -59,7 +71,7 @@ class TextItem(Item):
 
     def grown(self, text: str) -> _Event:
         """A piece of the text."""
-        self.text += text
+        self._buffer.write(text)
         return f"response.{self._kind}.delta", {**self._place, "delta": text, **self._unscored()}
 
     def ending(self, status: str) -> Iterator[_Event]:
@@ -94,7 +106,7 @@ class ThoughtItem(Item):
 
     def grown(self, text: str) -> _Event:
         """A piece of it."""
-        self.text += text
+        self._buffer.write(text)
         return "response.reasoning_text.delta", {"item_id": self.id, "content_index": 0, "delta": text}
 
     def ending(self, status: str) -> Iterator[_Event]:
@@ -122,7 +134,7 @@ class CallItem(Item):
 
     def grown(self, text: str) -> _Event:
         """A piece of the arguments."""
-        self.text += text
+        self._buffer.write(text)
         return "response.function_call_arguments.delta", {"item_id": self.id, "delta": text}
 
     def ending(self, status: str) -> Iterator[_Event]:

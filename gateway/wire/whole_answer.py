@@ -1,0 +1,54 @@
+"""An answer that came in one piece: who it says has answered, what it took, and what only its expert can go on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.provider_ids import made_in
+from pointsman.gateway.wire.reply import LARGE_BYTES, usage_in, with_model, with_model_anywhere
+from pointsman.gateway.wire.request import Inbound
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """A whole answer, read.
+
+    Attributes:
+        body: With `model` naming the expert, where it says one.
+        usage: As the expert reported it; None where it reports none.
+        made: Ids that its expert alone can go on from.
+    """
+
+    body: bytes
+    usage: Usage | None = None
+    made: frozenset[str] = frozenset()
+
+
+def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, native: bool) -> WholeAnswer:
+    """Read an answer.
+
+    Args:
+        body: Of the expert's reply.
+        expert: The name that it goes by here.
+        status: Of the reply; an error is left as it is.
+        inbound: The request.
+        native: Whether the expert answers as the client expects; if not, the answer is yet to be translated.
+    """
+    if status >= 400:
+        return WholeAnswer(body)
+    usage = usage_in(body)
+    if not native:
+        return WholeAnswer(body, usage)
+    made = frozenset(made_in(body)) if brings_ids(inbound) else frozenset()
+    plain = inbound.translated is None and inbound.endpoint.writes and len(body) <= LARGE_BYTES
+    return WholeAnswer((with_model if plain else with_model_anywhere)(body, expert), usage, made)
+
+
+def brings_ids(inbound: Inbound) -> bool:
+    """Whether a later request may name what the answer brings, where its expert answers in the client's own API."""
+    if inbound.translated is not None:
+        return inbound.translated.endpoint is not Endpoint.COUNT_TOKENS
+    # Spoken answers are named by their id in the next turn.
+    return inbound.payload.get("modalities") is not None
