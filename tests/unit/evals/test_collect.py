@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pointsman.evals.collect.cli import collect_table
-from pointsman.evals.collect.run import JOURNAL
+from pointsman.evals.collect.journal import JOURNAL
 from pointsman.evals.collect.scorers import read_choice, read_number, score
 from pointsman.evals.parallel import Workers, each
 from pointsman.evals.tables import load_table
@@ -122,7 +122,7 @@ def test_a_table_of_another_collection_is_not_overwritten(serve: Serve, question
         ("B", "B"),
         ("(c) or rather (C)", "C"),
         ("A is wrong, so the answer is (D).", "D"),
-        ("I don't know", "I"),
+        ("I don't know", None),
         ("", None),
     ],
 )
