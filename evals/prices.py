@@ -37,7 +37,8 @@ def read_prices(path: Path, table: str) -> dict[str, Price]:
         raise TableError(f"{path}: cannot be read ({error})") from error
     for at, row in enumerate(rows, 2):
         if missing := [name for name in _COLUMNS if name not in row]:
-            raise TableError(f"{path}, row {at}: column {', '.join(missing)} is missing")
+            what = f"price of {row['model']}: " if "model" in row else ""
+            raise TableError(f"{path}, row {at}: {what}column {', '.join(missing)} is missing")
     mine = [row for row in rows if row.get("data_set") == table]
     prices: dict[str, Price] = {}
     for row in mine or rows:
