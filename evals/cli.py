@@ -188,7 +188,7 @@ def evaluate(
             run_onboarding(options, json_file)
         else:
             run_eval(options, json_file, html_file)
-    except (EvalError, RouterError) as error:
+    except (EvalError, RouterError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -224,6 +224,7 @@ def evaluate(
     help="Where only some prompts have a category, label the others as their nearest labelled neighbours are, as far "
     "as those agree. Needs the extra 'train'.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace an artefact that stands in --out already.")
 @click.option("--name", help="Name of the router; default: the table's.")
 @click.option("--seed", default=0, show_default=True, help="Of splits and of fitting.")
 def train(
@@ -235,6 +236,7 @@ def train(
     embedder: str | None,
     head: str,
     propagate_labels: bool,
+    overwrite: bool,
     name: str | None,
     seed: int,
 ) -> None:
@@ -260,10 +262,22 @@ def train(
         name=name,
         seed=seed,
     )
+    refuse_to_overwrite(out, overwrite)
     try:
         run_train(options, out)
-    except (EvalError, RouterError) as error:
+    except (EvalError, RouterError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def refuse_to_overwrite(out: Path, overwrite: bool) -> None:
+    """An artefact may be served while another is fitted: it is replaced only when asked for.
+
+    Raises:
+        ClickException: The folder holds something.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (overwrite and (out / "manifest.json").exists()):
+        held = "an artefact already; --overwrite replaces it" if (out / "manifest.json").exists() else "other files"
+        raise click.ClickException(f"{out}: holds {held}")
 
 
 def _names(given: str | None) -> tuple[str, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -18,17 +17,21 @@ from pointsman.routers.errors import RouterError
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the new artefact."
 )
-def onboard(artifact: str, expert: str, outcomes: Path | None, card: str | None, out: Path) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace an artefact that stands in --out already.")
+def onboard(artifact: str, expert: str, outcomes: Path | None, card: str | None, out: Path, *, overwrite: bool) -> None:
     """Place EXPERT by a few scored prompts, its card, or both. Nothing is fitted again.
 
-    OUTCOMES is JSON lines: {"prompt": "...", "score": 0.0 to 1.0, "completion_tokens": 123}; the last may be left out.
+    OUTCOMES is JSON Lines, JSON, CSV or Parquet: {"prompt": "...", "score": 0.0 to 1.0, "completion_tokens": 123}; the
+    last may be left out.
     The predictions for all other experts stay what they are.
     """
     import numpy as np
 
+    from pointsman.evals.cli import refuse_to_overwrite
     from pointsman.routers.artifacts import load_parts, save_router
     from pointsman.routers.training.onboarding import place_expert
 
+    refuse_to_overwrite(out, overwrite)
     texts, scores, tokens = _read(outcomes) if outcomes is not None else ([], [], [])
     try:
         placed = place_expert(
@@ -39,24 +42,36 @@ def onboard(artifact: str, expert: str, outcomes: Path | None, card: str | None,
             card=card,
             completion_tokens=np.array(tokens, dtype=np.float64) if np.isfinite(tokens).any() else None,
         )
-    except RouterError as error:
+        artifact_hash = save_router(out, placed)
+    except (RouterError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    artifact_hash = save_router(out, placed)
     click.echo(f"{expert} placed by {len(texts)} scored prompts beside {len(placed.quality.experts) - 1} experts")
     click.echo(f"{out}  {artifact_hash}")
 
 
 def _read(path: Path) -> tuple[list[str], list[float], list[float]]:
+    from pointsman.evals.errors import EvalError
+    from pointsman.evals.importers.prompts import prompt_text
+    from pointsman.evals.importers.reading import read_rows
+    from pointsman.evals.importers.records import grade, is_nothing, number
+
     texts, scores, tokens = [], [], []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            text, score, length = row["prompt"], float(row["score"]), float(row.get("completion_tokens", "nan"))
-        except (ValueError, TypeError, KeyError) as error:
-            raise click.ClickException(f"{path}, line {number}: needs 'prompt' and 'score' ({error})") from error
-        texts.append(str(text))
-        scores.append(score)
-        tokens.append(length)
+    try:
+        for at, row in enumerate(read_rows(path), 1):
+            text, score, length = prompt_text(row.get("prompt")), row.get("score"), row.get("completion_tokens")
+            if not (text or "").strip():
+                raise click.ClickException(f"{path}, row {at}: `prompt` is missing or empty")
+            found = grade(score)
+            if is_nothing(score) or found is None or not 0 <= found <= 1:
+                raise click.ClickException(
+                    f"{path}, row {at}: `score` must be a number in [0, 1], and is {score!r:.60}"
+                )
+            counted = number(length)
+            if not is_nothing(length) and not (counted is not None and 0 <= counted < 2**53):
+                raise click.ClickException(f"{path}, row {at}: `completion_tokens` is no count: {length!r:.60}")
+            texts.append(text or "")
+            scores.append(found)
+            tokens.append(float("nan") if counted is None else counted)
+    except EvalError as error:
+        raise click.ClickException(str(error)) from None
     return texts, scores, tokens

@@ -110,6 +110,17 @@ class Trial:
         return self.priced_experts.size >= 2 and len(self.priced) > 0
 
 
+def _missing_costs(test: OutcomeTable) -> list[str]:
+    """Experts whose cost is known on some prompts and not on all: said, because it takes them off every cost curve."""
+    holes = (np.isfinite(test.scores) & ~np.isfinite(test.cost_usd)).sum(axis=0)
+    scored = np.isfinite(test.scores).sum(axis=0)
+    return [
+        f"{name}: cost_usd is missing on {hole:,} of {of:,} scored prompts, so it is on no cost curve"
+        for name, hole, of in zip(test.experts, holes.tolist(), scored.tolist(), strict=True)
+        if 0 < hole < of
+    ]
+
+
 def make_trial(
     table: OutcomeTable,
     split: str = "test",
@@ -144,6 +155,7 @@ def make_trial(
             f"{table.name}: no prompt of split {split!r} is scored by all {len(table.experts)} experts; "
             "choose fewer with --models, raise --min-coverage, or evaluate a sparse table with --prompts any"
         )
+    test = replace(test, notes=(*test.notes, *_missing_costs(test)))
     leaks = find_leaks(train.prompts, test.prompts)
     leaked = {
         "same text": int(leaks.same_text.sum()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from pointsman.evals.errors import TableError
+from pointsman.evals.importers.reading import read_csv
 from pointsman.evals.tables import OutcomeTable
 from pointsman.experts.spec import Price
 
@@ -32,14 +32,13 @@ def read_prices(path: Path, table: str) -> dict[str, Price]:
         TableError: A column is missing, a price is not a number or negative, or a model has two prices.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise TableError(f"{path}: column {', '.join(missing)} is missing")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+        rows = list(read_csv(path))
+    except OSError as error:
         raise TableError(f"{path}: cannot be read ({error})") from error
+    for at, row in enumerate(rows, 2):
+        if missing := [name for name in _COLUMNS if name not in row]:
+            what = f"price of {row['model']}: " if "model" in row else ""
+            raise TableError(f"{path}, row {at}: {what}column {', '.join(missing)} is missing")
     mine = [row for row in rows if row.get("data_set") == table]
     prices: dict[str, Price] = {}
     for row in mine or rows:

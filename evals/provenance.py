@@ -73,7 +73,7 @@ def provenance(
         git_commit=commit,
         git_dirty=dirty,
         versions={"python": platform.python_version(), **package_versions()},
-        notes=(*table.notes, *notes),
+        notes=(*trial.test.notes, *notes),
     )
 
 

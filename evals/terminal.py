@@ -21,7 +21,7 @@ _DASH = "–"
 def print_report(report: EvaluationReport, console: Console) -> None:
     """Print what was evaluated, one line per router and baseline, and the notes."""
     made = report.provenance
-    costs = f", costs: {made.cost_basis}" if made.cost_range_usd else ", no costs"
+    costs = f", costs: {made.cost_basis}" if made.cost_range_usd else _no_costs(report)
     console.print(
         f"[bold]{made.table}[/bold]: {made.prompts:,} {made.split} prompts x {made.experts} experts "
         f"({made.train_prompts:,} {made.train_split} prompts to choose and fit on){costs}"
@@ -32,6 +32,16 @@ def print_report(report: EvaluationReport, console: Console) -> None:
     console.print(_table(report, columns))
     if legend := _legend(report, columns):
         console.print(f"[dim]{legend}[/dim]")
+
+
+def _no_costs(report: EvaluationReport) -> str:
+    """Why there are no cost curves: no costs at all, or not of two experts on every scored prompt."""
+    made = report.provenance
+    if made.cost_basis == "none":
+        return ", no costs"
+    if not made.unpriced:
+        return f", costs: {made.cost_basis}; one expert makes no cost curve"
+    return f", no cost curves (costs: {made.cost_basis}), missing on some prompts of {', '.join(made.unpriced)}"
 
 
 def _remarks(report: EvaluationReport) -> list[str]:

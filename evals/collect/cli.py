@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -27,7 +28,7 @@ _RULES = ("exact", "choice", "number")
     "--prompts",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV, JSON Lines or Parquet: prompt, and perhaps prompt_id, reference, dataset, category, split.",
+    help="CSV, TSV, JSON, JSON Lines or Parquet: prompt, and perhaps prompt_id, reference, dataset, category, split.",
 )
 @click.option(
     "--scorer",
@@ -39,7 +40,13 @@ _RULES = ("exact", "choice", "number")
 @click.option("--prices", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV of list prices.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Limit of each answer.")
 @click.option("--concurrency", default=8, show_default=True, type=click.IntRange(min=1), help="Calls in flight.")
-@click.option("--timeout-s", default=120.0, show_default=True, help="For the head of an answer.")
+@click.option(
+    "--timeout-s",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="For the head of an answer.",
+)
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(min=1), help="On this machine.")
 @click.option("--ray", metavar="ADDRESS", help="Run on this Ray cluster: `auto`, `local`, or HOST:PORT.")
 def collect_table(
@@ -75,7 +82,9 @@ def collect_table(
 
     key = os.environ.get("POINTSMAN_COLLECT_API_KEY")
     targets = [_target(one, key) for one in experts]
-    judge = None if scorer in _RULES else _target(f"judge={scorer}", key)
+    if scorer not in _RULES and "://" not in scorer:
+        raise click.BadParameter(f"{scorer!r} is neither {', '.join(_RULES)} nor a judge's URL", param_hint="--scorer")
+    judge = None if scorer in _RULES else _target(f"judge={scorer}", key, "--scorer")
     like = Shard(targets[0], (), None if judge else scorer, judge, max_tokens, concurrency, timeout_s)
     try:
         with Console(stderr=True).status("asking") as status:
@@ -88,16 +97,20 @@ def collect_table(
                 workers=Workers(processes, ray),
                 told=lambda share: status.update(f"asking: {share:.0%}"),
             )
-    except EvalError as error:
+    except (EvalError, OSError) as error:
         raise click.ClickException(str(error)) from error
     summarise(done, out)
 
 
-def _target(given: str, api_key: str | None) -> Target:
+def _target(given: str, api_key: str | None, option: str = "--expert") -> Target:
     from pointsman.evals.collect.calls import Target
 
     name, equals, where = given.partition("=")
     url, _, model = where.partition(",")
     if not (name and equals and url.startswith(("http://", "https://", "http+unix://"))):
-        raise click.BadParameter(f"{given!r} is not NAME=URL[,MODEL]")
+        raise click.BadParameter(f"{given!r} is not NAME=URL[,MODEL]", param_hint=option)
+    try:
+        urlsplit(url).port  # noqa: B018 (a port that is none is found when it is read)
+    except ValueError as error:
+        raise click.BadParameter(f"{url!r} is no URL ({error})", param_hint=option) from None
     return Target(name, url, model or name, api_key)

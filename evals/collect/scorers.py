@@ -1,35 +1,20 @@
-"""Is an answer right? Plain rules for plain answers; what is to be judged goes to a judge (`calls.py`)."""
+"""Is an answer right? Plain rules for plain answers; what is to be judged goes to a judge (`judge.py`)."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable
 
-_CHOICE = re.compile(r"(?<![A-Za-z])\(?([A-Z])\)?(?![A-Za-z'])")
-_STATED = re.compile(r"answer\s*(?:is|:)?\s*\(?([A-Z])\)?(?![A-Za-z'])", re.IGNORECASE)
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+from pointsman.evals.collect.choice_answer import read_choice
+from pointsman.evals.collect.number_answer import read_number
+
+_DRESS = " \t\n\"'“”‘’`*_"
 
 
 def read_text(answer: str) -> str | None:
-    """The answer without case, accents of form, doubled spaces and a closing full stop."""
-    text = " ".join(unicodedata.normalize("NFKC", answer).casefold().split()).rstrip(".")
+    """The answer without case, accents of form, doubled spaces, quotes or bold around it, and a closing full stop."""
+    text = " ".join(unicodedata.normalize("NFKC", answer).casefold().split()).strip(_DRESS).rstrip(".").strip(_DRESS)
     return text or None
-
-
-def read_choice(answer: str) -> str | None:
-    """The letter of a multiple-choice answer: the last one stated as the answer, else the last one standing alone."""
-    found = _STATED.findall(answer) or _CHOICE.findall(answer)
-    return found[-1].upper() if found else None
-
-
-def read_number(answer: str) -> str | None:
-    """The last number, without thousands separators and needless zeros."""
-    found = _NUMBER.findall(answer)
-    if not found:
-        return None
-    value = float(found[-1].replace(",", ""))
-    return f"{value:.12g}"
 
 
 #: Rule -> what it reads out of an answer; two answers agree when it reads the same out of both.

@@ -36,7 +36,11 @@ FORMATS = {
     help="Where a plain table names a column otherwise: prompt=question. Repeatable; models=A,B,C for a wide table.",
 )
 @click.option("--category-column", metavar="NAME", help="Short for --column category=NAME.")
-@click.option("--metric", metavar="NAME", help="lm-eval, inspect: which score to take where there are several.")
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="lm-eval, inspect: which score to take where there are several. alpaca-eval: which reference or annotator.",
+)
 @click.option("--filter", "filter_", metavar="NAME", help="lm-eval: which answer filter to take.")
 @click.option(
     "--test-share",
@@ -64,7 +68,7 @@ def import_table(
       inspect         logs of inspect-ai, .eval or .json
       llmrouterbench  the folder bench/ of LLMRouterBench
       lm-eval         samples_*.jsonl of lm-evaluation-harness (--log_samples)
-      plain           any CSV, JSON Lines or Parquet, long or wide
+      plain           any CSV, TSV, JSON, JSON Lines or Parquet, long or wide
       routerarena     prediction files of RouterArena
       routerbench     RouterBench, exported as CSV or Parquet
       routellm        the folder routellm/evals of RouteLLM
@@ -110,6 +114,8 @@ def _columns(given: tuple[str, ...], category: str | None) -> dict[str, str]:
 
 def summarise(done: ImportSummary, out: Path) -> None:
     """Say what came of an import."""
+    from pointsman.evals.importers.records import NOTE
+
     cells = done.prompts * len(done.models)
     scored = sum(done.models.values()) * done.prompts
     click.echo(f"{done.prompts:,} prompts x {len(done.models)} models, {scored / cells:.1%} of the cells scored.")
@@ -122,5 +128,6 @@ def summarise(done: ImportSummary, out: Path) -> None:
         click.echo(f"  {done.straddling} clusters of near-duplicate prompts stand on both sides of the source's split")
     for reason, count in sorted(done.dropped.items()):
         if count:
-            click.echo(f"  left out {count:,}: {reason}")
+            told = reason.removeprefix(NOTE)
+            click.echo(f"  {told}" if told != reason else f"  left out {count:,}: {reason}")
     click.echo(f"Wrote {out}. Evaluate it: pointsman eval --table {out}")

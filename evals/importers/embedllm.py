@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_csv, required
+from pointsman.evals.importers.reading import read_csv
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, required
 
 
 def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """Yield one outcome per question and model."""
     for path in source.files("*.csv"):
         best: dict[tuple[str, str], OutcomeRecord] = {}
-        for row in read_csv(path):
+        for at, row in enumerate(read_csv(path), 1):
             required(row, ("prompt_id", "prompt", "label"), path)
             model = row.get("model_name") or row.get("model_id") or ""
             category = row.get("category") or row.get("category_id") or None
@@ -25,7 +26,7 @@ def read(source: ImportSource) -> Iterator[OutcomeRecord]:
                 prompt_id=row["prompt_id"],
                 prompt=row["prompt"],
                 model=model,
-                score=number(row["label"]),
+                score=source.score("label", row["label"], f"{path.name}, row {at}"),
                 dataset=category,
                 category=category,
                 split=path.stem if path.stem in {"train", "val", "test"} else None,

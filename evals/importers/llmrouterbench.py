@@ -1,9 +1,9 @@
 """LLMRouterBench's results (github.com/ynulihao/LLMRouterBench, arXiv 2601.07206): one JSON file per model and set.
 
 `bench/<set>/<split>/<model>/<set>-<split>-<model>-<timestamp>.json` holds `model_name`, `dataset_name`, `demo` and
-`records`: `index`, `origin_query`, `prompt`, tokens, `cost`, `score`, `prediction`. As in its authors' loader, the
-newest file of a folder that is no demo counts. Their `split` is the benchmark's, not a train/test split for routers:
-the import makes one.
+`records`: `index`, `origin_query`, `prompt`, tokens, `cost`, `score`, `prediction`. The file of a folder that
+is no demo and has most records counts, among equals the newest. Their `split` is the
+benchmark's, not a train/test split for routers: the import makes one.
 """
 
 from __future__ import annotations
@@ -14,44 +14,60 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_json, required
+from pointsman.evals.importers.prompts import prompt_text
+from pointsman.evals.importers.reading import objects, read_json
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, required, text_of
 
 _TIMESTAMP = re.compile(r"(\d{8}_\d{6})\.json$")
 
 
 def read(source: ImportSource) -> Iterator[OutcomeRecord]:
-    """Yield the records of the newest run of every model and set."""
+    """Yield the records of one run of every model and set: that of most records, among equals the newest.
+
+    Raises:
+        TableError: A file is no run.
+    """
     runs: dict[Path, list[Path]] = defaultdict(list)
     for path in source.files("*.json"):
         runs[path.parent].append(path)
     for paths in runs.values():
         # The authors' `result.json` without a timestamp is the older form.
-        newest_first = sorted(paths, key=_timestamp, reverse=True)
-        for at, path in enumerate(newest_first):
+        found: list[tuple[Mapping[str, Any], list[Mapping[str, Any]], Path]] = []
+        for path in sorted(paths, key=_timestamp, reverse=True):
             run = read_json(path)
             required(run, ("model_name", "dataset_name", "records"), path)
+            records = objects(path, run["records"], "records")
             if run.get("demo"):
-                source.dropped["demo run"] += len(run["records"])
+                source.dropped["record of a demo run"] += len(records)
                 continue
-            yield from _records(run)
-            source.dropped["older run of the same model and set"] += len(newest_first) - at - 1
-            break
+            found.append((run, records, path))
+        if not found:
+            continue
+        best = max(found, key=lambda one: len(one[1]))
+        source.dropped["record of another run of the same model and set"] += sum(len(one[1]) for one in found) - len(
+            best[1]
+        )
+        yield from _records(*best, source)
 
 
-def _records(run: Mapping[str, Any]) -> Iterator[OutcomeRecord]:
-    dataset, model = str(run["dataset_name"]), str(run["model_name"])
-    for one in run["records"]:
+def _records(
+    run: Mapping[str, Any], records: list[Mapping[str, Any]], path: Path, source: ImportSource
+) -> Iterator[OutcomeRecord]:
+    dataset, model = text_of(run["dataset_name"]) or path.parent.name, text_of(run["model_name"]) or ""
+    for at, one in enumerate(records, 1):
+        where = f"{path.name}, record {at}"
         yield OutcomeRecord(
-            prompt_id=f"{dataset}/{run.get('split', '')}/{one['index']}",
-            prompt=one.get("origin_query") or one["prompt"],
+            prompt_id=f"{dataset}/{run.get('split', '')}/{one.get('index', at)}",
+            prompt=prompt_text(one.get("origin_query")) or prompt_text(one.get("prompt")) or "",
             model=model,
-            score=number(one.get("score")),
+            score=source.score("score", one.get("score"), where),
             dataset=dataset,
             category=dataset,
-            cost_usd=number(one.get("cost")),
-            prompt_tokens=number(one.get("prompt_tokens")),
-            completion_tokens=number(one.get("completion_tokens")),
-            answer=None if one.get("prediction") is None else str(one["prediction"]),
+            cost_usd=source.figure("cost", one.get("cost"), where),
+            prompt_tokens=source.figure("prompt_tokens", one.get("prompt_tokens"), where),
+            completion_tokens=source.figure("completion_tokens", one.get("completion_tokens"), where),
+            answer=text_of(one.get("prediction")),
+            where=where,
         )
 
 

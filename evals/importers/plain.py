@@ -1,20 +1,24 @@
-"""Any CSV, JSON Lines or Parquet table, long (a row per prompt and model) or wide (a column per model).
+"""Any CSV, TSV, JSON, JSON Lines or Parquet table, long (a row per prompt and model) or wide (a column per model).
 
-Columns are found by our own names unless `--column OURS=THEIRS` says otherwise. Without a column `model` the table is
-wide: the models are those named by `--column models=A,B,C`, else every other column that holds only numbers or truth
-values. Without `prompt_id` the text itself identifies the prompt.
+Columns are found by our own names unless `--column OURS=THEIRS` says otherwise; those of JSON are what any row has.
+Without a column `model` the table is wide: the models are those named by `--column models=A,B,C`, else every other
+column of scores whose name tells of no cost, tokens, time or reference. `gpt4_cost` beside `gpt4` is its cost. Without
+`prompt_id` the text itself identifies the prompt. A prompt may be a chat: its last turn of the user counts.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pointsman.evals.errors import TableError
-from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_csv, read_jsonl
+from pointsman.evals.importers.prompts import prompt_text
+from pointsman.evals.importers.reading import read_rows
+from pointsman.evals.importers.records import NOTE, ImportSource, OutcomeRecord, grade, is_nothing, text_of
 
 #: Our names of columns; `models` names the columns of a wide table.
 COLUMNS = (
@@ -32,8 +36,43 @@ COLUMNS = (
     "contaminated",
     "models",
 )
-#: Rows by which a column of a wide table is judged to hold scores.
-_SAMPLE = 200
+#: A column of a wide table is a model's where so many of its cells are scores; the others are counted.
+_LEAST_SHARE = 0.9
+
+
+#: What a column is a figure of, and not a model; as a part of a name ("gpt4_cost") it is that model's.
+_FIGURES = {
+    "cost": "cost_usd",
+    "cost_usd": "cost_usd",
+    "total_cost": "cost_usd",
+    "usd": "cost_usd",
+    "price": "cost_usd",
+    "prompt_tokens": "prompt_tokens",
+    "input_tokens": "prompt_tokens",
+    "completion_tokens": "completion_tokens",
+    "output_tokens": "completion_tokens",
+    "response": "answer",
+    "answer": "answer",
+    "model_response": "answer",
+}
+_NO_MODEL = frozenset(
+    {*_FIGURES, "tokens", "latency", "latency_s", "latency_ms", "time", "time_s", "duration", "seconds", "id", "index"}
+    | {
+        "idx",
+        "row",
+        "fold",
+        "seed",
+        "weight",
+        "difficulty",
+        "length",
+        "reference",
+        "target",
+        "label",
+        "gold",
+        "confidence",
+    }
+)
+_PARTS = re.compile(r"[|_\-. /:]+")
 
 
 def read(source: ImportSource) -> Iterator[OutcomeRecord]:
@@ -44,91 +83,121 @@ def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """
     if unknown := sorted(set(source.columns) - set(COLUMNS)):
         raise TableError(f"no column {', '.join(unknown)} in the uniform table; it has {', '.join(COLUMNS)}")
-    for path in source.files("*.csv", "*.jsonl", "*.parquet"):
-        rows = iter(read_rows(path))
-        first = list(itertools.islice(rows, _SAMPLE))
-        if not first:
+    patterns = ("*.csv", "*.tsv", "*.jsonl", "*.ndjson", "*.json", "*.parquet")
+    for path in source.files(*patterns):
+        columns = _columns(path)
+        if not columns:
             continue
-        names = _names(first[0], source, path)
-        models = None if "model" in names else _model_columns(first, names, source, path)
-        for row in itertools.chain(first, rows):
-            yield from _long(row, names) if models is None else _wide(row, names, models)
+        names = _names(columns, source, path)
+        if "model" in names and "models" not in source.columns:
+            for at, row in enumerate(read_rows(path), 1):
+                where = f"{path.name}, row {at}"
+                model = text_of(row.get(names["model"]))
+                if model is None or is_nothing(model):
+                    source.dropped["row that names no model"] += 1
+                    continue
+                yield _record(row, names, model, names["score"], source, where)
+            continue
+        models = _model_columns(path, columns, names, source)
+        for at, row in enumerate(read_rows(path), 1):
+            for model, own in models.items():
+                yield _record(row, {**names, **own}, model, model, source, f"{path.name}, row {at}")
 
 
-def read_rows(path: Path) -> Iterable[Mapping[str, Any]]:
-    """Rows of a CSV, JSON Lines or Parquet file, one at a time.
-
-    Raises:
-        TableError: It is none of these.
-    """
-    if path.suffix == ".jsonl":
-        return read_jsonl(path)
-    if path.suffix == ".csv":
-        return read_csv(path)
-    if path.suffix == ".parquet":
-        import polars as pl
-
-        batches = pl.scan_parquet(path).collect_batches(chunk_size=65_536)
-        return (row for batch in batches for row in batch.iter_rows(named=True))
-    raise TableError(f"{path}: neither .csv, .jsonl nor .parquet")
+def _columns(path: Path) -> list[str]:
+    """Names of the columns: of all rows, where each has its own."""
+    if path.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
+        return list(dict.fromkeys(name for row in read_rows(path) for name in row))
+    return list(next(iter(read_rows(path)), {}))
 
 
-def _names(row: Mapping[str, Any], source: ImportSource, path: Path) -> dict[str, str]:
-    names = {name: source.columns.get(name, name) for name in COLUMNS if name != "models"}
-    if missing := [theirs for ours, theirs in names.items() if ours in source.columns and theirs not in row]:
-        raise TableError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(row)}")
-    found = {ours: theirs for ours, theirs in names.items() if theirs in row}
-    needed = ("prompt", "score") if "model" in found else ("prompt",)
+def _names(columns: list[str], source: ImportSource, path: Path) -> dict[str, str]:
+    """Ours -> theirs; by the same name, in any case."""
+    by_case = {name.strip().lower(): name for name in reversed(columns)}
+    found = {}
+    for ours in COLUMNS:
+        if ours == "models":
+            continue
+        theirs = source.columns.get(ours, ours)
+        if theirs in columns:
+            found[ours] = theirs
+        elif ours in source.columns:
+            raise TableError(f"{path}: no column {theirs}; the file has {', '.join(columns)}")
+        elif theirs in by_case:
+            found[ours] = by_case[theirs]
+    if "prompt" not in found and "messages" in columns:
+        found["prompt"] = "messages"
+    needed = ("prompt", "score") if "model" in found and "models" not in source.columns else ("prompt",)
     if missing := [name for name in needed if name not in found]:
         raise TableError(
-            f"{path}: no column {', '.join(missing)}; the file has {', '.join(row)}. Map yours with --column prompt=..."
+            f"{path}: no column {', '.join(missing)}; the file has {', '.join(columns)}. "
+            "Map yours with --column prompt=..."
         )
     return found
 
 
 def _model_columns(
-    first: list[Mapping[str, Any]], names: Mapping[str, str], source: ImportSource, path: Path
-) -> tuple[str, ...]:
+    path: Path, columns: list[str], names: Mapping[str, str], source: ImportSource
+) -> dict[str, dict[str, str]]:
+    """Model -> its own figures, ours -> theirs."""
     if given := source.columns.get("models"):
-        models = tuple(name.strip() for name in given.split(","))
-        if missing := [name for name in models if name not in first[0]]:
-            raise TableError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(first[0])}")
-        return models
-    rest = [name for name in first[0] if name not in names.values()]
-
-    def holds_scores(name: str) -> bool:
-        values = [value for row in first if (value := row.get(name)) not in (None, "")]
-        return bool(values) and all((found := number(value)) is not None and 0 <= found <= 1 for value in values)
-
-    models = tuple(name for name in rest if holds_scores(name))
+        models = [name.strip() for name in given.split(",")]
+        if missing := [name for name in models if name not in columns]:
+            raise TableError(f"{path}: no column {', '.join(missing)}; the file has {', '.join(columns)}")
+        return {name: _own_figures(name, columns) for name in models}
+    rest = [name for name in columns if name not in names.values()]
+    values, scores = Counter[str](), Counter[str]()
+    outside: set[str] = set()
+    for row in read_rows(path):
+        for name in rest:
+            if is_nothing(value := row.get(name)):
+                continue
+            values[name] += 1
+            if (found := grade(value)) is not None:
+                scores[name] += 1
+                if not 0 <= found <= 1:
+                    outside.add(name)
+    telling = [name for name in rest if values[name] and scores[name] >= _LEAST_SHARE * values[name]]
+    models = [name for name in telling if name not in outside and not _is_figure(name)]
     if not models:
         raise TableError(f"{path}: neither a column `model` nor columns of scores in [0, 1] among {', '.join(rest)}")
-    return models
+    found_models = {name: _own_figures(name, columns) for name in models}
+    used = {theirs for own in found_models.values() for theirs in own.values()}
+    if over := [name for name in rest if name not in found_models and name not in used]:
+        source.dropped[f"{NOTE}columns taken for no model: {', '.join(over)[:300]}"] += len(over)
+    return found_models
 
 
-def _long(row: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[OutcomeRecord]:
-    yield _record(row, names, str(row[names["model"]]), row.get(names["score"]))
+def _is_figure(name: str) -> bool:
+    parts = _PARTS.split(name.lower())
+    return any("_".join(some) in _NO_MODEL for n in (1, 2) for some in (parts[-n:], parts[:n]))
 
 
-def _wide(row: Mapping[str, Any], names: Mapping[str, str], models: tuple[str, ...]) -> Iterator[OutcomeRecord]:
-    for model in models:
-        yield _record(row, names, model, row.get(model))
+def _own_figures(model: str, columns: list[str]) -> dict[str, str]:
+    """`gpt4_cost`, `gpt4|total_cost`, `cost_gpt4`: the columns that tell of one model alone."""
+    found: dict[str, str] = {}
+    for name in columns:
+        rest = name.removeprefix(model) if name.startswith(model) else name.removesuffix(model)
+        if rest != name and (ours := _FIGURES.get("_".join(filter(None, _PARTS.split(rest.lower()))))) is not None:
+            found.setdefault(ours, name)
+    return found
 
 
-def _record(row: Mapping[str, Any], names: Mapping[str, str], model: str, score: Any) -> OutcomeRecord:
+def _record(
+    row: Mapping[str, Any], names: Mapping[str, str], model: str, score_column: str, source: ImportSource, where: str
+) -> OutcomeRecord:
     def text(name: str) -> str | None:
-        value = row.get(names[name]) if name in names else None
-        return None if value in (None, "") else str(value)
+        return text_of(row.get(names[name])) if name in names else None
 
     def figure(name: str) -> float | None:
-        return number(row.get(names[name])) if name in names else None
+        return source.figure(names[name], row.get(names[name]), where) if name in names else None
 
-    prompt = text("prompt") or ""
+    prompt = prompt_text(row.get(names["prompt"])) or ""
     return OutcomeRecord(
         prompt_id=text("prompt_id") or hashlib.sha1(prompt.encode(), usedforsecurity=False).hexdigest(),
         prompt=prompt,
         model=model,
-        score=number(score),
+        score=source.score(score_column, row.get(score_column), where),
         dataset=text("dataset"),
         category=text("category"),
         split=text("split"),
@@ -137,4 +206,5 @@ def _record(row: Mapping[str, Any], names: Mapping[str, str], model: str, score:
         completion_tokens=figure("completion_tokens"),
         answer=text("answer"),
         contaminated=bool(figure("contaminated")),
+        where=f"{where}, column {score_column}",
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
+import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pointsman.evals.errors import TableError
+
+#: Begins what an import only tells of; everything else in `ImportSource.dropped` was left out.
+NOTE: Final = "note: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class OutcomeRecord:
         latency_ms: Of the whole call, as the caller saw it.
         answer: What the model said, or what a parser read out of it.
         contaminated: The source's authors say the prompt leaked into somebody's training data.
+        where: File and row it is from, for messages.
     """
 
     prompt_id: str
@@ -44,6 +48,7 @@ class OutcomeRecord:
     latency_ms: float | None = None
     answer: str | None = None
     contaminated: bool = False
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class ImportSource:
         metric: Which of several scores to take; None for the first.
         filter: lm-evaluation-harness: which answer filter's scores to take; None for the first.
         dropped: Reason -> how many rows were left out for it; importers add to it.
+        examples: Column -> the reason that tells of its first value that could not be read.
     """
 
     path: Path
@@ -63,6 +69,25 @@ class ImportSource:
     metric: str | None = None
     filter: str | None = None
     dropped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def figure(self, column: str, value: Any, where: str = "") -> float | None:
+        """The value as a number; one that is none is counted, with the first as an example."""
+        return self._read(number(value), column, value, where)
+
+    def score(self, column: str, value: Any, where: str = "") -> float | None:
+        """The value as a score (`grade`); one that is none is counted, with the first as an example."""
+        found = grade(value)
+        if found is not None and isinstance(value, str) and number(value) is None:
+            told = f"{NOTE}`{column}` holds words or shares, read as numbers, such as {value[:40]!r} as {found:g}"
+            self.dropped[self.examples.setdefault(f"{column} in words", told)] += 1
+        return self._read(found, column, value, where)
+
+    def _read(self, found: float | None, column: str, value: Any, where: str) -> float | None:
+        if found is None and not is_nothing(value):
+            told = f"`{column}` that is no number, such as {str(value)[:40]!r}{f' ({where})' if where else ''}"
+            self.dropped[self.examples.setdefault(column, told)] += 1
+        return found
 
     def files(self, *patterns: str) -> list[Path]:
         """The path itself if it is a file, else every file below it that matches, in the order of their names.
@@ -70,7 +95,7 @@ class ImportSource:
         Raises:
             TableError: There is none, or the path is a pickle.
         """
-        if self.path.is_file():
+        if not self.path.is_dir():
             refuse_pickle(self.path)
             return [self.path]
         found = sorted({path for pattern in patterns for path in self.path.rglob(pattern) if path.is_file()})
@@ -94,67 +119,83 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
-def read_csv(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file with a header.
-
-    Raises:
-        TableError: A row has more cells than the header.
-    """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            if None in row:
-                raise TableError(f"{path}: a row has more cells than the header: {str(row)[:200]}")
-            yield row
-
-
-def read_json(path: Path) -> Any:
-    """A JSON document.
-
-    Raises:
-        TableError: It is not one.
-    """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TableError(f"{path}: not JSON ({error})") from error
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Objects of a JSON Lines file, one at a time.
-
-    Raises:
-        TableError: A line is not a JSON object.
-    """
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise TableError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(value, dict):
-                raise TableError(f"{path}, line {number}: not an object")
-            yield value
+_NOTHING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "--", "?"})
+_WORDS: Final = {
+    **dict.fromkeys(("true", "yes", "pass", "passed", "correct", "right", "success", "✓", "✔", "✅"), 1.0),
+    **dict.fromkeys(("false", "no", "fail", "failed", "incorrect", "wrong", "failure", "✗", "✘", "❌"), 0.0),
+}
+_SHARE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|/\s*(\d+(?:\.\d+)?))")
+_THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 
 
 def number(value: Any) -> float | None:
     """A figure, a truth value or their text as a number; None for nothing, NaN, or what is not a number."""
     if isinstance(value, str):
-        value = {"true": 1.0, "false": 0.0}.get(value.strip().lower(), value)
+        text = value.strip().lstrip("$€£").replace("\u2212", "-")
+        if _THOUSANDS.fullmatch(text):
+            text = text.replace(",", "")
+        elif re.fullmatch(r"-?\d+,\d+", text):
+            text = text.replace(",", ".")
+        value = {"true": 1.0, "false": 0.0}.get(text.lower(), text)
+    elif isinstance(value, list | tuple) and len(value) == 1:
+        return number(value[0])
     try:
         found = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         return None
     return found if found == found else None
 
 
-def required(row: Mapping[str, Any], names: tuple[str, ...], path: Path) -> None:
+def grade(value: Any) -> float | None:
+    """A score as people write it: a number, a truth value, "85%", "8/10", "pass", "wrong"; None for anything else."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _WORDS:
+            return _WORDS[text]
+        if share := _SHARE.fullmatch(text):
+            whole = float(share[2] or 100)
+            return float(share[1]) / whole if whole else None
+    return number(value)
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether a cell is empty, or says in a word that there is nothing."""
+    if isinstance(value, str):
+        return value.strip().lower() in _NOTHING
+    return value is None or value != value or (isinstance(value, list | tuple | dict) and not value)
+
+
+def text_of(value: Any) -> str | None:
+    """A value as text: None for nothing, JSON for what has parts."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list | tuple) and len(value) == 1:
+        return text_of(value[0])
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def part(value: Any) -> Mapping[str, Any]:
+    """An object within a record; an empty one where there is none, or something else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def required(row: Any, names: tuple[str, ...], path: Path) -> None:
     """Check that a row has the format's columns.
 
     Raises:
         TableError: One is missing.
     """
+    if not isinstance(row, Mapping):
+        raise TableError(f"{path}: not an object but {str(row)[:60]!r}")
     if missing := [name for name in names if name not in row]:
-        raise TableError(f"{path}: {', '.join(missing)} is missing; there are {', '.join(map(str, row))}")
+        raise TableError(
+            f"{path}: {', '.join(missing)} is missing; there are {', '.join(map(str, row))[:300] or 'no columns'}"
+        )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pointsman.evals.errors import TableError
-from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_json, required
+from pointsman.evals.importers.prompts import prompt_text
+from pointsman.evals.importers.reading import objects, read_json
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, part, required, text_of
 
 
 def read(source: ImportSource) -> Iterator[OutcomeRecord]:
@@ -20,28 +21,27 @@ def read(source: ImportSource) -> Iterator[OutcomeRecord]:
         TableError: A file is not such a list.
     """
     for path in source.files("*.json"):
-        calls = read_json(path)
-        if not isinstance(calls, list):
-            raise TableError(f"{path}: not a list of predictions")
-        for call in calls:
+        for at, call in enumerate(objects(path, read_json(path), "predictions"), 1):
+            where = f"{path.name}, row {at}"
             required(call, ("global index", "prompt", "prediction"), path)
-            result = call.get("generated_result") or {}
+            result = part(call.get("generated_result"))
             if result.get("success") is False:
                 source.dropped["call failed"] += 1
                 continue
-            usage = result.get("token_usage") or {}
-            index = str(call["global index"])
+            usage = part(result.get("token_usage"))
+            index = text_of(call["global index"]) or f"{path.stem}/{at}"
             # `ArcMMLU_12`: the data set, then the row.
-            dataset = call.get("dataset") or index.rsplit("_", 1)[0]
+            dataset = text_of(call.get("dataset")) or index.rsplit("_", 1)[0]
             yield OutcomeRecord(
                 prompt_id=index,
-                prompt=call["prompt"],
-                model=call["prediction"],
-                score=number(call.get("accuracy")),
+                prompt=prompt_text(call["prompt"]) or "",
+                model=text_of(call["prediction"]) or "",
+                score=source.score("accuracy", call.get("accuracy"), where),
                 dataset=dataset,
-                category=call.get("category") or dataset,
-                cost_usd=number(call.get("cost")),
-                prompt_tokens=number(usage.get("input_tokens")),
-                completion_tokens=number(usage.get("output_tokens")),
-                answer=result.get("generated_answer"),
+                category=text_of(call.get("category")) or dataset,
+                cost_usd=source.figure("cost", call.get("cost"), where),
+                prompt_tokens=source.figure("input_tokens", usage.get("input_tokens"), where),
+                completion_tokens=source.figure("output_tokens", usage.get("output_tokens"), where),
+                answer=text_of(result.get("generated_answer")),
+                where=where,
             )

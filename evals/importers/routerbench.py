@@ -9,12 +9,12 @@ split.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from pointsman.evals.errors import TableError
-from pointsman.evals.importers.records import ImportSource, OutcomeRecord, number, read_csv, required
+from pointsman.evals.importers.reading import read_rows, whole_text
+from pointsman.evals.importers.records import ImportSource, OutcomeRecord, required, text_of
 
 _COST = "|total_cost"
 _ANSWER = "|model_response"
@@ -28,33 +28,24 @@ def read(source: ImportSource) -> Iterator[OutcomeRecord]:
     """
     for path in source.files("*.csv", "*.parquet"):
         split = path.stem.rsplit("_", 1)[-1]
-        for row in _rows(path):
+        for at, row in enumerate(read_rows(path), 1):
+            where = f"{path.name}, row {at}"
             required(row, ("sample_id", "prompt"), path)
             models = [name[: -len(_COST)] for name in row if name.endswith(_COST)]
             if not models:
                 raise TableError(f"{path}: no column ends with {_COST}: not a RouterBench table")
             for model in models:
                 yield OutcomeRecord(
-                    prompt_id=str(row["sample_id"]),
+                    prompt_id=text_of(row["sample_id"]) or f"{path.stem}/{at}",
                     prompt=_unlisted(row["prompt"]),
                     model=model,
-                    score=number(row.get(model)),
-                    dataset=row.get("eval_name"),
-                    category=row.get("eval_name"),
+                    score=source.score(model, row.get(model), where),
+                    dataset=text_of(row.get("eval_name")),
+                    category=text_of(row.get("eval_name")),
                     split=split if split in {"train", "test"} else None,
-                    cost_usd=number(row.get(model + _COST)),
+                    cost_usd=source.figure(model + _COST, row.get(model + _COST), where),
                     answer=_unlisted(row[model + _ANSWER]) if row.get(model + _ANSWER) is not None else None,
                 )
-
-
-def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
-    if path.suffix != ".parquet":
-        return read_csv(path)
-    import polars as pl
-
-    return (
-        row for batch in pl.scan_parquet(path).collect_batches(chunk_size=1024) for row in batch.iter_rows(named=True)
-    )
 
 
 def _unlisted(value: Any) -> str:
@@ -62,6 +53,8 @@ def _unlisted(value: Any) -> str:
     if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return str(value)
-    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        value = "\n".join(map(str, value))
+    return whole_text("" if value is None else str(value))

@@ -82,13 +82,22 @@ def write_table(
         told: Called with the number of records read, now and then.
 
     Raises:
-        TableError: The folder holds a table, nothing can be used, or a score is outside [0, 1].
+        TableError: The folder holds a table or cannot be written, nothing can be used, or a score is outside [0, 1].
     """
-    import polars as pl
-
     if any((out / name).exists() for name in (PROMPTS, OUTCOMES, PARTS)):
         raise TableError(f"{out}: holds a table already")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return _write(records, out, dropped, test_share, told)
+    except OSError as error:
+        raise TableError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from error
+
+
+def _write(
+    records: Iterable[OutcomeRecord], out: Path, dropped: Counter[str], test_share: float, told: Callable[[int], None]
+) -> ImportSummary:
+    import polars as pl
+
     prompts: dict[str, int] = {}
     about: list[OutcomeRecord] = []
     cells = _Cells()
@@ -142,14 +151,14 @@ def write_table(
 
 
 def _unusable(one: OutcomeRecord) -> str:
-    if not one.prompt.strip():
+    if not (one.prompt or "").strip():
         return "empty prompt"
-    if not one.model:
+    if not (one.model or "").strip():
         return "no model named"
     if one.score is not None and not 0 <= one.score <= 1:
         raise TableError(
-            f"score {one.score:g} of {one.model} on {one.prompt_id!r} is outside [0, 1]: scale it, or choose another "
-            "metric"
+            f"{one.where}{': ' if one.where else ''}score {one.score:g} of {one.model} on {one.prompt_id[:80]!r} is "
+            "outside [0, 1]: scale it, or choose another metric"
         )
     if any(value is not None and (value < 0 or math.isinf(value)) for value in _amounts(one)):
         return "negative or infinite cost, latency or token count"
@@ -189,4 +198,5 @@ def _split(text: str, test_share: float) -> str:
 
 
 def _reasons(dropped: Mapping[str, int]) -> str:
-    return "; ".join(f"{count} x {reason}" for reason, count in dropped.items()) or "the source is empty"
+    told = "; ".join(f"{count} x {reason}" for reason, count in dropped.items() if count)
+    return told or "no row of the source has one"

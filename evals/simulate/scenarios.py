@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pointsman.evals.errors import EvalError
+from pointsman.evals.importers.reading import read_rows
+from pointsman.evals.importers.records import number
 
-if TYPE_CHECKING:
-    import polars as pl
+#: What traces call the moment of a request, and the length of its prompt.
+_TIMES = ("timestamp", "time", "arrived_at", "arrival_time", "arrival_timestamp", "at_s")
+_TOKENS = ("prompt_tokens", "contexttokens", "context_tokens", "input_tokens", "input_length", "num_prefill_tokens")
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -97,7 +104,9 @@ class TrafficTrace:
 
 
 def read_arrivals(trace: Path, most_s: float | None = None) -> Arrivals:
-    """Read a trace: parquet with `timestamp` and `prompt_tokens`, such as Azure's LLM inference trace of 2023.
+    """Read a trace: a table with `timestamp` and `prompt_tokens`, such as Azure's LLM inference traces.
+
+    Parquet, CSV or JSON Lines; times as dates, their text, or seconds. Other usual names of the two columns are known.
 
     Args:
         trace: The file.
@@ -106,17 +115,49 @@ def read_arrivals(trace: Path, most_s: float | None = None) -> Arrivals:
     Raises:
         EvalError: It cannot be read, or is empty.
     """
-    import polars as pl
-
-    try:
-        table = pl.read_parquet(trace, columns=["timestamp", "prompt_tokens"]).sort("timestamp")
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise EvalError(f"{trace}: {error}") from error
-    if not len(table):
+    times: list[float] = []
+    tokens: list[int] = []
+    names: tuple[str, str] | None = None
+    for at, row in enumerate(read_rows(trace), 1):
+        names = names or (_column(trace, row, _TIMES), _column(trace, row, _TOKENS))
+        moment, counted = _moment_s(row.get(names[0])), number(row.get(names[1]))
+        if moment is None:
+            raise EvalError(f"{trace}, row {at}, column {names[0]}: {str(row.get(names[0]))[:40]!r} is no time")
+        if counted is None or not 0 <= counted < 2**31:
+            raise EvalError(
+                f"{trace}, row {at}, column {names[1]}: {str(row.get(names[1]))[:40]!r} is no count of tokens"
+            )
+        times.append(moment)
+        tokens.append(int(counted))
+    if not times:
         raise EvalError(f"{trace} holds no arrivals")
-    at_s = _seconds(table)
+    order = np.argsort(times, kind="stable")
+    at_s = np.array(times)[order]
+    at_s -= at_s[0]
     keep = slice(None) if most_s is None else at_s < most_s
-    return Arrivals(at_s[keep], table["prompt_tokens"].to_numpy().astype(np.int64)[keep])
+    return Arrivals(at_s[keep], np.array(tokens, dtype=np.int64)[order][keep])
+
+
+def _column(trace: Path, row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    by_case = {name.lower(): name for name in row}
+    for name in names:
+        if name in by_case:
+            return by_case[name]
+    raise EvalError(f"{trace}: no column {names[0]} (nor {', '.join(names[1:])}); the file has {', '.join(row)}")
+
+
+def _moment_s(value: Any) -> float | None:
+    """A moment in seconds: a time of day and date, its text in ISO 8601, or a number of seconds."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            # Azure's traces have seven digits of a second, of which six are read.
+            value = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value.strip()))
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    found = number(value) if not isinstance(value, bool) else None
+    return found if found is not None and math.isfinite(found) else None
 
 
 def traffic(arrivals: Arrivals, categories: Sequence[str], scenario: Scenario, seed: int) -> TrafficTrace:
@@ -150,11 +191,6 @@ def traffic(arrivals: Arrivals, categories: Sequence[str], scenario: Scenario, s
         moved = (at_s >= drift.at_s) & (rng.random(len(at_s)) < drift.share)
         rows = np.where(moved, there[rng.integers(0, len(there), len(at_s))], rows)
     return TrafficTrace(Arrivals(at_s, tokens), rows)
-
-
-def _seconds(table: pl.DataFrame) -> Floats:
-    stamps = table["timestamp"].dt.epoch("us").to_numpy()
-    return np.asarray((stamps - stamps[0]) / 1e6, dtype=np.float64)
 
 
 def parse_span(given: str) -> Span:

@@ -27,6 +27,7 @@ def check_config(file: Path, *, keys: bool) -> None:
         settings = load_settings(file, os.environ)
         if keys:
             _check_keys(settings)
+        known = _artifact_experts(settings)
     except SettingsError as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from None
@@ -34,8 +35,42 @@ def check_config(file: Path, *, keys: bool) -> None:
     click.echo(f"{file}: OK")
     for expert in experts:
         click.echo(f"  {expert.name}: {expert.backend}{f' at {expert.base_url}' if expert.base_url else ''}")
+    # The artefact that ships knows its own small experts alone; everybody else's go by card and size there.
+    known = frozenset() if settings.router.artifact == "default" else known
+    strangers = [expert.name for expert in experts if (expert.known_as or expert.name) not in known]
+    if known and strangers and len(strangers) == len(experts):
+        click.echo(
+            f"  note: the router artefact has outcomes of none of these experts; it knows {_some(sorted(known))}. "
+            "known_as names an expert as the artefact does"
+        )
+    elif known and strangers:
+        click.echo(
+            f"  note: the router artefact has no outcomes of {_some(strangers)}; known_as says what it calls them"
+        )
     if not any(expert.generalist for expert in experts):
         click.echo("  note: no expert is a generalist; prompts the router is unsure of go where they score best")
+
+
+def _artifact_experts(settings: Settings) -> frozenset[str]:
+    """Load the router artefact as serving does; gives the names of the experts that it has outcomes of.
+
+    Raises:
+        SettingsError: It cannot be used.
+    """
+    from pointsman.gateway.settings import SettingsError
+    from pointsman.routers.artifacts import load_artifact
+    from pointsman.routers.errors import RouterError
+
+    chosen = settings.router
+    try:
+        artifact = load_artifact(chosen.artifact, uncertain_to_generalist=chosen.uncertain_to_generalist)
+    except (RouterError, OSError) as error:
+        raise SettingsError([f"router.artifact: {error}"]) from None
+    if settings.evidence.enabled and artifact.evidence is None:
+        raise SettingsError(
+            ["evidence.enabled: the router was not trained on answers; train one on a table with answers"]
+        )
+    return frozenset(artifact.parts.quality.experts)
 
 
 def _check_keys(settings: Settings) -> None:
@@ -56,6 +91,10 @@ def _check_keys(settings: Settings) -> None:
             problems += error.problems
     if problems:
         raise SettingsError(problems)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 @click.command("config-schema")

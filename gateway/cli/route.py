@@ -73,8 +73,10 @@ def route(text: str, config: Path | None, max_tokens: int | None, weights: dict[
         routing["weights"] = weights
     if local_only:
         routing["local_only"] = True
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        raise click.ClickException("TEXT is not UTF-8")
     if text == "-":
-        text = sys.stdin.read()
+        text = _standard_input()
     decision = _decide(_settings(config), text, routing, max_tokens)
     if as_json:
         from pointsman.gateway.wire.caching import CacheStatus
@@ -88,6 +90,20 @@ def route(text: str, config: Path | None, max_tokens: int | None, weights: dict[
         print_decision(decision)
     if decision.expert is None:
         raise SystemExit(_NO_EXPERT)
+
+
+def _standard_input() -> str:
+    """All of standard input.
+
+    Raises:
+        ClickException: It is not UTF-8.
+    """
+    told = sys.stdin.buffer.read()
+    try:
+        return told.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = told.count(b"\n", 0, error.start) + 1
+        raise click.ClickException(f"standard input is not UTF-8 ({error.reason}, line {line})") from None
 
 
 def _settings(config: Path | None) -> Settings:

@@ -24,7 +24,7 @@ from pointsman.experts.spec import (
     Price,
     Source,
 )
-from pointsman.gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, read_secret
+from pointsman.gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, TableName, read_secret
 from pointsman.gateway.settings.problems import TreeProblems, describe_items
 from pointsman.gateway.settings.yaml_source import Path
 
@@ -127,7 +127,7 @@ class ExpertSettings(Node):
     """ISO date of the model's release, for the recency weight."""
     readability: Share | None = None
     """How easily laypeople read its answers, in [0, 1], as you judge it; for the readability weight."""
-    known_as: Name | None = None
+    known_as: TableName | None = None
     """The name under which router artefacts know this model, when it differs from `name`."""
     quality_prior: dict[str, Share] = Field(default_factory=dict)
     """Expected quality in [0, 1] per category (`"*"` for all), used where no artefact knows the expert."""

@@ -100,6 +100,13 @@ def fit_router(
         EmbedderError: The embedder cannot be had.
     """
     data.check()
+    fold = fold_of(data.texts, FOLDS, seed)
+    if len(set(fold.tolist())) < 2:
+        different = len({" ".join(text.lower().split()) for text in data.texts})
+        raise TrainingError(
+            f"{len(data.texts)} prompts of {different} different texts are too few or too much alike: none can be held "
+            "out to measure on"
+        )
     chosen = make_embedder(embedder) if embedder is None or isinstance(embedder, str) else _plain(embedder)
     features = classify.Features.of(chosen, data.texts)
     progress(0.1)
@@ -108,7 +115,6 @@ def fit_router(
     labels = classify.index_labels(categories, None if clustered else data.fine)
     if len(labels.categories) < 2:
         raise TrainingError("the prompts are too much alike to tell categories apart")
-    fold = fold_of(data.texts, FOLDS, seed)
     held, fitted = _cross_fit(data, features, labels, fold, max_iter, lambda share: progress(0.1 + 0.6 * share))
     linear = _linear_head(labels, held)
     found = choose_head(head, linear.held, features.vectors, labels, fold, seed)

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pointsman.evals.collect.cli import collect_table
-from pointsman.evals.collect.run import JOURNAL
+from pointsman.evals.collect.journal import JOURNAL
+from pointsman.evals.collect.judge import read_rating
 from pointsman.evals.collect.scorers import read_choice, read_number, score
 from pointsman.evals.parallel import Workers, each
 from pointsman.evals.tables import load_table
@@ -122,7 +123,7 @@ def test_a_table_of_another_collection_is_not_overwritten(serve: Serve, question
         ("B", "B"),
         ("(c) or rather (C)", "C"),
         ("A is wrong, so the answer is (D).", "D"),
-        ("I don't know", "I"),
+        ("I don't know", None),
         ("", None),
     ],
 )
@@ -143,3 +144,122 @@ def test_an_unreadable_reference_scores_nothing() -> None:
 
 def test_processes_give_every_result_once() -> None:
     assert dict(each(abs, [-1, 2, -3], Workers(processes=2))) == {0: 1, 1: 2, 2: 3}
+
+
+def ask(url: str, folder: Path, *rows: dict[str, str], scorer: str = "choice") -> Result:
+    path = folder / "asked.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return collect(path, folder / "table", "--expert", f"a={url}", "--scorer", scorer)
+
+
+def scores(folder: Path) -> dict[str, float]:
+    table = load_table(folder / "table")
+    return dict(zip(table.prompts, table.scores[:, 0].tolist(), strict=True))
+
+
+def test_an_inserted_prompt_gets_an_answer_of_its_own(serve: Serve, tmp_path: Path) -> None:
+    url = serve("--reply", "{prompt}")
+    old, new = {"prompt": "I say B", "reference": "B"}, {"prompt": "I say C", "reference": "C"}
+    assert ask(url, tmp_path, old).exit_code == 0
+    assert ask(url, tmp_path, new, old).exit_code == 0
+    assert calls(url) == 2, "what was asked is not asked again"
+    assert scores(tmp_path) == {"I say B": 1, "I say C": 1}
+    assert load_table(tmp_path / "table").answer_texts == ("I say B", "I say C")
+
+
+def test_another_scorer_or_reference_scores_anew_without_asking_again(serve: Serve, tmp_path: Path) -> None:
+    url = serve("--reply", "The answer is B. 7")
+    ask(url, tmp_path, {"prompt": "q", "reference": "B"})
+    ask(url, tmp_path, {"prompt": "q", "reference": "C"})
+    assert scores(tmp_path) == {"q": 0}
+    ask(url, tmp_path, {"prompt": "q", "reference": "7"}, scorer="number")
+    assert scores(tmp_path) == {"q": 1}
+    assert calls(url) == 1
+
+
+def test_another_parameter_or_server_is_asked_again(serve: Serve, tmp_path: Path) -> None:
+    first, second = serve("--reply", "A"), serve("--reply", "B")
+    ask(first, tmp_path, {"prompt": "q", "reference": "B"})
+    done = ask(second, tmp_path, {"prompt": "q", "reference": "B"})
+    assert scores(tmp_path) == {"q": 1}
+    assert "at another URL" in done.output
+
+
+def test_equal_prompts_are_asked_one_by_one(serve: Serve, tmp_path: Path) -> None:
+    url = serve("--reply", "B")
+    twice = [{"prompt": "q", "reference": "B"}, {"prompt": "q", "reference": "C"}]
+    ask(url, tmp_path, *twice)
+    ask(url, tmp_path, *twice)
+    assert calls(url) == 2
+    assert sorted(load_table(tmp_path / "table").scores[:, 0]) == [0, 1]
+
+
+def test_nobody_is_asked_for_what_cannot_be_scored(serve: Serve, tmp_path: Path) -> None:
+    url = serve("--reply", "B")
+    said = " ".join(ask(url, tmp_path, {"prompt": "q"}).output.split())
+    assert "1 of 1 prompts have no `reference`" in said
+    assert "cannot read" in " ".join(
+        ask(url, tmp_path, {"prompt": "q", "reference": "x"}, scorer="number").output.split()
+    )
+    assert calls(url) == 0
+    done = ask(url, tmp_path, {"prompt": "q"}, {"prompt": "r", "reference": "B"})
+    assert "left out 1: prompt without a `reference`: not asked" in done.output
+    assert calls(url) == 1
+
+
+def test_an_answer_in_which_nothing_is_found_is_told(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve("--reply", "who knows"), tmp_path, {"prompt": "q", "reference": "B"})
+    assert "scored 0: no letter found in an answer of a" in done.output
+
+
+def test_why_a_judge_left_a_cell_unscored_is_told(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve("--reply", "B"), tmp_path, {"prompt": "q"}, scorer=serve("--reply", "fine"))
+    assert "the judge gave no rating from 0 to 10, but 'fine'" in " ".join(done.output.split())
+
+
+def test_a_judge_that_failed_is_asked_again_and_the_expert_is_not(serve: Serve, tmp_path: Path) -> None:
+    url, judge = serve("--reply", "B"), serve("--reply", "7/10", "--fault", "error", "--fault-calls", "0")
+    ask(url, tmp_path, {"prompt": "q"}, scorer=judge)
+    ask(url, tmp_path, {"prompt": "q"}, scorer=judge)
+    assert scores(tmp_path) == {"q": 0.7}
+    assert calls(url) == 1
+
+
+@pytest.mark.parametrize("line", ['{"prompt_id": "x"}', "[1]", '{"asked": 1}', "no json"])
+def test_a_journal_of_another_make_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / JOURNAL).write_text(line + "\n")
+    done = ask("http://127.0.0.1:9", tmp_path, {"prompt": "q", "reference": "B"})
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--expert", "a=http://h", "--expert", "a=http://i", "--scorer", "choice"], "two experts are named 'a'"),
+        (["--expert", "a=http://h", "--scorer", "regex"], "'regex' is neither exact, choice, number nor a judge's URL"),
+        (["--expert", "a=http://h:port", "--scorer", "choice"], "is no URL"),
+        (["--expert", "a", "--scorer", "choice"], "'a' is not NAME=URL"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_said(questions: Path, tmp_path: Path, options: list[str], sentence: str) -> None:
+    said = " ".join(collect(questions, tmp_path / "table", *options).output.replace("│", "").split())
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("reply", "rating"),
+    [
+        ("7", 0.7),
+        ("7/10", 0.7),
+        ("Rating: 7 out of 10.", 0.7),
+        ("**10**", 1),
+        ("0", 0),
+        ("11", None),
+        ("3 or 4", None),
+        ("-1", None),
+    ],
+)
+def test_the_rating_of_a_judge(reply: str, rating: float | None) -> None:
+    assert read_rating(reply) == rating

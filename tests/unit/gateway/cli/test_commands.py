@@ -166,3 +166,22 @@ def test_the_schema_holds_options_to_their_backend(backend: str, options: dict[s
 def test_the_schema_knows_what_the_tree_knows() -> None:
     properties = json.loads(schema_text())["$defs"]["ExpertSettings"]["properties"]
     assert set(properties) == set(ExpertSettings.model_fields)
+
+
+def test_an_artefact_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text("pool: {experts: [{name: a, backend: fake}]}\nrouter: {artifact: nowhere}\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["check-config", str(file)])
+    assert done.exit_code == 1
+    assert "router.artifact" in done.output
+
+
+def test_known_as_takes_a_name_as_people_write_it(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    named = "pool: {{experts: [{{name: a, known_as: {name}, backend: fake, generalist: true}}]}}\n"
+    for name in ('"Claude 3.5 Sonnet"', "groß", "org/model:tag"):
+        file.write_text(named.format(name=name), encoding="utf-8")
+        assert CliRunner().invoke(main, ["check-config", str(file)]).exit_code == 0, name
+    for name in ('" a"', '"a\\nb"', '""'):
+        file.write_text(named.format(name=name), encoding="utf-8")
+        assert "known_as" in CliRunner().invoke(main, ["check-config", str(file)]).output, name

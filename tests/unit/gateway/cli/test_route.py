@@ -174,3 +174,10 @@ def test_null_experts_are_candidates_like_any_other(tmp_path: Path) -> None:
     blocked = decide("how do i build a bomb")
     assert (blocked["expert"], blocked["reason"]) == ("refusal", "blocked")
     assert blocked["explanation"] == "refusal answers: the operator blocks the topic 'weapons'."
+
+
+def test_standard_input_that_is_not_utf_8_is_a_sentence() -> None:
+    done = CliRunner().invoke(main, ["route", "-"], input=b"first\n\xfcber \xff")
+    assert done.exit_code == 1
+    assert "standard input is not UTF-8" in done.output
+    assert "line 2" in done.output
