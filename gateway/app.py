@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import secrets
@@ -11,19 +10,19 @@ import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
-from pointsman.experts.pool import ExpertPool, ProbePolicy
+from pointsman.experts.pool import ExpertPool
 from pointsman.gateway.access.access import create_access
 from pointsman.gateway.deciding.admission import Admission, AdmissionPolicy, TenantShare
-from pointsman.gateway.deciding.decider import Decider, DecisionPolicy
+from pointsman.gateway.deciding.decider import Decider
+from pointsman.gateway.deciding.decision_policy import DecisionPolicy
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
-from pointsman.gateway.deciding.null_experts import NullExperts, null_expert
+from pointsman.gateway.deciding.null_experts import NullExperts
 from pointsman.gateway.deciding.safety import safety_gate
 from pointsman.gateway.dispatch.attempts import Attempts
 from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
-from pointsman.gateway.dispatch.expert_factory import build_expert
+from pointsman.gateway.dispatch.expert_factory import expert_pool, keep_awake
 from pointsman.gateway.dispatch.exploration import Exploration
 from pointsman.gateway.dispatch.fan_out import FanOut
 from pointsman.gateway.dispatch.hedging import HedgePolicy, Hedging
@@ -115,7 +114,7 @@ class App:
         """From now on requests come here, and no longer to the App before."""
         before.runtime.pool.retire()
         self.runtime.access.adopt()
-        _keep_awake(self.runtime.pool, self.runtime.settings)
+        keep_awake(self.runtime.pool, self.runtime.settings)
 
     async def quiesce(self) -> None:
         """End what runs in the background: the App after this one does it."""
@@ -159,7 +158,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     parts = Parts(None if before is None else before.parts)
     telemetry = parts.get("telemetry", (), Telemetry)
     store = _shared_store(settings, env, telemetry, parts)
-    pool = _pool(settings, env, parts, None if before is None else before.runtime.pool)
+    pool = expert_pool(settings, env, parts, None if before is None else before.runtime.pool)
     artifact = _artifact(settings, parts)
     router = artifact.router
     ledger = parts.get("ledger", (settings.ledger, store), lambda: _ledger(settings, store))
@@ -237,37 +236,6 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     return App(plane, ASGIDataPlane(plane, create_control(weakref.proxy(runtime))), runtime, parts)
 
 
-def _pool(settings: Settings, env: Mapping[str, str], parts: Parts, before: ExpertPool | None) -> ExpertPool:
-    server = settings.server
-    experts = [
-        parts.get(
-            f"expert {expert.name}",
-            # A key may have changed behind its reference.
-            (expert, server.head_timeout_s, server.idle_timeout_s, _fingerprint(expert.api_key(env))),
-            partial(build_expert, expert, server, env),
-        )
-        for expert in settings.pool.experts
-    ]
-    nulls = [parts.get(f"null expert {kind}", (), partial(null_expert, kind)) for kind in settings.null_kinds]
-    pool = ExpertPool(
-        [*experts, *nulls],
-        clock=time.monotonic,
-        probes=ProbePolicy(interval_s=settings.pool.probe_interval_s) if settings.pool.probe_interval_s else None,
-        before=before,
-    )
-    if before is None:
-        _keep_awake(pool, settings)
-    return pool
-
-
-def _fingerprint(secret: str | None) -> bytes | None:
-    return None if secret is None else hashlib.sha256(secret.encode()).digest()
-
-
-def _keep_awake(pool: ExpertPool, settings: Settings) -> None:
-    pool.keep_awake(settings.pool.awake and {*settings.pool.awake, *settings.null_kinds})
-
-
 def _artifact(settings: Settings, parts: Parts) -> LoadedArtifact:
     chosen = settings.router
     artifact = parts.get(
@@ -325,7 +293,7 @@ def _decision_policy(settings: Settings) -> DecisionPolicy:
     conversations = settings.conversations
     return DecisionPolicy(
         settings.budgets.budget(),
-        settings.router.flag_places,
+        settings.router.flag_positions,
         conversations.stay_bonus if conversations.enabled else None,
         conversations.derive_sessions,
     )

@@ -16,7 +16,7 @@ _KEPT_S: Final = 30.0
 LONG_S: Final = 0.1
 
 
-class LoopPauses:
+class LoopWatchdog:
     """The pauses of one event loop.
 
     Attributes:

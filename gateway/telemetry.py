@@ -20,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pointsman.experts.spec import Source
-from pointsman.gateway.pauses import LoopPauses
+from pointsman.gateway.pauses import LoopWatchdog
 from pointsman.gateway.wire.caching import CacheStatus
 from pointsman.routers.outcomes import CallOutcome, Outcome
 from pointsman.routers.types import Decision, Reason
@@ -151,7 +151,7 @@ class Telemetry:
             ["expert"],
             multiprocess_mode="min",
         )
-        self.pauses = LoopPauses()
+        self.pauses = LoopWatchdog()
         self.loop_pause = gauge(
             "pointsman_loop_pause_seconds",
             "Longest pause of the event loop within the last minute; of several workers the longest.",

@@ -132,7 +132,7 @@ def _decide(settings: Settings, text: str, routing: dict[str, Any], max_tokens: 
     if max_tokens is not None:
         chat["max_tokens"] = max_tokens
     try:
-        read = OfflineRequest.read(chat, routing, settings.budgets.budget(), flags=settings.router.flag_places)
+        read = OfflineRequest.read(chat, routing, settings.budgets.budget(), flags=settings.router.flag_positions)
         router = load_router(settings.router.artifact, uncertain_to_generalist=settings.router.uncertain_to_generalist)
     except RequestRefused as error:
         raise click.ClickException(_as_option(error.message, error.param)) from None

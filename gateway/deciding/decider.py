@@ -8,7 +8,7 @@ process. `now` does that part at once, and `later` continues with the part that 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pointsman.experts.pool import ExpertPool
@@ -17,6 +17,7 @@ from pointsman.gateway.deciding.admission import Admission, AdmissionRequest, fu
 from pointsman.gateway.deciding.assessor import Assessor
 from pointsman.gateway.deciding.decision_memory import DecisionMemory, again, rests_on_load
 from pointsman.gateway.deciding.decision_memory import NullAnswers as Repeated
+from pointsman.gateway.deciding.decision_policy import DecisionPolicy
 from pointsman.gateway.deciding.eligibility import bound, in_pool, known, owned, permitted, spoken
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
@@ -39,7 +40,6 @@ from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing, write_o
 from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
-from pointsman.routers.selection.flags import FlagPlaces
 from pointsman.routers.types import (
     ONE_ANSWER,
     Budget,
@@ -61,23 +61,6 @@ _HOLDS_S: Final = 60.0
 
 #: Beyond so many, looking whether all are ready takes as long as deciding.
 _FEW_EXPERTS: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionPolicy:
-    """What the operator set for every decision.
-
-    Attributes:
-        budget: Of callers who state none.
-        flags: Where in a turn goals may be written into the prompt.
-        stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
-        derive_sessions: Whether a conversation that is not named is known by how it began.
-    """
-
-    budget: Budget
-    flags: FlagPlaces
-    stay_bonus: float | None = None
-    derive_sessions: bool = False
 
 
 class Decider:

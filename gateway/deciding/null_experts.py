@@ -30,8 +30,9 @@ from pointsman.gateway.deciding.safety import HarmLevel, SafetyGate, SafetyVerdi
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
 from pointsman.gateway.shared.answer_cache import AnswerCache, KeptAnswer
 from pointsman.gateway.wire.caching import CacheControl
+from pointsman.gateway.wire.everything_said import told_apart
 from pointsman.gateway.wire.plain_question import fits, why_not_a_question, why_not_plain
-from pointsman.gateway.wire.request import AUTO, Inbound, told_apart
+from pointsman.gateway.wire.request import AUTO, Inbound
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.null_experts.calculator import calculate

@@ -16,7 +16,7 @@ from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
-from pointsman.routers.selection.flags import FlagPlaces
+from pointsman.routers.selection.flags import FlagPositions
 from pointsman.routers.types import Assessment, Budget, RouteRequest
 
 
@@ -34,7 +34,7 @@ class OfflineRequest:
 
     @classmethod
     def read(
-        cls, chat: Mapping[str, Any], routing: Mapping[str, Any], default: Budget, *, flags: FlagPlaces
+        cls, chat: Mapping[str, Any], routing: Mapping[str, Any], default: Budget, *, flags: FlagPositions
     ) -> OfflineRequest:
         """Read a chat as `POST /v1/chat/completions` does.
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from pointsman.gateway.deciding.embedding import embed_one
 from pointsman.gateway.errors import Code, RequestRefused
-from pointsman.gateway.wire.request import Inbound, everything_said
+from pointsman.gateway.wire.everything_said import everything_said
+from pointsman.gateway.wire.request import Inbound
 from pointsman.routers.null_experts.examples import Examples, Match, unit
 from pointsman.routers.protocols import Embedder
 from pointsman.routers.safety.scorer import NOTHING_SAID, SafetyScore, SafetyScorer

@@ -148,7 +148,7 @@ class Dispatch:
             attempt = plane.attempts.begin(
                 name, routed, self._entry, stream=routed.inbound.stream, reservation=reservation
             )
-        except BaseException:
+        except BaseException:  # whatever it was, nothing stays held
             if reservation is not None:
                 reservation.release()
             raise

@@ -103,7 +103,7 @@ class FanOut:
             return CallResult(name, None)
         try:
             attempt = self._attempts.begin(name, routed, entry, stream=False, reservation=reservation)
-        except BaseException:
+        except BaseException:  # whatever it was, nothing stays held
             if reservation is not None:
                 reservation.release()
             raise

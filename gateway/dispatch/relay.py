@@ -24,15 +24,8 @@ from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
 _MOST_PIECES: Final = 256
 
 
-class ClientSide(Protocol):
-    """Where an answer goes. Nothing is written once the response is complete."""
-
-    @property
-    def begun(self) -> bool:
-        """Whether the head of a streamed response went out."""
-
-    def abort(self) -> None:
-        """Cut the client off, whatever it has got so far."""
+class ResponseWriter(Protocol):
+    """Where a response goes. Nothing is written once it is complete."""
 
     def send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A response in one piece; it is complete."""
@@ -45,6 +38,17 @@ class ClientSide(Protocol):
 
     def end(self) -> None:
         """The end of a streamed response; it is complete."""
+
+
+class ClientSide(ResponseWriter, Protocol):
+    """The client's side of an exchange: its response, and how far that has come."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the head of a streamed response went out."""
+
+    def abort(self) -> None:
+        """Cut the client off, whatever it has got so far."""
 
     def unsent_bytes(self) -> int:
         """What the client has not taken yet."""

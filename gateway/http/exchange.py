@@ -224,7 +224,7 @@ class Exchange:
         try:
             forward = forwarded(self._endpoint, self._plane.forward, self._headers)
             self._dispatch = dispatch = Dispatch(self, self._plane, self._client, routed, forward)
-        except BaseException:
+        except BaseException:  # whatever it was, nothing stays held
             if reservation is not None:
                 reservation.cancel()
             raise

@@ -22,7 +22,7 @@ from pointsman.gateway.settings.safety import SafetySettings
 from pointsman.gateway.settings.yaml_source import Path
 
 if TYPE_CHECKING:
-    from pointsman.routers.selection.flags import FlagPlaces
+    from pointsman.routers.selection.flags import FlagPositions
     from pointsman.routers.selection.prices import AverageBudget
 
 
@@ -39,13 +39,13 @@ class RouterSettings(Node):
     """Send prompts the classifier is not sure of to a generalist, where one is admissible."""
 
     @property
-    def flag_places(self) -> FlagPlaces:
+    def flag_positions(self) -> FlagPositions:
         """Where in a turn flags count; nowhere where they are not allowed."""
-        from pointsman.routers.selection.flags import EITHER_END, FlagPlace
+        from pointsman.routers.selection.flags import EITHER_END, FlagPosition
 
         if isinstance(self.flags, bool):
             return EITHER_END if self.flags else frozenset()
-        return frozenset({FlagPlace(self.flags)})
+        return frozenset({FlagPosition(self.flags)})
 
 
 class AverageBudgetSettings(Node):

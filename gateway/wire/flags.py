@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.wire.request import Inbound, rewrite_user_text
-from pointsman.routers.selection.flags import FlagPlaces, ParsedFlags, apply_flags, parse_flags
+from pointsman.routers.selection.flags import FlagPositions, ParsedFlags, apply_flags, parse_flags
 from pointsman.routers.types import Budget, Flag
 
 
-def take_flags(inbound: Inbound, budget: Budget, places: FlagPlaces) -> Budget:
+def take_flags(inbound: Inbound, budget: Budget, places: FlagPositions) -> Budget:
     """Strip the flags from the user's turns and apply those of the latest one to the budget.
 
     Earlier turns come along with every request of a conversation; their goals were for them.

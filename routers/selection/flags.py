@@ -23,15 +23,15 @@ _FLAG: Final = re.compile(r"\[\s*flag\s*:([^\[\]]*)\]", re.IGNORECASE)
 _REACH_CHARS: Final = 1_000
 
 
-class FlagPlace(StrEnum):
+class FlagPosition(StrEnum):
     """Where in a turn a flag may stand."""
 
     BEGINNING = "beginning"
     END = "end"
 
 
-FlagPlaces = frozenset[FlagPlace]
-EITHER_END: Final[FlagPlaces] = frozenset(FlagPlace)
+FlagPositions = frozenset[FlagPosition]
+EITHER_END: Final[FlagPositions] = frozenset(FlagPosition)
 
 #: A flagged goal outweighs predicted quality, which is at most 1, and still leaves quality to break near-ties.
 FLAG_WEIGHT = 10.0
@@ -101,7 +101,7 @@ class ParsedFlags:
     unknown: tuple[str, ...]
 
 
-def parse_flags(texts: Sequence[str], places: FlagPlaces = EITHER_END) -> ParsedFlags:
+def parse_flags(texts: Sequence[str], places: FlagPositions = EITHER_END) -> ParsedFlags:
     """Find and strip the flags of a turn. A flag may hold several goals, separated by commas.
 
     Args:
@@ -112,12 +112,12 @@ def parse_flags(texts: Sequence[str], places: FlagPlaces = EITHER_END) -> Parsed
         return ParsedFlags((), tuple(texts), ())
     left = list(texts)
     goals: list[str] = []
-    if FlagPlace.BEGINNING in places:
+    if FlagPosition.BEGINNING in places:
         for index, text in enumerate(left):
             left[index] = _cut_beginning(text, goals)
             if _says_something(left[index]):
                 break
-    if FlagPlace.END in places:
+    if FlagPosition.END in places:
         last: list[str] = []
         for index in reversed(range(len(left))):
             left[index] = _cut_end(left[index], last)

@@ -8,7 +8,7 @@ from pointsman.routers.selection.flags import (
     ALIASES,
     EITHER_END,
     FLAG_WEIGHT,
-    FlagPlace,
+    FlagPosition,
     apply_flags,
     parse_flags,
 )
@@ -69,8 +69,8 @@ def test_what_is_no_flag_is_left_alone(text):
 
 def test_the_operator_says_at_which_end_flags_count():
     text = "[Flag: cheapest] see [Flag: best]"
-    assert parse(text, frozenset({FlagPlace.BEGINNING})) == ((Flag.CHEAPEST,), "see [Flag: best]", ())
-    assert parse(text, frozenset({FlagPlace.END})) == ((Flag.BEST,), "[Flag: cheapest] see", ())
+    assert parse(text, frozenset({FlagPosition.BEGINNING})) == ((Flag.CHEAPEST,), "see [Flag: best]", ())
+    assert parse(text, frozenset({FlagPosition.END})) == ((Flag.BEST,), "[Flag: cheapest] see", ())
     assert parse(text, frozenset()) == ((), text, ())
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Capability
-from pointsman.gateway.wire.request import Inbound, everything_said, parse_inbound
+from pointsman.gateway.wire.everything_said import everything_said
+from pointsman.gateway.wire.request import Inbound, parse_inbound
 from pointsman.gateway.wire.request_fields import MOST_SILENT_BYTES, TEXT_PARTS, TOKENS_PER_MEDIUM
 from tests.unit.gateway.wire.places_of_text import INPUTS, PHRASE, PLACES, chat, message, responses
 

@@ -1,0 +1,25 @@
+"""What the operator set for every decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pointsman.routers.selection.flags import FlagPlaces
+from pointsman.routers.types import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPolicy:
+    """What the operator set for every decision.
+
+    Attributes:
+        budget: Of callers who state none.
+        flags: Where in a turn goals may be written into the prompt.
+        stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
+        derive_sessions: Whether a conversation that is not named is known by how it began.
+    """
+
+    budget: Budget
+    flags: FlagPlaces
+    stay_bonus: float | None = None
+    derive_sessions: bool = False
