@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pointsman.routers.selection.flags import FlagPlaces
+from pointsman.routers.selection.flags import FlagPositions
 from pointsman.routers.types import Budget
 
 
@@ -20,6 +20,6 @@ class DecisionPolicy:
     """
 
     budget: Budget
-    flags: FlagPlaces
+    flags: FlagPositions
     stay_bonus: float | None = None
     derive_sessions: bool = False

@@ -112,7 +112,7 @@ class RelayedAnswer:
         """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty.
 
         Raises:
-            AnswerTooLong: There is more of it than is put into another API's words.
+            AnswerSizeError: There is more of it than is put into another API's words.
         """
         self._recorder.first_byte(self._attempt)
         data = self._recorded(self._events.feed(chunk))
@@ -127,7 +127,7 @@ class RelayedAnswer:
         """The streamed body is complete: what is left of it.
 
         Raises:
-            AnswerTooLong: As `feed`.
+            AnswerSizeError: As `feed`.
         """
         data = self._recorded(self._events.finish())
         if self._translation is not None:

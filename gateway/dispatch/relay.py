@@ -15,7 +15,7 @@ from pointsman.gateway.dispatch.answer import RelayedAnswer
 from pointsman.gateway.dispatch.reservations import let_go
 from pointsman.gateway.dispatch.whole_reply import is_stream, too_large
 from pointsman.gateway.record.recorder import Attempt
-from pointsman.gateway.wire.chat_stream import AnswerTooLong
+from pointsman.gateway.wire.chat_stream import AnswerSizeError
 from pointsman.gateway.wire.reply import LARGE_BYTES
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
@@ -195,7 +195,7 @@ class Relay:
             self._size = 0
             try:
                 data = answer.feed(whole)
-            except AnswerTooLong as error:
+            except AnswerSizeError as error:
                 self._cut(answer, error)
                 return
             if data:
@@ -213,7 +213,7 @@ class Relay:
         if self.answer is not None:
             try:
                 data = self.answer.end()
-            except AnswerTooLong as error:
+            except AnswerSizeError as error:
                 self._cut(self.answer, error)
                 return
             if data:
@@ -253,7 +253,7 @@ class Relay:
         self._joined += b"".join(self._pieces)
         self._pieces.clear()
 
-    def _cut(self, answer: RelayedAnswer, error: AnswerTooLong) -> None:
+    def _cut(self, answer: RelayedAnswer, error: AnswerSizeError) -> None:
         """More came than may: the stream ends with an error."""
         self.drop()
         self._client.write(answer.broken(ExpertProtocolError(self.attempt.expert, str(error))))

@@ -20,7 +20,7 @@ from pointsman.gateway.wire.chat_answer import (
 MOST_BYTES: Final = 4 * 1024 * 1024
 
 
-class AnswerTooLong(Exception):
+class AnswerSizeError(Exception):
     """An answer is longer than is translated.
 
     Args:
@@ -50,7 +50,7 @@ class ChatStream(ABC):
         """Whole events of the expert's stream -> events of ours. What cannot be read is left out.
 
         Raises:
-            AnswerTooLong: There is more of it than is translated.
+            AnswerSizeError: There is more of it than is translated.
         """
         out: list[bytes] = []
         for line in data.splitlines():
@@ -89,11 +89,11 @@ class ChatStream(ABC):
         """So much more of the answer is here, or is kept.
 
         Raises:
-            AnswerTooLong: It is too much.
+            AnswerSizeError: It is too much.
         """
         self._left_bytes -= more_bytes
         if self._left_bytes < 0:
-            raise AnswerTooLong(self._most_bytes)
+            raise AnswerSizeError(self._most_bytes)
 
     @abstractmethod
     def _chunk(

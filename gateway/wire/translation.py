@@ -42,7 +42,7 @@ class AnswerTranslation(Protocol):
         """Whole events of the expert's stream -> events for the client.
 
         Raises:
-            AnswerTooLong: There is more of it than is translated.
+            AnswerSizeError: There is more of it than is translated.
         """
 
     def end(self) -> bytes:
