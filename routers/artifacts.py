@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,13 @@ from safetensors.numpy import load_file, save
 from pointsman.routers.classifiers.knn import KnnClassifier
 from pointsman.routers.classifiers.linear import LinearClassifier
 from pointsman.routers.classifiers.mlp import MlpClassifier
-from pointsman.routers.embed import StorableEmbedder, restore_embedder
+from pointsman.routers.embed import StorableEmbedder, plain_embedder, restore_embedder
+from pointsman.routers.embed.static import StaticEmbedder
 from pointsman.routers.errors import ArtifactError, EmbedderError
 from pointsman.routers.estimators.quality import BlendedQuality
 from pointsman.routers.estimators.tokens import CompletionTokens
 from pointsman.routers.evidence.policy import SequentialPolicy
+from pointsman.routers.reading.spelling import SpellingCorrector
 from pointsman.routers.two_stage import TwoStageRouter
 from pointsman.routers.types import RouteRequest
 
@@ -46,6 +48,8 @@ _MOST_MANIFEST_BYTES = 16 * 1024 * 1024
 #: The artefact that ships with the package, under the name `default`.
 DEFAULT_NAME = "default"
 DEFAULT_DIR = Path(__file__).parent / "default_artifact"
+#: Router -> languages of artefacts that were written before manifests said.
+_SHIPPED_LANGUAGES: Final = MappingProxyType({"pointsman-default/1": ("en",)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class RouterParts:
         quality: Predicted quality per expert.
         tokens: Answer lengths, None where the training data had none.
         evidence: Which expert to ask next after some answers, None where the training data had no answers.
+        languages: Those that it was trained on, as ISO 639 names them; None where nobody says: then all are read.
         training: What it was trained on: tables with hashes and counts, seed, versions. JSON-able.
         metrics: Held-out figures. JSON-able; null where undefined.
     """
@@ -69,6 +74,7 @@ class RouterParts:
     quality: BlendedQuality
     tokens: CompletionTokens | None = None
     evidence: SequentialPolicy | None = None
+    languages: tuple[str, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     metrics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -264,6 +270,7 @@ def _load_parts(directory: Path, manifest: Mapping[str, Any]) -> RouterParts:
 
 
 def _assemble(parts: RouterParts, artifact_hash: str, uncertain_to_generalist: bool) -> TwoStageRouter:
+    languages = _SHIPPED_LANGUAGES.get(parts.name) if parts.languages is None else parts.languages
     return TwoStageRouter(
         id=parts.name,
         artifact_hash=artifact_hash,
@@ -272,7 +279,15 @@ def _assemble(parts: RouterParts, artifact_hash: str, uncertain_to_generalist: b
         quality=parts.quality,
         tokens=parts.tokens,
         uncertain_to_generalist=uncertain_to_generalist,
+        spelling=_spelling(parts.embedder) if languages is not None and "en" in languages else None,
+        languages=languages,
     )
+
+
+def _spelling(embedder: StorableEmbedder) -> SpellingCorrector | None:
+    """What mends slips before words are looked up; other embedders read letters or whole sentences."""
+    plain = plain_embedder(embedder)
+    return SpellingCorrector(plain.vocabulary()) if isinstance(plain, StaticEmbedder) else None
 
 
 def _pack(parts: RouterParts) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -301,6 +316,8 @@ def _pack(parts: RouterParts) -> tuple[dict[str, Any], dict[str, bytes]]:
     }
     if parts.evidence is not None:
         manifest["evidence"] = dict(parts.evidence.spec())
+    if parts.languages is not None:
+        manifest["languages"] = list(parts.languages)
     manifest["artifact_hash"] = _manifest_hash(manifest)
     return manifest, files
 
@@ -343,6 +360,7 @@ def _unpack(manifest: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]
         quality=BlendedQuality.from_parts(manifest["quality"], tensors),
         tokens=None if manifest["tokens"] is None else CompletionTokens.from_parts(manifest["tokens"], tensors),
         evidence=SequentialPolicy.from_parts(manifest["evidence"], tensors) if "evidence" in manifest else None,
+        languages=tuple(map(str, manifest["languages"])) if "languages" in manifest else None,
         training=manifest["training"],
         metrics=manifest["metrics"],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
@@ -55,6 +56,15 @@ def probabilities(posterior: Mapping[str, float], categories: tuple[str, ...]) -
     return np.array([posterior[name] for name in categories], dtype=np.float32)
 
 
+class Doubt(StrEnum):
+    """Why a generalist should answer rather than whoever looks best."""
+
+    LANGUAGE = "language_not_read"
+    OUT_OF_SCOPE = "out_of_scope"
+    UNCLEAR = "category_unclear"
+    UNMEASURED = "category_not_measured"
+
+
 # Made for every prompt, and freezing costs a third of the making: not frozen, and never changed.
 @dataclass(slots=True)
 class Classification:
@@ -65,8 +75,11 @@ class Classification:
         category: The most probable category, or `"out_of_scope"` / `"uncertain"`.
         entropy: Of the posterior in nats, H(x) = -Σ p log p (Composition of Experts, arXiv 2412.01868).
         out_of_scope: The prompt resembles nothing the classifier was trained on.
-        uncertain: A generalist should answer: out of scope, entropy above the artefact's threshold, or most of the
-            posterior on categories for which the artefact has no outcomes.
+        uncertain: Nobody can say what the prompt is: out of scope, or entropy above the artefact's threshold.
+        unmeasured: What it is may be plain, but most of the posterior lies on categories for which the artefact has
+            no outcomes.
+        unread_language: The language, as ISO 639 names it, of a prompt that the artefact cannot read; empty where it
+            can. What the posterior says of such a prompt means nothing.
     """
 
     posterior: Mapping[str, float]
@@ -74,6 +87,24 @@ class Classification:
     entropy: float
     out_of_scope: bool = False
     uncertain: bool = False
+    unmeasured: bool = False
+    unread_language: str = ""
+
+    @property
+    def for_generalist(self) -> bool:
+        """Whether a generalist should answer, for whichever doubt."""
+        return self.uncertain or self.unmeasured or self.unread_language != ""
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Why a generalist should answer; None where a specialist may."""
+        if self.unread_language:
+            return Doubt.LANGUAGE
+        if self.out_of_scope:
+            return Doubt.OUT_OF_SCOPE
+        if self.uncertain:
+            return Doubt.UNCLEAR
+        return Doubt.UNMEASURED if self.unmeasured else None
 
 
 @dataclass(frozen=True, slots=True)

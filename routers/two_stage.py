@@ -24,6 +24,9 @@ from pointsman.routers.estimators.online import Corrections
 from pointsman.routers.estimators.roster import Roster
 from pointsman.routers.estimators.tokens import CompletionTokens
 from pointsman.routers.protocols import Classifier, Embedder, QualityEstimator
+from pointsman.routers.reading.asked import asked_of
+from pointsman.routers.reading.languages import unread_language
+from pointsman.routers.reading.spelling import SpellingCorrector
 from pointsman.routers.selection.explanation import ArrayExplanation
 from pointsman.routers.selection.filters.chain import FILTERS, applying_of, filters_for
 from pointsman.routers.selection.filters.kind import FilterKind
@@ -42,6 +45,8 @@ from pointsman.routers.types import (
 )
 
 _NO_LENGTHS = AnswerLengths()
+#: Entropy from which on a prompt is looked into for slips of the keyboard.
+_UNSURE_NATS = 0.4
 
 
 class TwoStageRouter:
@@ -55,6 +60,8 @@ class TwoStageRouter:
         quality: Vector and posterior to predicted quality per expert.
         tokens: Answer lengths, or None.
         uncertain_to_generalist: Whether uncertain prompts go to generalists first.
+        spelling: Mends slips of the keyboard in prompts that stage 1 is not sure of; None for nobody.
+        languages: Those that the classifier was made for, as ISO 639 names them; None for all.
         filters: Who may answer, in the order they are asked.
         scorers: What weighs on the choice beside quality.
     """
@@ -69,6 +76,8 @@ class TwoStageRouter:
         quality: QualityEstimator,
         tokens: CompletionTokens | None = None,
         uncertain_to_generalist: bool = True,
+        spelling: SpellingCorrector | None = None,
+        languages: Sequence[str] | None = None,
         filters: Sequence[FilterKind] = FILTERS,
         scorers: Sequence[Scorer] = SCORERS,
     ) -> None:
@@ -79,6 +88,8 @@ class TwoStageRouter:
         self._quality = quality
         self._tokens = tokens
         self._uncertain_to_generalist = uncertain_to_generalist
+        self._spelling = spelling
+        self._languages = None if languages is None else frozenset(languages)
         self._filters = applying_of(filters)
         self._scorers = scores_of(scorers)
         self._cards = CardReader(embedder, classifier)
@@ -121,8 +132,17 @@ class TwoStageRouter:
 
     def assess(self, request: RouteRequest) -> Assessment:
         """Everything that depends on the prompt alone. Pure."""
-        vector = self._embedder.embed((request.text,))[0]
+        # A turn that is a program's as a whole is all there is to read.
+        text = asked_of(request.text) or request.text
+        vector = self._embedder.embed((text,))[0]
         classification = self._classifier.classify(vector)
+        if self._spelling is not None and classification.entropy > _UNSURE_NATS:
+            mended = self._spelling.mended(text)
+            if mended is not None:
+                vector = self._embedder.embed((mended,))[0]
+                classification = self._classifier.classify(vector)
+        if self._languages is not None:
+            classification.unread_language = unread_language(text, self._languages)
         return Assessment(
             classification,
             self._quality.estimate(vector, classification),
@@ -168,7 +188,7 @@ class TwoStageRouter:
             reason = Reason.ONLY_CANDIDATE if len(order) else Reason.INFEASIBLE
         ranked = admissible.take(order)
         preferred = len(ranked)
-        if roster.generalists and self._uncertain_to_generalist and assessment.classification.uncertain:
+        if roster.generalists and self._uncertain_to_generalist and assessment.classification.for_generalist:
             general = roster.generalist.take(ranked)
             if np.count_nonzero(general):
                 # What a null expert offers is an answer to this very prompt, whatever its category.

@@ -14,6 +14,7 @@ from pointsman.routers.arrays import FloatArray as FloatArray
 from pointsman.routers.assessment import AnswerLengths as AnswerLengths
 from pointsman.routers.assessment import Assessment as Assessment
 from pointsman.routers.assessment import Classification as Classification
+from pointsman.routers.assessment import Doubt as Doubt
 from pointsman.routers.assessment import Posterior as Posterior
 from pointsman.routers.assessment import Qualities as Qualities
 from pointsman.routers.assessment import Quality as Quality

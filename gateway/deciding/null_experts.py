@@ -37,7 +37,7 @@ from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.routers.embed import plain_embedder
 from pointsman.routers.null_experts.calculator import calculate
 from pointsman.routers.null_experts.examples import Examples, Match, unit
-from pointsman.routers.null_experts.guards import FALSE_HITS, names_differ, signature
+from pointsman.routers.null_experts.guards import FALSE_HITS, hard_difference, names_differ, signature
 from pointsman.routers.null_experts.share import ShareAccount
 from pointsman.routers.protocols import Embedder
 from pointsman.routers.types import Assessment, Decision, FloatArray, Offer, Offers, Reason
@@ -276,6 +276,9 @@ class NullExperts:
             asked.decline(NullKind.CONSTANT, plain or "the prompt means the same as none of its questions")
             return
         entry = self._settings.constants.entries[match.group]
+        if hard_difference(inbound.text, match.example):
+            asked.decline(NullKind.CONSTANT, "the nearest of its questions has other numbers, signs or negations")
+            return
         if not fits(inbound, entry.answer):
             asked.decline(NullKind.CONSTANT, "its answer is longer than the caller allows")
         else:

@@ -54,7 +54,7 @@ class AnswerCache(TwoLevelCache[KeptAnswer]):
         """As `key`, for every wording of the last message that says the same; what is named there is not in it."""
         asked = _material(inbound)
         asked["messages"] = asked["messages"][:-1]
-        said_alike = [said.numbers, said.negations, said.asks, said.words]
+        said_alike = [said.numbers, said.negations, said.asks, said.words, said.hard]
         return _key(tenant, inbound.endpoint.value, asked, said_alike)
 
     @staticmethod

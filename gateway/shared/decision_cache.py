@@ -16,7 +16,7 @@ from pointsman.gateway.shared.two_level_cache import TwoLevelCache, key_of
 from pointsman.routers.types import AnswerLengths, Assessment, Classification, Figures, Qualities
 
 #: Of an entry in Redis; another replica may run another version.
-_VERSION = 2
+_VERSION = 3
 
 
 class DecisionCache(TwoLevelCache[Assessment]):
@@ -41,6 +41,8 @@ class DecisionCache(TwoLevelCache[Assessment]):
                 "entropy": kind.entropy,
                 "out_of_scope": kind.out_of_scope,
                 "uncertain": kind.uncertain,
+                "unmeasured": kind.unmeasured,
+                "unread_language": kind.unread_language,
                 # orjson writes NaN as null; `_figures` turns it back.
                 "quality": [quality.experts, quality.mean.tolist(), quality.std.tolist(), quality.sources],
                 "tokens": [lengths.experts, lengths.mean.tolist(), lengths.q95.tolist()],
@@ -64,6 +66,8 @@ class DecisionCache(TwoLevelCache[Assessment]):
                     entropy=math.nan if data["entropy"] is None else data["entropy"],
                     out_of_scope=data["out_of_scope"],
                     uncertain=data["uncertain"],
+                    unmeasured=data["unmeasured"],
+                    unread_language=data["unread_language"],
                 ),
                 quality=Qualities(tuple(experts), _figures(mean), _figures(std), tuple(map(Source, sources))),
                 completion_tokens=AnswerLengths(tuple(known), _figures(expected), _figures(q95)),

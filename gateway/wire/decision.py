@@ -12,6 +12,7 @@ from pointsman.routers.types import (
     Classification,
     CompleteExplanation,
     Decision,
+    Doubt,
     Estimates,
     Reason,
     Rejection,
@@ -100,8 +101,7 @@ def explain(decision: Decision) -> str:
         probability = kind.posterior.get(kind.category)
         sure = "" if probability is None else f" (probability {probability:.2f})"
         if decision.reason is Reason.UNCERTAIN:
-            why = "the prompt resembles no category" if kind.out_of_scope else "the category is unclear"
-            parts.append(f": {why}, so a generalist takes it")
+            parts.append(f": {_why_a_generalist(kind)}, so a generalist takes it")
         else:
             parts.append(f": the prompt looks like {kind.category}{sure}")
     if chosen is not None:
@@ -116,6 +116,16 @@ def explain(decision: Decision) -> str:
     return "".join(parts) + "."
 
 
+def _why_a_generalist(kind: Classification) -> str:
+    if kind.doubt is Doubt.LANGUAGE:
+        return f"the router cannot read the prompt's language ({kind.unread_language})"
+    if kind.doubt is Doubt.OUT_OF_SCOPE:
+        return "the prompt resembles no category"
+    if kind.doubt is Doubt.UNMEASURED:
+        return f"no expert was measured on {kind.category}"
+    return "the category is unclear"
+
+
 def _classification(kind: Classification | None) -> dict[str, Any] | None:
     if kind is None:
         return None
@@ -126,6 +136,9 @@ def _classification(kind: Classification | None) -> dict[str, Any] | None:
         "entropy_nats": _figure(kind.entropy),
         "out_of_scope": kind.out_of_scope,
         "uncertain": kind.uncertain,
+        "unmeasured": kind.unmeasured,
+        "unread_language": kind.unread_language or None,
+        "doubt": kind.doubt,
     }
 
 

@@ -24,12 +24,16 @@ from pointsman.gateway.wire.repeated_fields import repeats_a_field
 from pointsman.gateway.wire.request_fields import PICTURES, ROLES, TOOLS, by_user, text_field
 from pointsman.gateway.wire.token_estimate import bytes_of, tokens_of
 from pointsman.gateway.wire.translation import Rewrite, TranslatedRequest, read_translated, rewrite_content
+from pointsman.routers.reading.asked import asked_of
 from pointsman.routers.types import ONE_ANSWER, Work
 
 AUTO: Final = "auto"
 
 #: Earlier user turns that are read for what they say about the present one; older ones have next to no say left.
 _EARLIER_TURNS: Final = 3
+
+#: User turns that are looked at for those, from the latest on.
+_SEARCHED_TURNS: Final = 24
 
 #: Levels that orjson writes; it reads more.
 _DEEPEST: Final = 254
@@ -319,7 +323,20 @@ def _read_messages(
             reading.message(message, f"messages[{index}]")
         if by_user(role):
             said.append(text)
-    return said[-1] if said else "", tuple(said[-1 - _EARLIER_TURNS : -1]), total, len(messages), strings
+    return said[-1] if said else "", _asking(said[:-1]), total, len(messages), strings
+
+
+def _asking(turns: list[str]) -> tuple[str, ...]:
+    """The latest of the turns in which the user asks something: agents send many in which a program alone speaks."""
+    if len(turns) <= _EARLIER_TURNS:
+        return tuple(turns)
+    found: list[str] = []
+    for turn in turns[: -1 - _SEARCHED_TURNS : -1]:
+        if asked_of(turn):
+            found.append(turn)
+            if len(found) == _EARLIER_TURNS:
+                break
+    return tuple(reversed(found))
 
 
 def _content_text(content: object, index: int, required: set[Capability]) -> tuple[str, bool]:

@@ -95,5 +95,7 @@ class PosteriorReader:
             category = UNCERTAIN
         else:
             category = self._categories[int(posterior.argmax())]
-        uncertain = out_of_scope or blurred or (self._measured is not None and float(posterior @ self._measured) < 0.5)
-        return Classification(Posterior(self._categories, posterior), category, entropy, out_of_scope, uncertain)
+        unmeasured = self._measured is not None and float(posterior @ self._measured) < 0.5
+        return Classification(
+            Posterior(self._categories, posterior), category, entropy, out_of_scope, out_of_scope or blurred, unmeasured
+        )

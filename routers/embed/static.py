@@ -96,6 +96,10 @@ class StaticEmbedder:
         """Number of tokens."""
         return int(self._rows.shape[0])
 
+    def vocabulary(self) -> dict[str, int]:
+        """Token -> its id; of a WordPiece tokenizer the common words come first."""
+        return self._tokenizer.get_vocab(with_added_tokens=False)
+
     def token_ids(self, text: str) -> TokenIds:
         """Token ids of the clipped text, shape (tokens,)."""
         return self._words.token_ids(clip_text(text, self._max_chars))

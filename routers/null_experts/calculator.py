@@ -5,6 +5,7 @@
     signed     = "-" signed | power
     power      = atom ("^" signed)?
     atom       = number ("%" "of" signed)? | "(" expression ")" | "sqrt" atom
+    number     = decimal | "0x" hexadecimal | "0b" binary | "0o" octal
 
 The words around it ("what is", "please", "?") and words for operators ("times", "divided by") are read as people mean
 them. Whatever else stands in the prompt, a unit, a name, a second question, means that it is not understood.
@@ -21,6 +22,8 @@ from typing import Final
 _MOST_CHARS: Final = 200
 _MOST_EXPONENT: Final = 128
 _MOST_DEPTH: Final = 24
+#: How a number in another base than ten begins -> the base.
+_BASES: Final = {"0x": 16, "0b": 2, "0o": 8}
 #: Beyond this a number is no longer what somebody asks for in a sentence.
 _MOST_DIGITS: Final = 40
 #: Digits of a result that has no end, or no exact value.
@@ -38,7 +41,13 @@ _WORDS: Final = tuple(
     for pattern, symbol in (
         (r"\bplus\b", "+"),
         (r"\bminus\b|[−–]", "-"),
-        (r"\b(?:times|multiplied by)\b|[×·]|(?<=\d)\s*x\s*(?=\d)|\*(?!\*)", "*"),
+        (
+            (
+                r"\b(?:times|multiplied by)\b|[×·]|"
+                r"(?<=\d)(?<!(?<![\d.,])0)x(?=\d)|(?<=\d)(?:\s+x\s*|\s*x\s+)(?=\d)|\*(?!\*)"
+            ),
+            "*",
+        ),
         (r"\b(?:divided by|over)\b|÷", "/"),
         (r"\bto the power of\b|\*\*", "^"),
         (r"\bsquared\b", "^2"),
@@ -48,8 +57,10 @@ _WORDS: Final = tuple(
     )
 )
 _TOKEN: Final = re.compile(
-    r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)|(?P<sign>of\b|sqrt\b|[-+*/^%()]))"
+    r"\s*(?:(?P<number>0x[0-9a-f]+(?![\w.])|0b[01]+(?![\w.])|0o[0-7]+(?![\w.])|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)|(?P<sign>of\b|sqrt\b|[-+*/^%()]))"
 )
+#: What is something else to whoever reads it: a number with a zero before it (octal, or a name), a date, a factorial.
+_AMBIGUOUS: Final = re.compile(r"(?<![\w.,])0\d|\d{4}-\d\d?-\d\d?(?!\d)|[\d)]\s*!")
 #: A date, a score, a telephone number: no calculation unless somebody says so.
 _LOOKS_LIKE_A_NAME: Final = re.compile(r"\d+(?:[-/]\d+)+")
 
@@ -73,6 +84,8 @@ def calculate(text: str) -> str | None:
     asked = " ".join(text.lower().split())
     verb = _ASKED.match(asked)
     body = asked[verb.end() :] if verb else asked
+    if _AMBIGUOUS.search(body):
+        return None
     end = _TRAILING.search(body)
     assert end is not None  # noqa: S101  # it matches the empty end of any text
     body = body[: end.start()]
@@ -85,6 +98,9 @@ def calculate(text: str) -> str | None:
         tokens = list(_tokens(body))
         # A number alone, signed or in parentheses, asks for nothing.
         if not {"+", "*", "/", "^", "%", "sqrt"}.intersection(tokens) and "-" not in tokens[1:]:
+            return None
+        if "^" in tokens and any(token[:2] in _BASES for token in tokens):
+            # In code it is no power.
             return None
         reader = _Reader(tokens)
         value = reader.expression()
@@ -156,7 +172,12 @@ class _Reader:
                 raise _NotUnderstood
             return value
         if self._take("sqrt"):
-            return self._root(self._atom())
+            bare = self._at < len(self._tokens) and self._tokens[self._at] != "("
+            value = self._atom()
+            if bare and self._at < len(self._tokens) and self._tokens[self._at] != ")":
+                # "The square root of 16 plus 9" is 13 to one reader and 5 to another.
+                raise _NotUnderstood
+            return self._root(value)
         number = self._number()
         if not self._take("%"):
             return number
@@ -175,7 +196,13 @@ class _Reader:
         return Fraction(math.sqrt(value))
 
     def _number(self) -> Fraction:
-        if self._at >= len(self._tokens) or not self._tokens[self._at][-1].isdigit():
+        if self._at >= len(self._tokens):
+            raise _NotUnderstood
+        base = _BASES.get(self._tokens[self._at][:2])
+        if base is not None:
+            self._at += 1
+            return _bounded(Fraction(int(self._tokens[self._at - 1][2:], base)))
+        if not self._tokens[self._at][-1].isdigit():
             raise _NotUnderstood
         token = self._tokens[self._at].replace(",", "")
         self._at += 1

@@ -18,10 +18,12 @@ class Match:
     Attributes:
         group: Index of the group it belongs to.
         similarity: Cosine, at least the threshold.
+        example: What it is near to.
     """
 
     group: int
     similarity: float
+    example: str
 
 
 class Examples:
@@ -35,6 +37,7 @@ class Examples:
 
     def __init__(self, groups: Sequence[Sequence[str]], embedder: Embedder, threshold: float) -> None:
         texts = [text for group in groups for text in group]
+        self._texts = texts
         self._group = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         self._vectors: FloatArray = unit(embedder.embed(texts)) if texts else np.zeros((0, embedder.dim), np.float32)
         self._threshold = threshold
@@ -51,7 +54,7 @@ class Examples:
         best = int(similarity.argmax())
         if similarity[best] < self._threshold:
             return None
-        return Match(int(self._group[best]), float(similarity[best]))
+        return Match(int(self._group[best]), float(similarity[best]), self._texts[best])
 
 
 def unit(vectors: FloatArray) -> FloatArray:

@@ -4,7 +4,8 @@ Mean-pooled embeddings put "convert 5 usd to eur" next to "convert 7 usd to eur"
 So closeness proposes and guards dispose: two prompts are the same question only when they agree in
 
 - numbers, written in digits or words,
-- polarity: how often they negate,
+- polarity: how often they negate, and what,
+- hard tokens: signs, single letters, units and code, as they are written (hard_tokens.py),
 - names: quoted text, capitalised words that do not begin a sentence, and words with signs or digits in them,
 - the question word, and
 - the remaining words that carry meaning, in their order, whatever their inflection; I and you, past and future count
@@ -18,6 +19,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+
+from pointsman.routers.null_experts.hard_tokens import hard_tokens
 
 _MOST_CHARS: Final = 500
 _CONTRACTIONS: Final = tuple(
@@ -49,6 +52,7 @@ _OPENING: Final = re.compile(
 )
 _CLOSING: Final = re.compile(r"(?:[ ,]*(?:please|thanks|thank you))+$")
 _WORD: Final = re.compile(r"\d+(?:[.,:/]\d+)*|[^\W\d_][\w'+#.-]*[\w+#]|[^\W_]|[^\w\s,.?!;:'\"’“”`]")
+_THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _QUOTED: Final = re.compile(r"\"([^\"]+)\"|“([^”]+)”|`([^`]+)`")
 _NAME: Final = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-Z][\w'-]*")
 _NEGATORS: Final = frozenset(
@@ -108,6 +112,7 @@ class Signature:
         names: Quoted, capitalised and other unmistakable words, in order, lower case.
         asks: Question words, in order.
         words: The others that carry meaning, in order, without inflection.
+        hard: What must be the same to the letter, in order.
     """
 
     numbers: tuple[str, ...]
@@ -115,6 +120,7 @@ class Signature:
     names: tuple[str, ...]
     asks: tuple[str, ...]
     words: tuple[str, ...]
+    hard: tuple[str, ...]
 
     @property
     def telling(self) -> bool:
@@ -122,7 +128,7 @@ class Signature:
         return len(self.words) >= 2 and not all(word.startswith("(") for word in self.words)
 
 
-_NOTHING: Final = Signature((), 0, (), (), ())
+_NOTHING: Final = Signature((), 0, (), (), (), ())
 
 
 def signature(text: str) -> Signature:
@@ -137,16 +143,17 @@ def signature(text: str) -> Signature:
     numbers: list[str] = []
     asks: list[str] = []
     words: list[str] = []
-    negations = 0
+    negated: list[str] = []
     before = ""
     for word in _WORD.findall(plain):
         hour, before = word == "am" and before[:1].isdigit(), word
         if word[0].isdigit():
-            numbers.append(word.replace(",", ""))
+            numbers.append(word.replace(",", "") if _THOUSANDS.fullmatch(word) else word)
         elif word in _NUMBERS:
             numbers.append(_NUMBERS[word])
         elif word in _NEGATORS:
-            negations += 1
+            # Which word it negates counts as well: "not all are", "all are not".
+            negated.append(f"not {len(words)}")
         elif word in _ASKING:
             asks.append(word)
         elif hour or word not in _EMPTY:
@@ -154,7 +161,14 @@ def signature(text: str) -> Signature:
     if any(char.islower() for char in text):
         # Where everything is capital nothing stands out.
         names += [name.lower() for name in _NAME.findall(text) if name.lower() not in _SAME]
-    return Signature(tuple(numbers), negations, tuple(sorted(set(names))), tuple(asks), tuple(words))
+    return Signature(
+        tuple(numbers),
+        len(negated),
+        tuple(sorted(set(names))),
+        tuple(asks),
+        tuple(words),
+        (*negated, *hard_tokens(text)),
+    )
 
 
 def difference(one: Signature, other: Signature) -> str | None:
@@ -169,7 +183,15 @@ def difference(one: Signature, other: Signature) -> str | None:
         return "another question"
     if one.words != other.words:
         return "other words"
-    return "other names" if names_differ(one.names, other.names) else None
+    if names_differ(one.names, other.names):
+        return "other names"
+    return "other signs" if one.hard != other.hard else None
+
+
+def hard_difference(text: str, example: str) -> bool:
+    """Whether two prompts differ in numbers, negations or hard tokens: in what no paraphrase changes."""
+    one, other = signature(text), signature(example)
+    return (one.numbers, one.negations, one.hard) != (other.numbers, other.negations, other.hard)
 
 
 def names_differ(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

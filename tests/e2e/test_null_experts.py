@@ -108,7 +108,7 @@ async def test_a_decision_says_where_the_answer_comes_from_however_unclear_the_c
         body = {"messages": [{"role": "user", "content": "What are your opening hours?"}]}
         async with aiohttp.ClientSession(gateway.url) as http, http.post("/v1/route", json=body) as reply:
             decision = await reply.json()
-    assert decision["classification"]["uncertain"]
+    assert decision["classification"]["doubt"]
     assert decision["expert"] == "constant"
     assert decision["reason"] == "best_utility"
     assert decision["explanation"].startswith("constant answers: cosine 1.00 to its question; predicted quality 1.00")

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from pointsman.routers.null_experts import calculator, guards
+from pointsman.routers.reading import dump
 from pointsman.routers.safety import scorer
 from pointsman.routers.selection import flags
 from tests.fuzz.patterns import Found, attacks, found
@@ -21,6 +22,7 @@ from tests.fuzz.patterns import Found, attacks, found
 SHORT: Final[Mapping[str, int]] = {
     "routers/null_experts/calculator.py": calculator._MOST_CHARS,
     "routers/null_experts/guards.py": guards._MOST_CHARS,
+    "routers/reading/dump.py": dump._LINE_CHARS,
     "routers/safety/signs.py": scorer._WHOLE_CHARS,
     "routers/selection/flags.py": flags._REACH_CHARS,
 }

@@ -55,7 +55,7 @@ def plain_assess(parts: RouterParts) -> Callable[[str], Assessment]:
         outside, blurred = scope < thresholds.min_scope, entropy > thresholds.max_entropy
         unmeasured = thresholds.measured is not None and sum(told[name] for name in thresholds.measured) < 0.5
         category = "out_of_scope" if outside else "uncertain" if blurred else max(told, key=told.__getitem__)
-        kind = Classification(told, category, entropy, outside, outside or blurred or unmeasured)
+        kind = Classification(told, category, entropy, outside, outside or blurred, unmeasured)
         return Assessment(kind, qualities(seen, posterior), lengths(posterior), "")
 
     def qualities(seen: np.ndarray, posterior: np.ndarray) -> Qualities:

@@ -164,7 +164,7 @@ def plain_select(
     weights = request.budget.weights
     prices = weights.latency + weights.energy + weights.cost + weights.size + weights.recency
     prices += weights.verbosity + weights.readability
-    if assessment.classification.uncertain and any(s.generalist for s, _, _ in ranked):
+    if assessment.classification.for_generalist and any(s.generalist for s, _, _ in ranked):
         first = {s.name for s, _, _ in ranked if s.generalist}
         if prices > weights.quality:
             paid = {name: one["quality"] - sum(one.values()) for name, one in terms.items()}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pointsman.routers.classifiers.knn import KnnClassifier
 from pointsman.routers.classifiers.linear import LinearClassifier
 from pointsman.routers.classifiers.uncertainty import PosteriorReader, Thresholds, entropy_nats
-from pointsman.routers.types import Classification
+from pointsman.routers.types import Classification, Doubt
 
 LOOSE = Thresholds(max_entropy=10.0, min_scope=-1e9)
 
@@ -86,9 +86,11 @@ def test_uncertain_and_out_of_scope_classifications():
     assert (outside.category, outside.uncertain, outside.out_of_scope) == ("out_of_scope", True, True)
 
 
-def test_a_category_nobody_was_measured_on_is_uncertain_but_named():
+def test_a_category_nobody_was_measured_on_is_known_and_goes_to_a_generalist():
     unmeasured = classification(POSTERIOR, 1.0, Thresholds(2.0, 0.0, measured=("math", "travel")))
-    assert (unmeasured.category, unmeasured.uncertain) == ("code", True)
+    assert (unmeasured.category, unmeasured.uncertain, unmeasured.unmeasured) == ("code", False, True)
+    assert unmeasured.for_generalist
+    assert unmeasured.doubt is Doubt.UNMEASURED
     assert not classification(POSTERIOR, 1.0, Thresholds(2.0, 0.0, measured=("code",))).uncertain
 
 

@@ -9,6 +9,7 @@ from pointsman.experts.spec import ExpertSpec, PoolView
 from pointsman.routers.artifacts import load_router
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.types import Qualities, RouteRequest
+from tests.unit.routers.conversations import HELD_OUT, TUNED
 
 #: A question, a follow-up that says nothing of its subject, and the expert both belong to.
 FOLLOW_UPS = (
@@ -92,3 +93,39 @@ def test_turns_of_another_artefact_or_other_experts_are_forgotten(router):
     fewer = Qualities(quality.experts[:-1], quality.mean[:-1], quality.std[:-1], quality.sources[:-1])
     other_experts = Turn(before.text, replace(before.assessment, quality=fewer))
     assert recall([other_artifact, other_experts, now]) is now.assessment
+
+
+#: Least shares of follow-ups that stay, and of new questions that switch.
+@pytest.mark.parametrize(
+    ("sets", "stay", "switch"), [(TUNED, 0.98, 0.98), (HELD_OUT, 0.92, 0.99)], ids=["tuned", "held"]
+)
+def test_follow_ups_stay_and_new_questions_take_over(router, sets, stay, switch):
+    seen = {}
+
+    def read(text):
+        return seen.setdefault(text, None) or seen.__setitem__(text, turn(router, text)) or seen[text]
+
+    stayed, switched = [], []
+    for one in sets:
+        for topic in one.topics:
+            for opening in topic.openings:
+                home = chosen(router, read(opening).assessment, opening)
+                stayed += [
+                    chosen(router, recall([read(opening), read(text)]), text) == home
+                    for text in topic.follow_ups + one.any_topic
+                ]
+                for text in one.new_questions:
+                    alone = chosen(router, read(text).assessment, text)
+                    for before in ((opening,), (opening, topic.follow_ups[0])):
+                        turns = [read(each) for each in (*before, text)]
+                        switched.append(chosen(router, recall(turns), text) == alone)
+    assert sum(stayed) >= stay * len(stayed)
+    assert sum(switched) >= switch * len(switched)
+
+
+def test_a_turn_in_which_a_program_alone_speaks_says_nothing(router):
+    question = turn(router, "Does aspirin reduce the risk of stroke in elderly patients?")
+    result = turn(
+        router, "[read_file for 'a.py'] Result:\n<file_content path=\"a.py\">\ndef f(): pass\n</file_content>"
+    )
+    assert recall([question, result]).classification.category == "clinical"

@@ -103,13 +103,13 @@ def test_sparse_scores_are_not_filled_in():
     assert choose(found, "a python function with a bug") == "coder"
 
 
-def test_a_category_without_outcomes_is_known_and_uncertain():
+def test_a_category_without_outcomes_is_known_and_unmeasured():
     data = tiny_data()
     scores = data.scores.copy()
     scores[2::3] = np.nan
     found = fit_router(replace(data, scores=scores), embedder=tiny_embedder(), max_iter=20)
     food = found.router().assess(RouteRequest("r", "soup recipe bread oven", 5)).classification
-    assert (food.category, food.uncertain) == ("food", True)
+    assert (food.category, food.uncertain, food.unmeasured) == ("food", False, True)
     assert not found.router().assess(RouteRequest("r", "python function bug", 5)).classification.uncertain
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pointsman.routers.null_experts.guards import difference, signature
+from tests.unit.routers.null_experts.near_questions import NEAR_MISSES, SAME
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,13 @@ def test_another_question(one: str, other: str, why: str | None) -> None:
 def test_a_long_hostile_text_is_read_at_once() -> None:
     for text in ("please " * 80, "can you " * 60, "a" * 500, "'" * 500, "can you please " * 33):
         signature(text)
+
+
+@pytest.mark.parametrize(("one", "other"), NEAR_MISSES)
+def test_a_near_miss_is_no_hit(one: str, other: str) -> None:
+    assert difference(signature(one), signature(other)) is not None
+    assert difference(signature(other), signature(one)) is not None
+
+
+def test_paraphrases_are_still_hits() -> None:
+    assert sum(difference(signature(one), signature(other)) is None for one, other in SAME) >= len(SAME) - 1
