@@ -23,6 +23,7 @@ async def redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
     await asyncio.to_thread(server.stop)
 
 
+@pytest.mark.slow
 async def test_what_is_charged_covers_what_was_made_and_keeps_to_the_limits(
     redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,7 +240,7 @@ async def test_headers_that_sdks_act_upon_reach_the_client() -> None:
 
 @both
 async def test_a_stream_of_an_expert_that_speaks_messages_passes_byte_for_byte(transport: Transport) -> None:
-    body = orjson.dumps({"model": "auto", "max_tokens": 9, "stream": True, "messages": ASKED})
+    body = orjson.dumps({"model": "auto", "max_tokens": 99, "stream": True, "messages": ASKED})
     async with (
         upstream(messages=Says(STREAM, EVENTS)) as server,
         running({"pool": {"experts": [server.expert("speaker", *NATIVE)]}}, transport=transport) as gateway,

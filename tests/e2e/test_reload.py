@@ -23,7 +23,7 @@ from tests.e2e.under_load import Polite, load_on, slow_expert
 from tests.unit.experts.raw_server import Server
 from tests.unit.gateway.tiny_artifact import save_tiny_artifact
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals"), pytest.mark.slow]
 workers = pytest.mark.parametrize("workers", [1, 2])
 
 

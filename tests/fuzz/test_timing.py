@@ -17,6 +17,7 @@ GENEROUS_MS = 500.0
 TRIES = 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_input_holds_the_loop(name: str) -> None:
     found = search(FORMATS[name], tries=TRIES, seed=1)
