@@ -113,7 +113,8 @@ def test_the_settings_are_checked_served_and_asked_once(
     with served(tmp_path, "--config", str(file)) as (url, _):
         if "redis" in tree:
             with urllib.request.urlopen(f"{url}/ready", timeout=10) as ready:
-                assert json.loads(ready.read())["redis"] == "ok"
+                # Told to operators alone where keys are set.
+                assert json.loads(ready.read()).get("redis", "ok") == "ok"
         assert ask(url, key, reachable(tree))["choices"][0]["message"]["content"]
 
 
