@@ -55,6 +55,8 @@ OWN_HEADERS = frozenset(
 _PROBE_HEAD_TIMEOUT_S = 5.0
 #: The version that Anthropic's API wants named with every request.
 _ANTHROPIC_VERSION = b"2023-06-01"
+#: Of the answer to a probe, so much is read for the sake of its connection.
+_MOST_PROBE_BYTES = 4 * 1024 * 1024
 
 
 class OpenAIHttpOptions(BackendOptions):
@@ -185,7 +187,7 @@ class OpenAIHttpExpert:
                 async with asyncio.timeout(_PROBE_HEAD_TIMEOUT_S):
                     reply = await self._probe_client.request(prepared)
                     try:
-                        await reply.read()
+                        await _read_some(reply)
                     finally:
                         await reply.aclose()
             except TimeoutError:
@@ -220,6 +222,15 @@ class OpenAIHttpExpert:
                 return ExpertStreamBroken(name, message)
             case _:  # ConnectionLostError, BadResponse: something was answered, or began to be, that is no response
                 return _before_head(name, failure)
+
+
+async def _read_some(reply: Response) -> None:
+    """Read an answer of which only the status matters: to its end, unless that is far."""
+    size = 0
+    async for piece in reply:
+        size += len(piece)
+        if size > _MOST_PROBE_BYTES:
+            return
 
 
 def _headers_of(call: ExpertCall) -> Headers:

@@ -25,6 +25,7 @@ async def proxy() -> AsyncIterator[FaultProxy]:
     await server.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.BLACKHOLE, Mode.SLOW])
 async def test_no_request_probes_a_redis_that_does_not_answer(proxy: FaultProxy, mode: Mode) -> None:
     store = SharedStore(

@@ -74,6 +74,7 @@ def test_those_in_the_source_are_found() -> None:
     assert len(ALL) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 def test_none_takes_longer_than_its_text_is_long(one: Found) -> None:
     bound = SHORT.get(one.path)

