@@ -172,6 +172,18 @@ class ExpertSpec:
         """The name to look up in a router artefact."""
         return self.known_as or self.name
 
+    def cost_usd(self, usage: Usage | None) -> float | None:
+        """US dollars of a call by its tokens; None where these or the price are unknown."""
+        if usage is None or self.price is None:
+            return None
+        return self.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
+
+    def energy_j(self, usage: Usage | None) -> float | None:
+        """Joules of a call by its tokens; None where these or the energy model are unknown."""
+        if usage is None or self.energy is None:
+            return None
+        return self.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class ExpertState:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pointsman.gateway.process.redis_server import EmbeddedRedis
 from tests import network_guard
 
 ROOT = Path(__file__).parent.parent
@@ -93,3 +95,12 @@ def _no_network() -> Iterator[None]:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     with network_guard.closed():
         yield
+
+
+@pytest.fixture
+async def redis_server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
+    """A Redis of the test's own, which it may stop and start again."""
+    server = EmbeddedRedis(tmp_path)
+    assert await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.stop)

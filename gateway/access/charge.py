@@ -118,10 +118,8 @@ def _amounts(reservation: Reservation, spec: ExpertSpec, charge: Charge) -> tupl
     """Tokens, dollars and joules of a charge."""
     if charge.basis is Basis.NOTHING:
         return 0.0, 0.0, 0.0
-    prompt, answer = charge.tokens.prompt_tokens, charge.tokens.completion_tokens
-    tokens = prompt + answer
-    usd = 0.0 if spec.price is None else spec.price.cost_usd(prompt, answer)
-    joules = 0.0 if spec.energy is None else spec.energy.energy_j(prompt, answer)
+    tokens = charge.tokens.prompt_tokens + charge.tokens.completion_tokens
+    usd, joules = spec.cost_usd(charge.tokens) or 0.0, spec.energy_j(charge.tokens) or 0.0
     if charge.basis is Basis.REPORTED:
         return tokens, usd, joules
     # What was held, or more: of a rate of tokens not the longest answer is held where nobody stated its length, and the

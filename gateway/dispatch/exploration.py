@@ -27,7 +27,7 @@ from pointsman.gateway.telemetry import Telemetry
 from pointsman.gateway.wire.asked_usage import asking, may_ask
 from pointsman.gateway.wire.request import AUTO, expert_body
 from pointsman.routers.evidence.keys import answer_key
-from pointsman.routers.outcomes import CallOutcome, Verdict
+from pointsman.routers.outcomes import Verdict
 from pointsman.routers.selection.exploration import (
     SHADOW_WEIGHT,
     ExplorationAccount,
@@ -135,17 +135,7 @@ class Exploration:
             return
         reached = await self._ask(routed, shadow, self._account.reserve(shadow, now_s), forward)
         verdict = _verdict(text, reached)
-        call = CallOutcome(
-            expert=shadow.spec.name,
-            status=reached.status,
-            verdict=verdict,
-            prompt_tokens=None if reached.usage is None else reached.usage.prompt_tokens,
-            completion_tokens=None if reached.usage is None else reached.usage.completion_tokens,
-            cost_usd=reached.cost_usd,
-            energy_j=reached.energy_j,
-            latency_ms=reached.latency_ms,
-            usage_implausible=reached.usage_implausible,
-        )
+        call = reached.outcome(verdict)
         self._telemetry.shadowed(call)
         await self._ledger.shadowed(routed.tenant, routed.decision.id, call)
         if self._learning is not None and verdict in (Verdict.AGREED, Verdict.DIFFERED):
@@ -185,11 +175,8 @@ class Exploration:
         charge = charge_of(spec, inbound, found.usage, worked=not turned_away(reply.status))
         if charge.implausible:
             self._telemetry.implausible_usage.labels(name).inc()
-        usage, cost_usd, energy_j = charge.known, None, None
-        if usage is not None and spec.price is not None:
-            cost_usd = spec.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
-        if usage is not None and spec.energy is not None:
-            energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
+        usage = charge.known
+        cost_usd, energy_j = spec.cost_usd(usage), spec.energy_j(usage)
         if charge.basis is Basis.NOTHING:
             cost_usd = energy_j = 0.0
         self._account.settle(reserved, cost_usd, energy_j)

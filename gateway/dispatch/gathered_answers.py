@@ -14,7 +14,8 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.whole_reply import ReplyHead
 from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Recorder
-from pointsman.gateway.wire.reply import LARGE_BYTES, EventStream, usage_in, with_model, with_model_anywhere
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.reply import EventStream, usage_in, with_model_of_whole
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
 
@@ -58,6 +59,20 @@ class CallResult:
         """Whether there is an answer to compare."""
         return self.status is not None and self.status < 400
 
+    def outcome(self, verdict: Verdict) -> CallOutcome:
+        """For the record, with what came of comparing it."""
+        return CallOutcome(
+            expert=self.expert,
+            status=self.status,
+            verdict=verdict,
+            prompt_tokens=None if self.usage is None else self.usage.prompt_tokens,
+            completion_tokens=None if self.usage is None else self.usage.completion_tokens,
+            cost_usd=self.cost_usd,
+            energy_j=self.energy_j,
+            latency_ms=self.latency_ms,
+            usage_implausible=self.usage_implausible,
+        )
+
 
 async def read_reply(
     expert: str, reply: ReplyHead, data: bytes, *, streamed: bool, hides_usage: bool = False
@@ -86,8 +101,7 @@ def _read(expert: str, reply: ReplyHead, data: bytes, streamed: bool, hides_usag
         return CallResult(expert, status, headers, events, True, transcript.text(), usage)
     if status >= 400:
         return CallResult(expert, status, headers, data)
-    large = len(data) > LARGE_BYTES
-    named = (with_model_anywhere if large else with_model)(data, expert)
+    named = with_model_of_whole(data, expert, ordinary=True)
     return CallResult(expert, status, headers, named, False, text_of_whole(data), usage_in(data))
 
 
@@ -116,20 +130,7 @@ class GatheredAnswers:
 
     def outcomes(self) -> tuple[CallOutcome, ...]:
         """For the record."""
-        return tuple(
-            CallOutcome(
-                expert=call.expert,
-                status=call.status,
-                verdict=self._verdict(call),
-                prompt_tokens=None if call.usage is None else call.usage.prompt_tokens,
-                completion_tokens=None if call.usage is None else call.usage.completion_tokens,
-                cost_usd=call.cost_usd,
-                energy_j=call.energy_j,
-                latency_ms=call.latency_ms,
-                usage_implausible=call.usage_implausible,
-            )
-            for call in self.calls
-        )
+        return tuple(call.outcome(self._verdict(call)) for call in self.calls)
 
     def _verdict(self, call: CallResult) -> Verdict:
         if call is self.accepted:

@@ -16,7 +16,7 @@ from pointsman.gateway.dispatch.reservations import let_go
 from pointsman.gateway.dispatch.whole_reply import is_stream, too_large
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.wire.chat_stream import AnswerSizeError
-from pointsman.gateway.wire.reply import LARGE_BYTES
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
 

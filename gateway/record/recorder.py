@@ -193,13 +193,9 @@ class Recorder:
         else:
             attempt.flight.finish(usage.completion_tokens if usage else None)
         spec = self._pool[attempt.expert].spec
-        cost_usd = energy_j = energy_source = None
-        if usage is not None and spec.price is not None:
-            cost_usd = spec.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
-        if usage is not None and spec.energy is not None:
-            energy_j = spec.energy.energy_j(usage.prompt_tokens, usage.completion_tokens)
-            # However the model was fitted, applied to this call it is an estimate.
-            energy_source = Source.ESTIMATED
+        cost_usd, energy_j = spec.cost_usd(usage), spec.energy_j(usage)
+        # However the model was fitted, applied to this call it is an estimate.
+        energy_source = None if energy_j is None else Source.ESTIMATED
         first_byte_s = attempt.first_byte_s
         outcome = Outcome(
             decision_id=routed.decision.id,

@@ -8,34 +8,24 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from pointsman.gateway.shared.two_level_cache import TwoLevelCache, key_of
+from pointsman.gateway.shared.expert_name_cache import ExpertNameCache
 
 #: Another process's record may still be on its way to Redis; who asks for one that is not there waits so long for it.
 _ON_ITS_WAY_S: Final = 0.2
 
 
-class MadeIds(TwoLevelCache[str]):
+class MadeIds(ExpertNameCache):
     """The expert that made something, by tenant and id."""
 
     kind = "made"
 
-    @staticmethod
-    def encode(value: str) -> bytes:
-        """Its name in UTF-8."""
-        return value.encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> str:
-        """The inverse."""
-        return raw.decode("utf-8", "replace")
-
     def made(self, tenant: str, one: str, expert: str) -> None:
         """An answer for a tenant brought an id."""
-        self.put(_key(tenant, one), expert)
+        self.put(self.key(tenant, one), expert)
 
     def knows(self, tenant: str, one: str) -> bool:
         """Whether this process knows that an answer for the tenant brought it."""
-        return self.get_local(_key(tenant, one)) is not None
+        return self.get_local(self.key(tenant, one)) is not None
 
     async def maker(self, tenant: str, one: str, *, patient: bool = False) -> str | None:
         """The expert that made it for the tenant; None where that is not known.
@@ -45,13 +35,9 @@ class MadeIds(TwoLevelCache[str]):
             one: The id.
             patient: Whether to wait a moment for what another process may be about to tell.
         """
-        key = _key(tenant, one)
+        key = self.key(tenant, one)
         found = self.get_local(key) or await self.get_shared(key)
         if found is None and patient and self.shared:
             await asyncio.sleep(_ON_ITS_WAY_S)
             found = await self.get_shared(key)
         return found
-
-
-def _key(tenant: str, one: str) -> str:
-    return key_of(tenant.encode(), one.encode("utf-8", "surrogatepass"))

@@ -5,28 +5,13 @@ The client names its session. Keys hold the tenant and that name, so two tenants
 
 from __future__ import annotations
 
-from pointsman.gateway.shared.two_level_cache import TwoLevelCache, key_of
+from pointsman.gateway.shared.expert_name_cache import ExpertNameCache
 
 
-class Sessions(TwoLevelCache[str]):
+class Sessions(ExpertNameCache):
     """The expert that answered last, by session."""
 
     kind = "session"
-
-    @staticmethod
-    def key(tenant: str, session: str) -> str:
-        """A key that holds the tenant, and nothing readable of the session."""
-        return key_of(tenant.encode(), session.encode("utf-8", "surrogatepass"))
-
-    @staticmethod
-    def encode(value: str) -> bytes:
-        """Its name in UTF-8."""
-        return value.encode()
-
-    @staticmethod
-    def decode(raw: bytes) -> str:
-        """The inverse."""
-        return raw.decode("utf-8", "replace")
 
     async def previous(self, key: str) -> str | None:
         """The expert that answered last; None for a new session.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import orjson
 
-#: As of prompts (`pointsman.gateway.wire.request`).
-_BYTES_PER_TOKEN: Final = 3.6
-#: A longer event is not made into objects: all of it counts.
-_LARGE_BYTES: Final = 256 * 1024
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.token_estimate import BYTES_PER_TOKEN
 
 
 def tokens_said(events: bytes) -> int:
@@ -18,8 +15,9 @@ def tokens_said(events: bytes) -> int:
     tokens = 0
     for line in events.splitlines():
         if line.startswith(b"data:") and b"{" in line:
-            if len(line) > _LARGE_BYTES:
-                tokens += math.ceil(len(line) / _BYTES_PER_TOKEN)
+            if len(line) > LARGE_BYTES:
+                # It is not made into objects: all of it counts.
+                tokens += math.ceil(len(line) / BYTES_PER_TOKEN)
                 continue
             try:
                 event = orjson.loads(line[5:])
@@ -27,7 +25,7 @@ def tokens_said(events: bytes) -> int:
                 continue
             if isinstance(event, dict):
                 # OpenAI's chunks have choices, events of other APIs a delta.
-                tokens += math.ceil(_text_bytes(event.get("choices") or event.get("delta")) / _BYTES_PER_TOKEN)
+                tokens += math.ceil(_text_bytes(event.get("choices") or event.get("delta")) / BYTES_PER_TOKEN)
     return tokens
 
 

@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-#: From so many bytes on a body is large: below, a thread costs more of the loop's time than it spares.
+#: From so many bytes on a body, of a request or an answer, is large: below, a thread costs more of the loop's time than
+#: it spares.
 LARGE_BYTES: Final = 256 * 1024
 
 

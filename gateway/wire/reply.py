@@ -10,6 +10,7 @@ import orjson
 
 from pointsman.experts.spec import Usage
 from pointsman.gateway.wire.asked_usage import USAGE_FIELD, without_usage_events
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.model_field import MODEL_FIELD
 from pointsman.gateway.wire.top_level import span_at, values_at_top
 
@@ -21,8 +22,6 @@ _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 _INPUT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
-#: A document larger than this is not made into objects to find an account in it.
-LARGE_BYTES: Final = 256 * 1024
 #: No account, and no name, is longer.
 _MOST_SPAN_BYTES: Final = 64 * 1024
 _WITHIN: Final = (b"response", b"message")
@@ -130,6 +129,17 @@ def with_model_anywhere(body: bytes, name: str) -> bytes:
     if value is None or said is None or not said.startswith(b'"'):
         return body
     return b"%b%b%b" % (body[:value], orjson.dumps(name), body[value + len(said) :])
+
+
+def with_model_of_whole(body: bytes, name: str, *, ordinary: bool) -> bytes:
+    """A whole answer with its `model` naming the expert that answered.
+
+    Args:
+        body: JSON.
+        name: The expert's.
+        ordinary: Whether the first `model` in it is the answer's own. A large answer is not searched for it by pattern.
+    """
+    return (with_model if ordinary and len(body) <= LARGE_BYTES else with_model_anywhere)(body, name)
 
 
 class EventStream:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Usage
 from pointsman.gateway.wire.provider_ids import made_in
-from pointsman.gateway.wire.reply import LARGE_BYTES, usage_in, with_model, with_model_anywhere
+from pointsman.gateway.wire.reply import usage_in, with_model_of_whole
 from pointsman.gateway.wire.request import Inbound
 
 
@@ -42,8 +42,8 @@ def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, nati
     if not native:
         return WholeAnswer(body, usage)
     made = frozenset(made_in(body)) if brings_ids(inbound) else frozenset()
-    plain = inbound.translated is None and inbound.endpoint.writes and len(body) <= LARGE_BYTES
-    return WholeAnswer((with_model if plain else with_model_anywhere)(body, expert), usage, made)
+    ordinary = inbound.translated is None and inbound.endpoint.writes
+    return WholeAnswer(with_model_of_whole(body, expert, ordinary=ordinary), usage, made)
 
 
 def brings_ids(inbound: Inbound) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,14 +16,6 @@ from tests.e2e.running import Running, eventually, fake, running
 
 #: Good at 10 J, thrifty at 1 J; a third of the answers may be good.
 ALLOWED_J = 4.0
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path)
-    assert await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.stop)
 
 
 def tree(url: str | None, **budget: float) -> dict[str, Any]:
@@ -64,8 +54,8 @@ async def share_of_good(gateway: Running, requests: int) -> float:
         return sum([await ask(http) == "good" for _ in range(requests)]) / requests
 
 
-async def test_the_average_is_held_and_the_other_replica_knows(server: EmbeddedRedis) -> None:
-    async with running(tree(server.url)) as busy, running(tree(server.url)) as idle:
+async def test_the_average_is_held_and_the_other_replica_knows(redis_server: EmbeddedRedis) -> None:
+    async with running(tree(redis_server.url)) as busy, running(tree(redis_server.url)) as idle:
         await share_of_good(busy, 1200)
         assert await share_of_good(busy, 800) == pytest.approx((ALLOWED_J - 1) / 9, abs=0.05)
         found: dict[tuple[str, str], float] = {}
@@ -85,21 +75,21 @@ async def test_the_average_is_held_and_the_other_replica_knows(server: EmbeddedR
             terms = {one["expert"]: one["terms"] for one in (await reply.json())["candidates"]}
         assert terms["good"]["budget_energy"] == pytest.approx(10 * terms["thrifty"]["budget_energy"])
         assert terms["thrifty"]["budget_energy"] < 0
-        client = redis.Redis.from_url(server.url)
+        client = redis.Redis.from_url(redis_server.url)
         (key,) = client.keys("pointsman:average-budget:*")
         assert client.hlen(key) == 2
         assert 0 < client.ttl(key) <= 41
         client.close()
 
 
-async def test_without_redis_each_replica_holds_the_average_alone(server: EmbeddedRedis) -> None:
-    async with running(tree(server.url)) as gateway:
+async def test_without_redis_each_replica_holds_the_average_alone(redis_server: EmbeddedRedis) -> None:
+    async with running(tree(redis_server.url)) as gateway:
         await share_of_good(gateway, 900)
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(redis_server.stop)
         await share_of_good(gateway, 300)
         assert await share_of_good(gateway, 600) == pytest.approx((ALLOWED_J - 1) / 9, abs=0.06)
-        assert await asyncio.to_thread(server.start)
-        client = redis.Redis.from_url(server.url)
+        assert await asyncio.to_thread(redis_server.start)
+        client = redis.Redis.from_url(redis_server.url)
         await eventually(lambda: len(client.keys("pointsman:average-budget:*")) == 1, seconds=10)
         client.close()
 

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 import redis
 
 from pointsman.gateway.process.redis_server import EmbeddedRedis
 from tests.e2e.running import Running, Transport, both, eventually, fake, running
 
 ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path)
-    assert await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.stop)
 
 
 def tree(server: EmbeddedRedis) -> dict[str, Any]:
@@ -46,9 +35,9 @@ async def ask(gateway: Running, key: str, session: str, **routing: Any) -> str:
         return reply.headers["x-pointsman-expert"]
 
 
-async def test_a_session_stays_with_its_expert_and_no_other_session_or_tenant_does(server: EmbeddedRedis) -> None:
-    client = redis.Redis.from_url(server.url)
-    async with running(tree(server), ENV) as one, running(tree(server), ENV) as other:
+async def test_a_session_stays_with_its_expert_and_no_other_session_or_tenant_does(redis_server: EmbeddedRedis) -> None:
+    client = redis.Redis.from_url(redis_server.url)
+    async with running(tree(redis_server), ENV) as one, running(tree(redis_server), ENV) as other:
         assert await ask(one, "KEY_A", "chat") == "first"
         assert await ask(one, "KEY_A", "chat", experts=["second"]) == "second"
         assert await ask(one, "KEY_A", "chat") == "second", "the previous turn's expert has the bonus"
@@ -59,7 +48,7 @@ async def test_a_session_stays_with_its_expert_and_no_other_session_or_tenant_do
         assert await ask(one, "KEY_A", "another chat") == "first"
         assert await ask(one, "KEY_B", "chat") == "first", "another tenant's session of the same name"
         assert not any(b"chat" in key for key in client.keys("*")), "no name of a session in Redis"
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(redis_server.stop)
         assert await ask(one, "KEY_A", "chat") == "second", "without Redis each replica remembers for itself"
     client.close()
 

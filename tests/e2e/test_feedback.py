@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -125,16 +123,8 @@ async def test_one_tenants_judgements_move_nobody_elses_requests() -> None:
             assert {one["estimates"]["quality_learned"] for one in (await reply.json())["candidates"]} == {0.0}
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path)
-    assert await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.stop)
-
-
-async def test_what_one_replica_is_taught_the_other_knows(server: EmbeddedRedis) -> None:
-    shared = tree(redis={"url": server.url}, cache={"decisions": {"redis_timeout_ms": 1000}})
+async def test_what_one_replica_is_taught_the_other_knows(redis_server: EmbeddedRedis) -> None:
+    shared = tree(redis={"url": redis_server.url}, cache={"decisions": {"redis_timeout_ms": 1000}})
     async with (
         running(shared, ENV) as one,
         running(shared, ENV) as other,
@@ -156,13 +146,13 @@ async def test_what_one_replica_is_taught_the_other_knows(server: EmbeddedRedis)
             assert (await ask(client, CODE))[0] == "second"
         assert tallies[0] == pytest.approx(tallies[1], rel=1e-3)
         assert 3.5 < tallies[0] <= 4.0
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(redis_server.stop)
         await one.app.runtime.learning.exchange()
         assert (await ask(here, CODE))[0] == "second", "without Redis it goes on with what it knows"
 
 
-async def test_of_judgements_at_several_replicas_at_once_one_counts(server: EmbeddedRedis) -> None:
-    shared = tree(redis={"url": server.url}, cache={"decisions": {"redis_timeout_ms": 1000}})
+async def test_of_judgements_at_several_replicas_at_once_one_counts(redis_server: EmbeddedRedis) -> None:
+    shared = tree(redis={"url": redis_server.url}, cache={"decisions": {"redis_timeout_ms": 1000}})
     async with (
         running(shared, ENV) as one,
         running(shared, ENV) as other,
@@ -186,10 +176,10 @@ async def test_of_judgements_at_several_replicas_at_once_one_counts(server: Embe
         assert max(counts) <= 4.0
 
 
-async def test_with_redis_gone_a_judgement_is_taken_and_teaches_nothing(server: EmbeddedRedis) -> None:
-    async with running(tree(redis={"url": server.url}), ENV) as gateway, http(gateway) as client:
+async def test_with_redis_gone_a_judgement_is_taken_and_teaches_nothing(redis_server: EmbeddedRedis) -> None:
+    async with running(tree(redis={"url": redis_server.url}), ENV) as gateway, http(gateway) as client:
         _, decision_id = await ask(client, CODE)
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(redis_server.stop)
         assert (await judge(client, decision_id, rating="down"))[0] == 200
         assert (await judge(client, decision_id, rating="up"))[0] == 409
         assert gateway.app.runtime.learning.corrections_of("a") is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,14 +19,6 @@ from pointsman.gateway.shared.store import SharedStore
 from tests.e2e.running import Running, eventually, fake, running
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path)
-    assert await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.stop)
-
-
 class Replica:
     """A pool of one expert that takes two calls, and what it tells and hears; its time is the test's."""
 
@@ -40,8 +31,8 @@ class Replica:
 
 
 @pytest.fixture
-async def replicas(server: EmbeddedRedis) -> AsyncIterator[tuple[Replica, Replica]]:
-    both = Replica(server, "one"), Replica(server, "other")
+async def replicas(redis_server: EmbeddedRedis) -> AsyncIterator[tuple[Replica, Replica]]:
+    both = Replica(redis_server, "one"), Replica(redis_server, "other")
     for replica in both:
         replica.store.start()
     yield both
@@ -83,24 +74,26 @@ async def test_a_replica_that_says_nothing_new_is_gone(replicas: tuple[Replica, 
     assert await other.store.get_from("load", b"one") == [None], "and is forgotten"
 
 
-async def test_without_redis_each_goes_by_its_own(server: EmbeddedRedis, replicas: tuple[Replica, Replica]) -> None:
+async def test_without_redis_each_goes_by_its_own(
+    redis_server: EmbeddedRedis, replicas: tuple[Replica, Replica]
+) -> None:
     one, other = replicas
     one.pool.begin("only", stream=False)
     one.pool.begin("only", stream=False)
     await one.load.exchange()
     await other.load.exchange()
     assert not other.pool.has_room("only")
-    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(redis_server.stop)
     await other.load.exchange()
     assert other.pool.has_room("only")
 
 
 async def test_what_waits_here_goes_when_a_call_elsewhere_ends(
-    server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+    redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree: dict[str, Any] = {
         "pool": {"experts": [fake("only", max_concurrency=1, options={"ttft_ms": 700})]},
-        "redis": {"url": server.url},
+        "redis": {"url": redis_server.url},
     }
     names = iter(["one", "other"])
     # Both replicas run in this process, and would go by one name.

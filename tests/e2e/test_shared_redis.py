@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 import redis
 
 from pointsman.gateway.process.redis_server import EmbeddedRedis
 from tests.e2e.running import Running, eventually, fake, running
 
 ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path)
-    assert await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.stop)
 
 
 def tree(server: EmbeddedRedis) -> dict[str, Any]:
@@ -50,9 +39,9 @@ async def ask(gateway: Running, key: str, prompt: str) -> tuple[str, str]:
 LONG = "a question of many words " * 400
 
 
-async def test_a_second_replica_finds_what_the_first_decided(server: EmbeddedRedis) -> None:
-    client = redis.Redis.from_url(server.url)
-    async with running(tree(server), ENV) as first, running(tree(server), ENV) as second:
+async def test_a_second_replica_finds_what_the_first_decided(redis_server: EmbeddedRedis) -> None:
+    client = redis.Redis.from_url(redis_server.url)
+    async with running(tree(redis_server), ENV) as first, running(tree(redis_server), ENV) as second:
         cache, decision = await ask(first, "KEY_A", LONG)
         assert cache == "miss"
         await eventually(lambda: len({*client.keys("pointsman:*")} - {b"pointsman:load"}) == 2)
@@ -72,24 +61,24 @@ async def test_a_second_replica_finds_what_the_first_decided(server: EmbeddedRed
     client.close()
 
 
-async def test_requests_succeed_without_redis_and_state_recovers_with_it(server: EmbeddedRedis) -> None:
-    async with running(tree(server), ENV) as gateway:
+async def test_requests_succeed_without_redis_and_state_recovers_with_it(redis_server: EmbeddedRedis) -> None:
+    async with running(tree(redis_server), ENV) as gateway:
         await ask(gateway, "KEY_A", LONG)
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(redis_server.stop)
         for number in range(10):
             assert (await ask(gateway, "KEY_A", f"{LONG} during {number}"))[0] == "miss"
         assert (await ask(gateway, "KEY_A", f"{LONG} during 3"))[0] == "hit-local"
-        assert await asyncio.to_thread(server.start)
-        client = redis.Redis.from_url(server.url)
+        assert await asyncio.to_thread(redis_server.start)
+        client = redis.Redis.from_url(redis_server.url)
         await asyncio.sleep(0.1)
         await ask(gateway, "KEY_A", f"{LONG} after")
         await eventually(lambda: len(client.keys("pointsman:assessment:*")) >= 1, seconds=10)
         client.close()
 
 
-async def test_a_short_prompt_is_assessed_sooner_than_redis_answers(server: EmbeddedRedis) -> None:
-    client = redis.Redis.from_url(server.url)
-    async with running(tree(server), ENV) as first, running(tree(server), ENV) as second:
+async def test_a_short_prompt_is_assessed_sooner_than_redis_answers(redis_server: EmbeddedRedis) -> None:
+    client = redis.Redis.from_url(redis_server.url)
+    async with running(tree(redis_server), ENV) as first, running(tree(redis_server), ENV) as second:
         assert (await ask(first, "KEY_A", "a question"))[0] == "miss"
         await eventually(lambda: client.keys("pointsman:ledger:*"))
         assert not client.keys("pointsman:assessment:*")

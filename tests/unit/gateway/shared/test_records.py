@@ -31,16 +31,10 @@ _IDS = DecisionIds()
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path)
-    assert await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.stop)
-
-
-@pytest.fixture
-async def stores(server: EmbeddedRedis) -> AsyncIterator[tuple[SharedStore, SharedStore]]:
-    pair = tuple(SharedStore(server.url, prefix="t", read_timeout_s=1.0, on_error=lambda kind: None) for _ in range(2))
+async def stores(redis_server: EmbeddedRedis) -> AsyncIterator[tuple[SharedStore, SharedStore]]:
+    pair = tuple(
+        SharedStore(redis_server.url, prefix="t", read_timeout_s=1.0, on_error=lambda kind: None) for _ in range(2)
+    )
     for store in pair:
         store.start()
     yield pair[0], pair[1]
@@ -92,7 +86,7 @@ async def test_another_replica_finds_what_the_first_would_tell(stores: tuple[Sha
 
 
 async def test_repeated_decisions_share_one_record_of_their_explanation(
-    server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore]
+    redis_server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore]
 ) -> None:
     ledger = replica(stores[0])
     first = chosen()
@@ -100,7 +94,7 @@ async def test_repeated_decisions_share_one_record_of_their_explanation(
     for number in range(50):
         one = again(first, f"dec_{'0' * 9}{number:023x}")
         ledger.finish(ledger.record("tenant", one), outcome(one))
-    client = redis.Redis.from_url(server.url)
+    client = redis.Redis.from_url(redis_server.url)
     for _ in range(100):
         if client.exists("t:ledger:000000000"):
             break
@@ -115,11 +109,11 @@ async def test_repeated_decisions_share_one_record_of_their_explanation(
 
 
 async def test_a_redis_that_was_emptied_knows_the_next_repeated_decision(
-    server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore]
+    redis_server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore]
 ) -> None:
     first, second = map(replica, stores)
     decision = chosen()
-    client = redis.Redis.from_url(server.url)
+    client = redis.Redis.from_url(redis_server.url)
     for _ in range(2):
         one = again(decision, _IDS.new())
         became = outcome(one)
@@ -174,9 +168,9 @@ async def test_the_first_judgement_stands_at_every_replica(
     [b"", b"{}", b"[1]", b'[2,"x",[],[]]', b'[1,"x",[],[]]', b'[1,"x",null,null]', b'[1,"x",[1],"gone"]', b"\xff"],
 )
 async def test_a_record_of_another_version_is_nothing(
-    server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore], value: bytes
+    redis_server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore], value: bytes
 ) -> None:
-    client = redis.Redis.from_url(server.url)
+    client = redis.Redis.from_url(redis_server.url)
     decision_id = _IDS.new()
     client.hset(f"t:ledger:{decision_id[4:13]}", decision_id[13:], value)
     assert await replica(stores[0]).find("x", decision_id, any_tenant=True) is None
@@ -184,17 +178,17 @@ async def test_a_record_of_another_version_is_nothing(
 
 
 async def test_what_was_not_written_is_written_once_redis_is_back(
-    server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore]
+    redis_server: EmbeddedRedis, stores: tuple[SharedStore, SharedStore]
 ) -> None:
     first, second = map(replica, stores)
     before = named()
     first.finish(first.record("tenant", before), outcome(before))
     assert await second.find("tenant", before.id) is not None
-    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(redis_server.stop)
     during = named()
     first.finish(first.record("tenant", during), outcome(during))
     await asyncio.sleep(0.3)
-    assert await asyncio.to_thread(server.start)
+    assert await asyncio.to_thread(redis_server.start)
     for _ in range(1000):
         if await second.find("tenant", during.id) is not None:
             break

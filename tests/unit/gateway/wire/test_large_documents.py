@@ -11,7 +11,8 @@ import pytest
 
 from pointsman.experts.spec import Usage
 from pointsman.gateway.wire import top_level
-from pointsman.gateway.wire.reply import LARGE_BYTES, usage_in, with_model_anywhere
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.reply import usage_in, with_model_anywhere
 from pointsman.gateway.wire.top_level import span_at, values_at_top
 
 _NAMES = ("model", "usage", "a", "m\\", '"', '"model"', "\\\\")

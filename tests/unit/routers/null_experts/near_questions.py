@@ -80,7 +80,7 @@ NEAR_MISSES: tuple[tuple[str, str], ...] = (
     ("delete everything in /tmp/* now", "delete everything in /tmp* now"),
 )
 
-SAME: tuple[tuple[str, str], ...] = (
+SURELY_SAME: tuple[tuple[str, str], ...] = (
     ("What's my balance today?", "what is my balance today"),
     ("How do I reset my password?", "Can you please tell me how I can reset my password?"),
     ("i want to know what my routing number is", "what my routing number is"),
@@ -90,6 +90,10 @@ SAME: tuple[tuple[str, str], ...] = (
     ("convert 1,000 usd to eur", "Convert 1000 USD to EUR."),
     ("weather in Paris tomorrow", "Weather in paris tomorrow?"),
     ("WHAT IS THE CAPITAL OF FRANCE", "what is the capital of france"),
+)
+
+SAME: tuple[tuple[str, str], ...] = (
+    *SURELY_SAME,
     ("How do I cook rice?", "how can I cook the rice"),
     ("please tell me who painted the Mona Lisa", "Who painted the Mona Lisa?"),
     ("what does ls -a show me?", "please tell me what ls -a shows me"),
