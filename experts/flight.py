@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,9 +12,10 @@ from pointsman.experts.errors import ExpertError, ExpertSaturated
 from pointsman.experts.health import Circuit
 from pointsman.experts.protocols import Expert
 from pointsman.experts.spec import ExpertState
+from pointsman.experts.speed import NO_LOAD, Load, SpeedModel
 
-#: Weight of the newest observation in the moving averages of TTFT and TPOT.
-_EWMA_WEIGHT: Final = 0.2
+#: After how long a call counts half among the recent ones.
+_RECENT_HALF_LIFE_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -35,8 +37,10 @@ class Member:
     """One expert of a pool, with its load, its health and what was seen of its speed."""
 
     __slots__ = (
+        "_recent_calls",
         "_state",
         "_valid_until_s",
+        "awaiting_tokens",
         "awake",
         "changed",
         "circuit",
@@ -45,8 +49,7 @@ class Member:
         "expert",
         "in_flight",
         "spec",
-        "tpot_ms",
-        "ttft_ms",
+        "speed",
         "watchers",
     )
 
@@ -59,13 +62,26 @@ class Member:
         self.in_flight = 0
         #: Calls that other replicas have in flight with it, as far as they say so.
         self.elsewhere = 0
-        self.ttft_ms: float | None = None
-        self.tpot_ms: float | None = None
+        #: Prompt tokens of the calls from here that stream and wait for their first byte.
+        self.awaiting_tokens = 0
+        self.speed = SpeedModel(self.spec.latency)
         #: Told its name when one of its calls has ended.
         self.watchers: tuple[Callable[[str], None], ...] = ()
         self.changed = True
         self._valid_until_s = float("inf")
         self._state = ExpertState()
+        self._recent_calls = -math.inf
+
+    @property
+    def load(self) -> Load:
+        """What one more call would meet."""
+        return Load(self.in_flight + self.elsewhere, self.awaiting_tokens)
+
+    def called(self, now_s: float) -> None:
+        """Count a call that begins."""
+        # Weights grow instead of a sum fading, so that figures of different moments compare.
+        before, one = self._recent_calls, now_s / _RECENT_HALF_LIFE_S
+        self._recent_calls = max(before, one) + math.log2(1.0 + 2.0 ** -abs(before - one))
 
     def occupy(self, slots: int) -> None:
         """Take slots among its calls in flight, or release them with a negative number."""
@@ -92,6 +108,7 @@ class Member:
             self._state = self.observed(now_s)
             until_s = self.circuit.opens_again_at_s
             self._valid_until_s = until_s if until_s is not None and until_s > now_s else float("inf")
+            self._valid_until_s = min(self._valid_until_s, self.speed.holds_until_s(now_s))
             self.changed = False
         return self._state
 
@@ -101,8 +118,9 @@ class Member:
             healthy=self.circuit.healthy(now_s),
             awake=self.awake,
             in_flight=self.in_flight + self.elsewhere,
-            ttft_ms=self.ttft_ms,
-            tpot_ms=self.tpot_ms,
+            speed=self.speed.under(self.load, now_s),
+            idle_speed=self.speed.under(NO_LOAD, now_s),
+            recent_calls=self._recent_calls,
             detail=self.circuit.detail(now_s),
         )
 
@@ -114,9 +132,23 @@ class Flight:
     cancellation) is not, and a block that ends without a word is a call that went well.
     """
 
-    __slots__ = ("_began_s", "_clock", "_first_s", "_landed", "_member", "_status", "_stream", "_trial")
+    __slots__ = (
+        "_awaiting_tokens",
+        "_began_s",
+        "_clock",
+        "_first_s",
+        "_landed",
+        "_load",
+        "_member",
+        "_prompt_tokens",
+        "_status",
+        "_stream",
+        "_trial",
+    )
 
-    def __init__(self, member: Member, clock: Callable[[], float], *, stream: bool) -> None:
+    def __init__(
+        self, member: Member, clock: Callable[[], float], *, stream: bool, prompt_tokens: int | None = None
+    ) -> None:
         self._member = member
         self._clock = clock
         self._stream = stream
@@ -125,6 +157,11 @@ class Flight:
         self._landed = False
         self._began_s = clock()
         self._trial = member.circuit.called(self._began_s)
+        self._load = member.load
+        self._prompt_tokens = prompt_tokens
+        self._awaiting_tokens = (prompt_tokens or 0) if stream else 0
+        member.awaiting_tokens += self._awaiting_tokens
+        member.called(self._began_s)
         member.occupy(1)
 
     def __enter__(self) -> Self:
@@ -153,6 +190,7 @@ class Flight:
         """The first byte of the body is here. Later calls change nothing."""
         if self._first_s is None:
             self._first_s = self._clock()
+            self._read()
 
     def finish(self, completion_tokens: int | None = None) -> None:
         """The answer is complete.
@@ -168,7 +206,7 @@ class Flight:
             member = self._member
             member.counts.succeeded += 1
             member.circuit.succeeded()
-            if self._stream and self._status < 300:
+            if self._status < 300:
                 self._observe(completion_tokens)
 
     def fail(self, error: ExpertError | str) -> None:
@@ -194,21 +232,32 @@ class Flight:
         if self._landed:
             return False
         self._landed = True
+        self._read()
         member = self._member
         member.occupy(-1)
         if member.watchers:
             member.tell()
         return True
 
+    def _read(self) -> None:
+        """The expert has read the prompt, or never will."""
+        member, tokens = self._member, self._awaiting_tokens
+        if tokens:
+            self._awaiting_tokens = 0
+            member.awaiting_tokens -= tokens
+            member.changed = True
+
     def _observe(self, completion_tokens: int | None) -> None:
-        if self._first_s is None:
+        """Learn from an answer. A call whose prompt nobody counted says only how its tokens followed each other."""
+        first_s = self._first_s
+        if first_s is None:
             return
-        member = self._member
-        member.ttft_ms = _averaged(member.ttft_ms, (self._first_s - self._began_s) * 1000)
+        now_s, speed, prompt_tokens = self._clock(), self._member.speed, self._prompt_tokens
+        if not self._stream:
+            if completion_tokens and prompt_tokens is not None:
+                speed.whole(self._load, prompt_tokens, completion_tokens, (now_s - self._began_s) * 1000, now_s)
+            return
+        if prompt_tokens is not None:
+            speed.first_byte(self._load, prompt_tokens, (first_s - self._began_s) * 1000, now_s)
         if completion_tokens is not None and completion_tokens > 1:
-            tpot_ms = (self._clock() - self._first_s) * 1000 / (completion_tokens - 1)
-            member.tpot_ms = _averaged(member.tpot_ms, tpot_ms)
-
-
-def _averaged(average: float | None, observed: float) -> float:
-    return observed if average is None else average + _EWMA_WEIGHT * (observed - average)
+            speed.rest(self._load, completion_tokens - 1, (now_s - first_s) * 1000, now_s)

@@ -189,19 +189,21 @@ class ExpertPool:
             member.awake = names is None or name in names
             member.changed = True
 
-    def begin(self, name: str, *, stream: bool) -> Flight:
+    def begin(self, name: str, *, stream: bool, prompt_tokens: int | None = None) -> Flight:
         """A call to an expert begins: it counts as in flight until the returned flight has landed.
 
         Use it in a `with` block, or call one of `finish`, `fail` and `cancel` on every path.
 
         Args:
             name: Whose call.
-            stream: Whether the answer streams; only then are TTFT and TPOT observed.
+            stream: Whether the answer streams; the speed of a whole one is known less exactly.
+            prompt_tokens: Of the prompt, as far as the gateway can tell; without it nothing is learned of the time to
+                first token.
 
         Raises:
             KeyError: There is no such expert.
         """
-        return Flight(self._members[name], self._clock, stream=stream)
+        return Flight(self._members[name], self._clock, stream=stream, prompt_tokens=prompt_tokens)
 
     async def start(self) -> None:
         """Start every expert.

@@ -5,10 +5,12 @@ This is the only module of `experts` that the decision (`routers/`) may import. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
 
 
 class Capability(StrEnum):
@@ -186,6 +188,28 @@ class ExpertSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """What a call to an expert may expect under some load; None where nobody has seen it.
+
+    Attributes:
+        ttft_ms: Time to first token of an empty prompt.
+        prefill_ms_per_token: What every token of the prompt adds.
+        tpot_ms: Time per token of the answer.
+        ttft_p95_factor: The worst time to first token over the typical one.
+        tpot_p95_factor: The same for the time per token.
+    """
+
+    ttft_ms: float | None = None
+    prefill_ms_per_token: float | None = None
+    tpot_ms: float | None = None
+    ttft_p95_factor: float | None = None
+    tpot_p95_factor: float | None = None
+
+
+UNSEEN: Final = Speed()
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertState:
     """The state of an expert at the moment of the snapshot.
 
@@ -193,16 +217,19 @@ class ExpertState:
         healthy: False while its circuit is open or its probe fails.
         awake: False when coarse selection has put it to sleep.
         in_flight: Calls dispatched and not yet finished.
-        ttft_ms: Recently observed time to first token, None before the first call.
-        tpot_ms: Recently observed time per output token, None before the first call.
+        speed: What one more call may expect under the load of this moment, learned from its calls.
+        idle_speed: What it may expect once the expert is idle.
+        recent_calls: Calls begun so far, each weighing half as much as one 10 s later, as a logarithm; orders experts
+            that are equal in all else.
         detail: Why it is not healthy, for people.
     """
 
     healthy: bool = True
     awake: bool = True
     in_flight: int = 0
-    ttft_ms: float | None = None
-    tpot_ms: float | None = None
+    speed: Speed = UNSEEN
+    idle_speed: Speed = UNSEEN
+    recent_calls: float = -math.inf
     detail: str = ""
 
 

@@ -32,7 +32,8 @@ class Cap:
         floor: Whether it is the least allowed rather than the most.
         zero: Whether 0 may be stated: it admits somebody.
         most: Largest value that may be stated; None for no end.
-        follows_load: Whether the figure grows with the calls in flight, so that waiting may help.
+        idle_figure: The path of what the figure would be without calls in flight, so that waiting may help; empty
+            where it does not follow the load.
         follows_length: Whether a shorter answer makes the figure smaller.
         rank: Where an expert breaks several caps, the lowest rank is told, but those that follow the load come last.
         name: Of the field, of the rule, and of the field of `routing`; `caps_of` fills it in.
@@ -48,10 +49,15 @@ class Cap:
     floor: bool = False
     zero: bool = False
     most: float | None = None
-    follows_load: bool = False
+    idle_figure: str = ""
     follows_length: bool = False
     rank: int = 100
     name: str = ""
+
+    @property
+    def follows_load(self) -> bool:
+        """Whether the figure grows with the calls in flight."""
+        return bool(self.idle_figure)
 
     @property
     def path(self) -> str:
@@ -176,7 +182,7 @@ class Budget:
                 unknown_rule="latency_unknown",
                 unit="ms",
                 source="latency_source",
-                follows_load=True,
+                idle_figure="ttft_ms.idle",
                 rank=0,
             )
         },
@@ -192,7 +198,7 @@ class Budget:
                 unknown_rule="latency_unknown",
                 unit="ms",
                 source="latency_source",
-                follows_load=True,
+                idle_figure="latency_ms.idle",
                 follows_length=True,
                 rank=1,
             )

@@ -25,7 +25,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from pointsman.experts.spec import Capability, EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price
+from pointsman.experts.spec import (
+    Capability,
+    EnergyModel,
+    ExpertSpec,
+    ExpertState,
+    LatencyModel,
+    PoolView,
+    Price,
+    Speed,
+)
 from pointsman.routers.artifacts import load_router
 from pointsman.routers.embed.lexical import LexicalEmbedder
 from pointsman.routers.embed.static import StaticEmbedder
@@ -168,7 +177,9 @@ class Bench:
             for index, name in enumerate(_names(experts))
         ]
         made = [
-            PoolView(tuple((spec, ExpertState(in_flight=busy, ttft_ms=90.0, tpot_ms=9.0)) for spec in specs))
+            PoolView(
+                tuple((spec, ExpertState(in_flight=busy, speed=Speed(90.0, 0.1, 9.0, 1.5, 1.5))) for spec in specs)
+            )
             for busy in range(4)
         ]
         return itertools.cycle(made)

@@ -178,7 +178,7 @@ class _Simulation:
         tokens = float(self._world.answer_tokens[row, column])
         decided_s = self._now_s
         replica.pricing.spent(foreseen)
-        flight = replica.pool.begin(name, stream=True)
+        flight = replica.pool.begin(name, stream=True, prompt_tokens=prompt_tokens)
         timing = machines.call(self._now_s, prompt_tokens, tokens)
         ttft_ms = timing.first_token_s * 1000
 

@@ -75,7 +75,7 @@ class Attempts:
         translated = routed.inbound.translated
         native = translated is None or translated.spoken_by(self._pool[name].spec)
         # Last of all: who raises here holds no place.
-        flight = self._pool.begin(name, stream=stream)
+        flight = self._pool.begin(name, stream=stream, prompt_tokens=routed.inbound.prompt_tokens)
         return Attempt(
             name,
             flight,

@@ -10,12 +10,12 @@ Cost and energy are linear in prompt and answer tokens, `E = b0 + b1 l_in + b2 l
 arXiv 2501.09410), at the expected and at the worst-case length, of all answers that are asked for at once. Latency
 takes these to be written side by side.
 
-Latency: unloaded, an expert follows its linear model, `ttft = base + l_in prefill`, `e2e = ttft + l_out tpot` (the
-same source). What the pool has observed lately goes before the model: an observed time per token replaces `tpot`, and
-an observed time to first token is a floor under `l_in prefill`. A batch server slows as it fills: figures that are not
-observed are multiplied by `1 + in_flight / max_concurrency` (a full expert takes twice as long); observed ones already
-hold the load they were observed under. The worst case takes the factor in any case, times the model's p95 factor, at
-the worst-case length.
+Latency: an expert follows its linear model, `ttft = base + l_in prefill`, `e2e = ttft + l_out tpot` (the same source).
+What was learned from its calls goes before what is stated, and holds the load of the moment already
+(`experts/speed.py`). A batch server slows as it fills: figures that are only stated are multiplied by
+`1 + in_flight / max_concurrency` (a full expert takes twice as long). The worst case is that of the worst-case length,
+times a p95 factor, learned or stated. The idle case is the worst case of an expert without a call: a cap that it would
+keep is broken by load alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 
 from pointsman.experts.spec import Source
 from pointsman.routers.arrays import Column
-from pointsman.routers.estimators.live import LiveFigures
+from pointsman.routers.estimators.live import LiveFigures, SpeedFigures
 from pointsman.routers.estimators.online import Corrections
 from pointsman.routers.estimators.roster import Roster
 from pointsman.routers.types import ONE_ANSWER, Assessment, Candidate, Estimates, Offers, Quality, Work
@@ -44,6 +44,13 @@ class Estimate:
 
     expected: Column
     worst: Column
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyEstimate(Estimate):
+    """A time per expert; `idle` is the worst case of an expert without a call."""
+
+    idle: Column
 
 
 class CallFigures:
@@ -142,24 +149,36 @@ class CallFigures:
         return Estimate(prompt + tokens.expected * each, worst)
 
     @cached_property
-    def ttft_ms(self) -> Estimate:
+    def ttft_ms(self) -> LatencyEstimate:
         """Time to first token."""
         roster, live = self.roster, self.live
-        prefill = self.prompt_tokens * roster.prefill_ms_per_token
-        unloaded = roster.base_ms + prefill
-        factor = live.load * roster.p95_factor
-        seen = ~np.isnan(live.ttft_ms)
-        floor = np.fmax(live.ttft_ms, prefill)
-        return Estimate(np.where(seen, floor, unloaded * live.load), np.where(seen, floor, unloaded) * factor)
+        stated = roster.base_ms + self.prompt_tokens * roster.prefill_ms_per_token
+        expected, factor = self._seen_ttft_ms(live.speed, stated * live.load)
+        idle, idle_factor = self._seen_ttft_ms(live.idle_speed, stated)
+        return LatencyEstimate(expected, expected * factor, idle * idle_factor)
+
+    def _seen_ttft_ms(self, speed: SpeedFigures, stated: Column) -> tuple[Column, Column]:
+        """The time to first token and its p95 factor: as seen, or where nothing was seen as stated."""
+        seen = ~np.isnan(speed.ttft_ms)
+        learned = speed.ttft_ms + self.prompt_tokens * speed.prefill_ms_per_token
+        return np.where(seen, learned, stated), np.where(seen, speed.ttft_p95_factor, self.roster.p95_factor)
 
     @cached_property
-    def latency_ms(self) -> Estimate:
+    def latency_ms(self) -> LatencyEstimate:
         """End-to-end latency; unknown where the time to first token is."""
         roster, live, ttft, tokens = self.roster, self.live, self.ttft_ms, self.completion_tokens
-        seen = ~np.isnan(live.tpot_ms)
-        tpot = np.where(seen, live.tpot_ms, roster.tpot_ms * live.load)
-        tpot_worst = np.where(seen, live.tpot_ms, roster.tpot_ms) * (live.load * roster.p95_factor)
-        return Estimate(ttft.expected + tokens.expected * tpot, ttft.worst + tokens.worst * tpot_worst)
+        tpot, factor = self._seen_tpot_ms(live.speed, roster.tpot_ms * live.load)
+        idle, idle_factor = self._seen_tpot_ms(live.idle_speed, roster.tpot_ms)
+        return LatencyEstimate(
+            ttft.expected + tokens.expected * tpot,
+            ttft.worst + tokens.worst * tpot * factor,
+            ttft.idle + tokens.worst * idle * idle_factor,
+        )
+
+    def _seen_tpot_ms(self, speed: SpeedFigures, stated: Column) -> tuple[Column, Column]:
+        """The same for the time per output token."""
+        seen = ~np.isnan(speed.tpot_ms)
+        return np.where(seen, speed.tpot_ms, stated), np.where(seen, speed.tpot_p95_factor, self.roster.p95_factor)
 
     def estimates(self, index: int) -> Estimates:
         """All figures of one expert; None for unknown."""
@@ -204,8 +223,8 @@ class CallFigures:
     def _latency_source(self, index: int) -> Source | None:
         state, model = self.live.states[index], self.roster.specs[index].latency
         if model is None:
-            return None if state.ttft_ms is None else Source.MEASURED
-        observed = state.ttft_ms is not None and state.tpot_ms is not None
+            return None if state.speed.ttft_ms is None else Source.MEASURED
+        observed = state.speed.ttft_ms is not None and state.speed.tpot_ms is not None
         return Source.MEASURED if observed else model.source
 
 

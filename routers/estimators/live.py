@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from pointsman.experts.spec import ExpertState
+from pointsman.experts.spec import ExpertState, Speed
 from pointsman.routers.arrays import Column, Mask
 from pointsman.routers.estimators.roster import Roster
 
@@ -51,14 +51,55 @@ class LiveFigures:
         return 1.0 + self.in_flight / self._roster.most
 
     @cached_property
+    def speed(self) -> SpeedFigures:
+        """What calls may expect under the load of the snapshot."""
+        return SpeedFigures([state.speed for state in self.states])
+
+    @cached_property
+    def idle_speed(self) -> SpeedFigures:
+        """What they may expect once the experts are idle."""
+        return SpeedFigures([state.idle_speed for state in self.states])
+
+    @cached_property
+    def recent_calls(self) -> Column:
+        """Calls begun so far, the latest weighing most, as a logarithm."""
+        return _observed(state.recent_calls for state in self.states)
+
+
+class SpeedFigures:
+    """What was seen of the experts' speed, shape (n,) each; NaN for what was not.
+
+    Args:
+        speeds: Of the experts, in their order.
+    """
+
+    def __init__(self, speeds: Sequence[Speed]) -> None:
+        self._speeds = speeds
+
+    @cached_property
     def ttft_ms(self) -> Column:
-        """Recently observed time to first token."""
-        return _observed(state.ttft_ms for state in self.states)
+        """Time to first token of an empty prompt."""
+        return _observed(speed.ttft_ms for speed in self._speeds)
+
+    @cached_property
+    def prefill_ms_per_token(self) -> Column:
+        """What every token of the prompt adds."""
+        return _observed(speed.prefill_ms_per_token for speed in self._speeds)
 
     @cached_property
     def tpot_ms(self) -> Column:
-        """Recently observed time per output token."""
-        return _observed(state.tpot_ms for state in self.states)
+        """Time per output token."""
+        return _observed(speed.tpot_ms for speed in self._speeds)
+
+    @cached_property
+    def ttft_p95_factor(self) -> Column:
+        """The worst time to first token over the typical one."""
+        return _observed(speed.ttft_p95_factor for speed in self._speeds)
+
+    @cached_property
+    def tpot_p95_factor(self) -> Column:
+        """The same for the time per output token."""
+        return _observed(speed.tpot_p95_factor for speed in self._speeds)
 
 
 def _observed(values: Iterable[float | None]) -> Column:

@@ -1,4 +1,4 @@
-"""Selects the expert among those that may answer. Deterministic: ties are broken by name."""
+"""Selects the expert among those that may answer. Deterministic: the last tie is broken by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pointsman.routers.estimators.call import CallFigures
 def by_utility(figures: CallFigures, admissible: npt.NDArray[np.intp], utility: Column) -> npt.NDArray[np.intp]:
     """Order the admissible experts: highest utility first.
 
-    Ties go to the higher predicted quality, then the lower cost (unknown counts as the highest), then the name.
+    Ties go to the higher predicted quality, then the lower cost (unknown counts as the highest), then to who has the
+    fewest calls in flight, then the fewest recent ones, so that equal replicas share the load, and last by name.
 
     Args:
         figures: Of the request, over the pool.
@@ -30,6 +31,8 @@ def by_utility(figures: CallFigures, admissible: npt.NDArray[np.intp], utility: 
     cost = figures.cost_usd.expected[admissible]
     keys = (
         figures.roster.name_rank[admissible],
+        figures.live.recent_calls[admissible],
+        figures.live.in_flight[admissible],
         np.where(np.isnan(cost), np.inf, cost),
         -figures.quality[admissible],
         -utility,

@@ -16,12 +16,16 @@ ENV = {"KEY_A": "sk-aaaaaaaaaaaaaaaa", "KEY_B": "sk-bbbbbbbbbbbbbbbb"}
 
 def tree(server: EmbeddedRedis) -> dict[str, Any]:
     return {
-        # Two experts of whom nothing is known: without a session the first by name answers.
-        "pool": {"experts": [fake("first"), fake("second")]},
+        # Two experts of whom nothing is known but the price: without a session the cheaper one answers.
+        "pool": {"experts": [fake("first", price=price(1)), fake("second", price=price(2))]},
         "redis": {"url": server.url},
         "cache": {"decisions": {"redis_timeout_ms": 1000}},
         "auth": {"keys": [{"name": "a", "key_env": "KEY_A"}, {"name": "b", "key_env": "KEY_B"}]},
     }
+
+
+def price(usd: float) -> dict[str, float]:
+    return {"input_usd_per_mtok": usd, "output_usd_per_mtok": usd}
 
 
 async def ask(gateway: Running, key: str, session: str, **routing: Any) -> str:

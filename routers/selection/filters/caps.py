@@ -50,7 +50,7 @@ class CapFilter:
             queue=f" with {in_flight} calls in flight" if in_flight else "",
         )
         # Without the calls in flight it would pass: then waiting helps.
-        passing = cap.follows_load and amount / float(figures.live.load[index]) <= self.stated
+        passing = cap.follows_load and float(attrgetter(cap.idle_figure)(figures)[index]) <= self.stated
         return Rejection(name, cap.name, detail, passing)
 
 

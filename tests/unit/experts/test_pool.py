@@ -12,7 +12,7 @@ from pointsman.experts.errors import ExpertMisconfigured, ExpertSaturated, Exper
 from pointsman.experts.health import HealthPolicy
 from pointsman.experts.pool import ExpertPool, ProbePolicy
 from pointsman.experts.protocols import ExpertCall
-from pointsman.experts.spec import ExpertSpec, ExpertState
+from pointsman.experts.spec import UNSEEN, ExpertSpec, ExpertState
 
 
 class Clock:
@@ -145,9 +145,9 @@ async def test_a_call_is_in_flight_until_it_has_landed_however_it_ends(pool: Exp
     assert (counts.succeeded, counts.failed, counts.cancelled) == (2, 1, 5)
 
 
-def test_ttft_and_tpot_are_moving_averages_over_streamed_calls(pool: ExpertPool, clock: Clock) -> None:
-    def streamed(ttft_s: float, rest_s: float, tokens: int | None) -> None:
-        flight = pool.begin("a", stream=True)
+def test_speed_is_learned_from_streams_and_from_whole_answers(pool: ExpertPool, clock: Clock) -> None:
+    def streamed(ttft_s: float, rest_s: float, tokens: int | None, prompt_tokens: int | None = 0) -> None:
+        flight = pool.begin("a", stream=True, prompt_tokens=prompt_tokens)
         assert flight.ttft_ms is None
         clock.advance(ttft_s)
         flight.first_byte()
@@ -156,22 +156,45 @@ def test_ttft_and_tpot_are_moving_averages_over_streamed_calls(pool: ExpertPool,
         assert flight.ttft_ms == pytest.approx(ttft_s * 1000)
         flight.finish(tokens)
 
-    assert state(pool).ttft_ms is None
-    assert state(pool).tpot_ms is None
+    assert state(pool).speed == UNSEEN
+    streamed(0.1, 0.5, 11, prompt_tokens=None)
+    assert state(pool).speed.ttft_ms is not None, "its tokens say something"
     streamed(0.1, 0.5, 11)
-    assert state(pool).ttft_ms == pytest.approx(100)
-    assert state(pool).tpot_ms == pytest.approx(50)
-    streamed(0.2, 1.0, None)
-    assert state(pool).ttft_ms == pytest.approx(0.8 * 100 + 0.2 * 200)
-    assert state(pool).tpot_ms == pytest.approx(50), "without a count of tokens nothing is known of their pace"
-    streamed(0.12, 9.0, 1)
-    assert state(pool).tpot_ms == pytest.approx(50), "one token has no pace"
-    before = state(pool)
-    flight = pool.begin("a", stream=False)
-    clock.advance(7)
-    flight.first_byte()
-    flight.finish(5)
-    assert (state(pool).ttft_ms, state(pool).tpot_ms) == (before.ttft_ms, before.tpot_ms), "the whole answer at once"
+    clock.advance(1)
+    for _ in range(5):
+        streamed(0.1, 0.5, 11)
+        clock.advance(1)
+    seen = state(pool).speed
+    assert (seen.ttft_ms, seen.tpot_ms) == (pytest.approx(100, rel=0.05), pytest.approx(50, rel=0.05))
+    streamed(0.1, 1.0, None)
+    streamed(0.1, 9.0, 1)
+    clock.advance(1)
+    assert state(pool).speed.tpot_ms == pytest.approx(50, rel=0.05), (
+        "without a count, or of one token, there is no pace"
+    )
+    for _ in range(20):
+        flight = pool.begin("b", stream=False, prompt_tokens=10)
+        clock.advance(2)
+        flight.first_byte()
+        flight.finish(100)
+        clock.advance(1)
+    whole = state(pool, "b").speed
+    assert whole.ttft_ms + 10 * whole.prefill_ms_per_token + 100 * whole.tpot_ms == pytest.approx(2000, rel=0.05)
+
+
+def test_what_waits_for_its_first_byte_is_counted_on_every_path(pool: ExpertPool, clock: Clock) -> None:
+    """Whether it comes, or the call ends without it."""
+    member = pool.member_of(pool["a"])
+    calls = [pool.begin("a", stream=True, prompt_tokens=100) for _ in range(4)]
+    assert member.awaiting_tokens == 400
+    calls[0].first_byte()
+    calls[1].cancel()
+    calls[2].fail("it broke")
+    assert member.awaiting_tokens == 100
+    for flight in calls:
+        flight.finish()
+        flight.first_byte()
+    assert (member.awaiting_tokens, member.in_flight) == (0, 0)
 
 
 def test_the_figures_of_error_pages_are_not_those_of_answers(pool: ExpertPool, clock: Clock) -> None:
@@ -180,7 +203,7 @@ def test_the_figures_of_error_pages_are_not_those_of_answers(pool: ExpertPool, c
     clock.advance(0.001)
     flight.first_byte()
     flight.finish()
-    assert state(pool).ttft_ms is None
+    assert state(pool).speed == UNSEEN
     assert pool.counts("a").succeeded == 1
 
 

@@ -8,7 +8,17 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, PoolView, Price, Source
+from pointsman.experts.spec import (
+    UNSEEN,
+    EnergyModel,
+    ExpertSpec,
+    ExpertState,
+    LatencyModel,
+    PoolView,
+    Price,
+    Source,
+    Speed,
+)
 from pointsman.routers.estimators.call import CallFigures
 from pointsman.routers.estimators.live import LiveFigures
 from pointsman.routers.estimators.roster import Roster
@@ -71,13 +81,23 @@ _unit = st.floats(0.0, 1.0)
 _amount = st.floats(0.0, 100.0)
 _sometimes = lambda strategy: st.none() | strategy  # noqa: E731
 
+_factor = st.floats(1.0, 8.0)
+_speeds = st.just(UNSEEN) | st.builds(
+    Speed,
+    ttft_ms=st.floats(1.0, 5000.0),
+    prefill_ms_per_token=st.floats(0.0, 10.0),
+    tpot_ms=_sometimes(st.floats(0.1, 200.0)),
+    ttft_p95_factor=_factor,
+    tpot_p95_factor=_factor,
+)
 expert_states = st.builds(
     ExpertState,
     healthy=st.booleans(),
     awake=st.booleans(),
     in_flight=st.integers(0, 80),
-    ttft_ms=_sometimes(st.floats(1.0, 5000.0)),
-    tpot_ms=_sometimes(st.floats(0.1, 200.0)),
+    speed=_speeds,
+    idle_speed=_speeds,
+    recent_calls=st.floats(0.0, 100.0),
 )
 _weight = st.just(0.0) | _amount
 weights = st.builds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import date
 
-from pointsman.experts.spec import ExpertSpec, ExpertState, PoolView
+from pointsman.experts.spec import ExpertSpec, ExpertState, PoolView, Speed
 from pointsman.routers.estimators.prior import quality_prior
 from pointsman.routers.types import Assessment, Estimates, Quality, Reason, RouteRequest, Rule
 
@@ -29,23 +29,33 @@ def plain_estimates(
     out["cost_usd_worst"] = spec.price.cost_usd(request.prompt_tokens, worst) if spec.price else None
     out["energy_j"] = spec.energy.energy_j(request.prompt_tokens, tokens) if spec.energy else None
     out["energy_j_worst"] = spec.energy.energy_j(request.prompt_tokens, worst) if spec.energy else None
-    model, load = spec.latency, 1.0 + state.in_flight / spec.max_concurrency
-    factor = load * (model.p95_factor if model else 1.5)
-    ttft = ttft_worst = tpot = tpot_worst = None
-    if state.ttft_ms is not None:
-        ttft = max(state.ttft_ms, request.prompt_tokens * model.prefill_ms_per_token) if model else state.ttft_ms
-        ttft_worst = ttft * factor
-    elif model:
-        ttft, ttft_worst = (model.ttft_ms(request.prompt_tokens) * by for by in (load, factor))
-    if state.tpot_ms is not None:
-        tpot, tpot_worst = state.tpot_ms, state.tpot_ms * factor
-    elif model:
-        tpot, tpot_worst = model.tpot_ms * load, model.tpot_ms * factor
-    known = ttft is not None and tpot is not None
-    out["ttft_ms"], out["ttft_ms_worst"] = ttft, ttft_worst
-    out["latency_ms"] = ttft + tokens * tpot if known else None
-    out["latency_ms_worst"] = ttft_worst + worst * tpot_worst if known else None
+    load = 1.0 + state.in_flight / spec.max_concurrency
+    for when, speed, slower in (("", state.speed, load), ("_idle", state.idle_speed, 1.0)):
+        ttft, ttft_worst, tpot, tpot_worst = _plain_speed(spec, speed, request.prompt_tokens, slower)
+        known = ttft is not None and tpot is not None
+        out[f"ttft_ms{when}"], out[f"ttft_ms_worst{when}"] = ttft, ttft_worst
+        out[f"latency_ms{when}"] = ttft + tokens * tpot if known else None
+        out[f"latency_ms_worst{when}"] = ttft_worst + worst * tpot_worst if known else None
     return quality, out
+
+
+def _plain_speed(
+    spec: ExpertSpec, speed: Speed, prompt_tokens: int, load: float
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """Time to first token and time per token, each as expected and in the worst case."""
+    model = spec.latency
+    ttft = ttft_worst = tpot = tpot_worst = None
+    if speed.ttft_ms is not None:
+        ttft = speed.ttft_ms + prompt_tokens * speed.prefill_ms_per_token
+        ttft_worst = ttft * speed.ttft_p95_factor
+    elif model:
+        ttft = model.ttft_ms(prompt_tokens) * load
+        ttft_worst = ttft * model.p95_factor
+    if speed.tpot_ms is not None:
+        tpot, tpot_worst = speed.tpot_ms, speed.tpot_ms * speed.tpot_p95_factor
+    elif model:
+        tpot, tpot_worst = model.tpot_ms * load, model.tpot_ms * load * model.p95_factor
+    return ttft, ttft_worst, tpot, tpot_worst
 
 
 def plain_refusal(
@@ -65,7 +75,6 @@ def plain_refusal(
         return Rule.NOT_LOCAL, False
     if budget.min_quality is not None and quality < budget.min_quality:
         return "min_quality", False
-    load = 1.0 + state.in_flight / spec.max_concurrency
     for cap, name, unknown, over in (
         (budget.max_cost_usd, "cost_usd_worst", "cost_unknown", "max_cost_usd"),
         (budget.max_energy_j, "energy_j_worst", "energy_unknown", "max_energy_j"),
@@ -76,7 +85,8 @@ def plain_refusal(
         if cap is not None and worst is None:
             return unknown, False
         if cap is not None and worst is not None and worst > cap:
-            return over, name.endswith("_ms_worst") and worst / load <= cap
+            idle = amounts.get(f"{name}_idle")
+            return over, idle is not None and idle <= cap
     if not state.awake:
         return Rule.ASLEEP, True
     if not state.healthy:
@@ -157,7 +167,10 @@ def plain_select(
         utility = 0.0
         for term in terms[spec.name].values():
             utility += term
-        return -utility, -quality.mean, cost, spec.name
+        state = states[spec.name]
+        return -utility, -quality.mean, cost, state.in_flight, state.recent_calls, spec.name
+
+    states = {spec.name: state for spec, state in view.entries}
 
     ranked = sorted(left, key=key)
     reason = [Reason.INFEASIBLE, Reason.ONLY_CANDIDATE][len(ranked)] if len(ranked) < 2 else Reason.BEST_UTILITY

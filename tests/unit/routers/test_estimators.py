@@ -2,7 +2,7 @@
 
 import pytest
 
-from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, Price, Source
+from pointsman.experts.spec import EnergyModel, ExpertSpec, ExpertState, LatencyModel, Price, Source, Speed
 from pointsman.routers.estimators.prior import quality_from_size, quality_prior
 from pointsman.routers.estimators.tokens import UNKNOWN_COMPLETION_TOKENS
 from pointsman.routers.types import Classification, Work
@@ -31,15 +31,16 @@ def test_load_slows_a_model_but_not_what_was_observed():
     expert = spec("a", max_concurrency=10, latency=LatencyModel(100.0, 0.0, 10.0))
     busy = estimates_of(expert, ExpertState(in_flight=5), a=(10.0, 10.0))
     assert (busy.ttft_ms, busy.ttft_ms_worst, busy.latency_ms) == (150.0, 225.0, 300.0)
-    seen = estimates_of(expert, ExpertState(in_flight=5, ttft_ms=80.0, tpot_ms=4.0), a=(10.0, 10.0))
+    seen = estimates_of(expert, ExpertState(in_flight=5, speed=Speed(70.0, 0.1, 4.0, 2.0, 3.0)), a=(10.0, 10.0))
     assert (seen.ttft_ms, seen.latency_ms) == (80.0, 120.0)
-    assert (seen.ttft_ms_worst, seen.latency_ms_worst) == (180.0, 180.0 + 10 * 9.0)
+    assert (seen.ttft_ms_worst, seen.latency_ms_worst) == (160.0, 160.0 + 10 * 12.0)
     assert seen.latency_source is Source.MEASURED
 
 
-def test_a_long_prompt_pays_its_prefill_whatever_was_observed():
+def test_a_long_prompt_pays_its_prefill_as_it_was_seen():
     expert = spec("a", latency=LatencyModel(10.0, 1.0, 1.0))
-    assert estimates_of(expert, ExpertState(ttft_ms=50.0), prompt=4000).ttft_ms == 4000.0
+    seen = ExpertState(speed=Speed(50.0, 2.0, None, 1.5, 1.5))
+    assert estimates_of(expert, seen, prompt=4000).ttft_ms == 8050.0
 
 
 def test_unknown_is_none_and_never_zero():
@@ -55,7 +56,7 @@ def test_unknown_is_none_and_never_zero():
 
 def test_only_the_first_token_may_be_known():
     bare = spec("a", latency=None)
-    found = estimates_of(bare, ExpertState(ttft_ms=70.0))
+    found = estimates_of(bare, ExpertState(speed=Speed(70.0, 0.0, None, 1.5, 1.5)))
     assert (found.ttft_ms, found.latency_ms, found.latency_source) == (70.0, None, Source.MEASURED)
 
 
