@@ -11,8 +11,9 @@ from typing import Final, Self
 from pointsman.experts.errors import ExpertError, ExpertSaturated
 from pointsman.experts.health import Circuit
 from pointsman.experts.protocols import Expert
-from pointsman.experts.spec import ExpertState
+from pointsman.experts.spec import ExpertState, Usage
 from pointsman.experts.speed import NO_LOAD, Load, SpeedModel
+from pointsman.experts.token_counts import TokenCountModel
 
 #: After how long a call counts half among the recent ones.
 _RECENT_HALF_LIFE_S: Final = 10.0
@@ -50,6 +51,7 @@ class Member:
         "in_flight",
         "spec",
         "speed",
+        "token_counts",
         "watchers",
     )
 
@@ -65,6 +67,7 @@ class Member:
         #: Prompt tokens of the calls from here that stream and wait for their first byte.
         self.awaiting_tokens = 0
         self.speed = SpeedModel(self.spec.latency)
+        self.token_counts = TokenCountModel()
         #: Told its name when one of its calls has ended.
         self.watchers: tuple[Callable[[str], None], ...] = ()
         self.changed = True
@@ -120,6 +123,7 @@ class Member:
             in_flight=self.in_flight + self.elsewhere,
             speed=self.speed.under(self.load, now_s),
             idle_speed=self.speed.under(NO_LOAD, now_s),
+            tokens=self.token_counts.factors,
             recent_calls=self._recent_calls,
             detail=self.circuit.detail(now_s),
         )
@@ -192,11 +196,11 @@ class Flight:
             self._first_s = self._clock()
             self._read()
 
-    def finish(self, completion_tokens: int | None = None) -> None:
+    def finish(self, usage: Usage | None = None) -> None:
         """The answer is complete.
 
         Args:
-            completion_tokens: As the expert reported them; None leaves TPOT unobserved.
+            usage: As the expert reported it; without it little is learned of its speed, and nothing of its tokens.
         """
         if self._status >= 500:
             self.fail(f"HTTP {self._status}")
@@ -207,7 +211,9 @@ class Flight:
             member.counts.succeeded += 1
             member.circuit.succeeded()
             if self._status < 300:
-                self._observe(completion_tokens)
+                self._observe(None if usage is None else usage.completion_tokens)
+                if usage is not None and self._prompt_tokens is not None:
+                    member.token_counts.see(self._prompt_tokens, usage.prompt_tokens)
 
     def fail(self, error: ExpertError | str) -> None:
         """The call failed. `ExpertSaturated` is no verdict (busy is not sick); all else is the expert's fault.

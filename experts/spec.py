@@ -210,6 +210,17 @@ UNSEEN: Final = Speed()
 
 
 @dataclass(frozen=True, slots=True)
+class TokenFactors:
+    """How many tokens an expert finds in a prompt over what the gateway estimates, as a rule and in the worst case."""
+
+    typical: float = 1.0
+    worst: float = 1.0
+
+
+AS_ESTIMATED: Final = TokenFactors()
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertState:
     """The state of an expert at the moment of the snapshot.
 
@@ -219,6 +230,7 @@ class ExpertState:
         in_flight: Calls dispatched and not yet finished.
         speed: What one more call may expect under the load of this moment, learned from its calls.
         idle_speed: What it may expect once the expert is idle.
+        tokens: What it makes of the estimated tokens of a prompt.
         recent_calls: Calls begun so far, each weighing half as much as one 10 s later, as a logarithm; orders experts
             that are equal in all else.
         detail: Why it is not healthy, for people.
@@ -229,6 +241,7 @@ class ExpertState:
     in_flight: int = 0
     speed: Speed = UNSEEN
     idle_speed: Speed = UNSEEN
+    tokens: TokenFactors = AS_ESTIMATED
     recent_calls: float = -math.inf
     detail: str = ""
 

@@ -18,6 +18,7 @@ from pointsman.evals.simulate.machines import Machines
 from pointsman.evals.simulate.replicas import FixedPrices, PriceSource, Replica, ReplicaReports
 from pointsman.evals.simulate.scenarios import Scenario, TrafficTrace
 from pointsman.evals.simulate.world import World
+from pointsman.experts.spec import Usage
 from pointsman.routers.selection.price_controller import PriceController
 from pointsman.routers.selection.prices import AverageBudget, Gains, Spending, correction
 from pointsman.routers.types import Budget, Prices, RouteRequest
@@ -188,7 +189,7 @@ class _Simulation:
 
         def last_token() -> None:
             machines.done()
-            flight.finish(round(tokens))
+            flight.finish(Usage(prompt_tokens, round(tokens)))
             cost = None if spec.price is None else spec.price.cost_usd(prompt_tokens, tokens)
             energy = None
             if spec.energy is not None:

@@ -191,7 +191,7 @@ class Recorder:
         if status == CLIENT_LEFT:
             attempt.flight.cancel()
         else:
-            attempt.flight.finish(usage.completion_tokens if usage else None)
+            attempt.flight.finish(usage)
         spec = self._pool[attempt.expert].spec
         cost_usd, energy_j = spec.cost_usd(usage), spec.energy_j(usage)
         # However the model was fitted, applied to this call it is an estimate.

@@ -6,6 +6,9 @@ request without caps and prices pays for none of them.
 Length: of one answer, never more than the caller's limit (or the expert's own where the caller states none), nor than
 what is left of the context window.
 
+Prompt tokens are an estimate from bytes, times what the expert's reports made of such estimates
+(`experts/token_counts.py`).
+
 Cost and energy are linear in prompt and answer tokens, `E = b0 + b1 l_in + b2 l_out` (after MoE²,
 arXiv 2501.09410), at the expected and at the worst-case length, of all answers that are asked for at once. Latency
 takes these to be written side by side.
@@ -116,7 +119,8 @@ class CallFigures:
         """Length of one answer in tokens."""
         roster, work = self.roster, self._work
         shortest = work.shortest_prompt_tokens
-        limit = np.maximum(roster.window_tokens - (self.prompt_tokens if shortest is None else shortest), 0.0)
+        prompt = (self.prompt_tokens if shortest is None else shortest) * self.live.tokens_typical
+        limit = np.maximum(roster.window_tokens - prompt, 0.0)
         if self.limit_tokens is not None:
             limit = np.minimum(limit, float(self.limit_tokens))
         elif work.unread_limit is None:
@@ -128,25 +132,24 @@ class CallFigures:
     def cost_usd(self) -> Estimate:
         """List price of the call in US dollars."""
         roster, tokens, work = self.roster, self.completion_tokens, self._work
-        prompt = self.prompt_tokens * roster.usd_per_prompt_mtok
-        each = roster.usd_per_completion_mtok
-        if work is ONE_ANSWER:
-            return Estimate((prompt + tokens.expected * each) / 1e6, (prompt + tokens.worst * each) / 1e6)
-        each = each * float(work.answers)
-        worst = prompt + work.unseen_tokens * roster.usd_per_prompt_mtok + tokens.worst * each
-        return Estimate((prompt + tokens.expected * each) / 1e6, worst / 1e6)
+        prompt, each = self.prompt_tokens * roster.usd_per_prompt_mtok, roster.usd_per_completion_mtok
+        expected, worst = prompt * self.live.tokens_typical, prompt * self.live.tokens_worst
+        if work is not ONE_ANSWER:
+            each = each * float(work.answers)
+            worst = worst + work.unseen_tokens * roster.usd_per_prompt_mtok
+        return Estimate((expected + tokens.expected * each) / 1e6, (worst + tokens.worst * each) / 1e6)
 
     @cached_property
     def energy_j(self) -> Estimate:
         """Energy of the call in joules."""
         roster, tokens, work = self.roster, self.completion_tokens, self._work
-        prompt = roster.base_j + self.prompt_tokens * roster.j_per_prompt_token
-        each = roster.j_per_completion_token
-        if work is ONE_ANSWER:
-            return Estimate(prompt + tokens.expected * each, prompt + tokens.worst * each)
-        each = each * float(work.answers)
-        worst = prompt + work.unseen_tokens * roster.j_per_prompt_token + tokens.worst * each
-        return Estimate(prompt + tokens.expected * each, worst)
+        prompt, each = self.prompt_tokens * roster.j_per_prompt_token, roster.j_per_completion_token
+        expected = roster.base_j + prompt * self.live.tokens_typical
+        worst = roster.base_j + prompt * self.live.tokens_worst
+        if work is not ONE_ANSWER:
+            each = each * float(work.answers)
+            worst = worst + work.unseen_tokens * roster.j_per_prompt_token
+        return Estimate(expected + tokens.expected * each, worst + tokens.worst * each)
 
     @cached_property
     def ttft_ms(self) -> LatencyEstimate:

@@ -61,6 +61,21 @@ class LiveFigures:
         return SpeedFigures([state.idle_speed for state in self.states])
 
     @cached_property
+    def tokens_typical(self) -> Column:
+        """Tokens of a prompt over their estimate, as a rule."""
+        return _observed(state.tokens.typical for state in self.states)
+
+    @cached_property
+    def tokens_worst(self) -> Column:
+        """The same in the worst case."""
+        return _observed(state.tokens.worst for state in self.states)
+
+    @cached_property
+    def most_tokens(self) -> float:
+        """The largest of them."""
+        return float(self.tokens_worst.max())
+
+    @cached_property
     def recent_calls(self) -> Column:
         """Calls begun so far, the latest weighing most, as a logarithm."""
         return _observed(state.recent_calls for state in self.states)

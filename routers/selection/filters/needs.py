@@ -34,7 +34,7 @@ class CapabilityFilter:
 class ContextWindowFilter:
     """Prompt plus the caller's completion limit (one token where none is stated) must fit into the context window.
 
-    Of several prompts the longest.
+    Of several prompts the longest, by as many tokens as the expert finds in prompts in its worst case.
     """
 
     prompt_tokens: int
@@ -42,14 +42,15 @@ class ContextWindowFilter:
 
     def passes(self, figures: CallFigures) -> Mask:
         """It fits, or the window is unknown."""
-        return self.prompt_tokens + self.completion_tokens <= figures.roster.window_tokens
+        return self.prompt_tokens * figures.live.tokens_worst + self.completion_tokens <= figures.roster.window_tokens
 
     def rejection(self, figures: CallFigures, index: int) -> Rejection:
         """Rule `context_window`."""
+        prompt_tokens = self.prompt_tokens * figures.live.tokens_worst[index]
         return Rejection(
             figures.roster.names[index],
             Rule.CONTEXT_WINDOW,
-            f"about {self.prompt_tokens} prompt and {self.completion_tokens} completion tokens do not fit its "
+            f"about {prompt_tokens:.0f} prompt and {self.completion_tokens} completion tokens do not fit its "
             f"window of {figures.roster.specs[index].context_window_tokens}",
         )
 
@@ -64,7 +65,7 @@ def _fits_context(request: RouteRequest, figures: CallFigures) -> Sequence[Filte
     completion = 1 if request.max_completion_tokens is None else request.max_completion_tokens
     longest = request.work.longest_prompt_tokens
     prompt = request.prompt_tokens if longest is None else longest
-    if prompt + completion > figures.roster.least_window_tokens:
+    if prompt * figures.live.most_tokens + completion > figures.roster.least_window_tokens:
         return (ContextWindowFilter(prompt, completion),)
     return None
 

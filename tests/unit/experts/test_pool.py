@@ -12,7 +12,7 @@ from pointsman.experts.errors import ExpertMisconfigured, ExpertSaturated, Exper
 from pointsman.experts.health import HealthPolicy
 from pointsman.experts.pool import ExpertPool, ProbePolicy
 from pointsman.experts.protocols import ExpertCall
-from pointsman.experts.spec import UNSEEN, ExpertSpec, ExpertState
+from pointsman.experts.spec import UNSEEN, ExpertSpec, ExpertState, Usage
 
 
 class Clock:
@@ -154,7 +154,7 @@ def test_speed_is_learned_from_streams_and_from_whole_answers(pool: ExpertPool, 
         clock.advance(rest_s)
         flight.first_byte()
         assert flight.ttft_ms == pytest.approx(ttft_s * 1000)
-        flight.finish(tokens)
+        flight.finish(None if tokens is None else Usage(0, tokens))
 
     assert state(pool).speed == UNSEEN
     streamed(0.1, 0.5, 11, prompt_tokens=None)
@@ -176,7 +176,7 @@ def test_speed_is_learned_from_streams_and_from_whole_answers(pool: ExpertPool, 
         flight = pool.begin("b", stream=False, prompt_tokens=10)
         clock.advance(2)
         flight.first_byte()
-        flight.finish(100)
+        flight.finish(Usage(10, 100))
         clock.advance(1)
     whole = state(pool, "b").speed
     assert whole.ttft_ms + 10 * whole.prefill_ms_per_token + 100 * whole.tpot_ms == pytest.approx(2000, rel=0.05)
@@ -358,7 +358,7 @@ async def test_calls_of_many_at_once_leave_nothing_behind(pool: ExpertPool, cloc
                 raise ExpertUnavailable("a", "gone")
             flight.first_byte()
             if chance.randrange(2):
-                flight.finish(chance.randrange(5))
+                flight.finish(Usage(1, chance.randrange(5)))
 
     tasks = [asyncio.create_task(one()) for _ in range(300)]
     for task in chance.sample(tasks, 60):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from pointsman.experts.spec import (
+    AS_ESTIMATED,
     UNSEEN,
     EnergyModel,
     ExpertSpec,
@@ -18,6 +19,7 @@ from pointsman.experts.spec import (
     Price,
     Source,
     Speed,
+    TokenFactors,
 )
 from pointsman.routers.estimators.call import CallFigures
 from pointsman.routers.estimators.live import LiveFigures
@@ -97,6 +99,7 @@ expert_states = st.builds(
     in_flight=st.integers(0, 80),
     speed=_speeds,
     idle_speed=_speeds,
+    tokens=st.just(AS_ESTIMATED) | st.floats(0.5, 2.0).map(lambda worst: TokenFactors(0.9 * worst, worst)),
     recent_calls=st.floats(0.0, 100.0),
 )
 _weight = st.just(0.0) | _amount

@@ -22,13 +22,14 @@ def plain_estimates(
     limit = spec.default_max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
     bounds = [] if limit is None else [limit]
     if spec.context_window_tokens is not None:
-        bounds.append(max(spec.context_window_tokens - request.prompt_tokens, 0))
+        bounds.append(max(spec.context_window_tokens - request.prompt_tokens * state.tokens.typical, 0))
     tokens, worst = min([tokens, *bounds]), min([worst, *bounds])
+    prompt, prompt_worst = (request.prompt_tokens * by for by in (state.tokens.typical, state.tokens.worst))
     out: dict[str, float | None] = {"completion_tokens": tokens, "completion_tokens_worst": worst}
-    out["cost_usd"] = spec.price.cost_usd(request.prompt_tokens, tokens) if spec.price else None
-    out["cost_usd_worst"] = spec.price.cost_usd(request.prompt_tokens, worst) if spec.price else None
-    out["energy_j"] = spec.energy.energy_j(request.prompt_tokens, tokens) if spec.energy else None
-    out["energy_j_worst"] = spec.energy.energy_j(request.prompt_tokens, worst) if spec.energy else None
+    out["cost_usd"] = spec.price.cost_usd(prompt, tokens) if spec.price else None
+    out["cost_usd_worst"] = spec.price.cost_usd(prompt_worst, worst) if spec.price else None
+    out["energy_j"] = spec.energy.energy_j(prompt, tokens) if spec.energy else None
+    out["energy_j_worst"] = spec.energy.energy_j(prompt_worst, worst) if spec.energy else None
     load = 1.0 + state.in_flight / spec.max_concurrency
     for when, speed, slower in (("", state.speed, load), ("_idle", state.idle_speed, 1.0)):
         ttft, ttft_worst, tpot, tpot_worst = _plain_speed(spec, speed, request.prompt_tokens, slower)
@@ -69,7 +70,7 @@ def plain_refusal(
         return Rule.CAPABILITY, False
     window = spec.context_window_tokens
     completion = 1 if request.max_completion_tokens is None else request.max_completion_tokens
-    if window is not None and request.prompt_tokens + completion > window:
+    if window is not None and request.prompt_tokens * state.tokens.worst + completion > window:
         return Rule.CONTEXT_WINDOW, False
     if budget.local_only and not spec.local:
         return Rule.NOT_LOCAL, False
