@@ -15,6 +15,9 @@ from pointsman.experts.spec import ExpertState, Usage
 from pointsman.experts.speed import NO_LOAD, Load, SpeedModel
 from pointsman.experts.token_counts import TokenCountModel
 
+#: A stream whose tokens follow each other faster came in one piece: something on its way had kept it.
+_AT_ONCE_MS_PER_TOKEN: Final = 0.05
+
 #: After how long a call counts half among the recent ones.
 _RECENT_HALF_LIFE_S: Final = 10.0
 
@@ -259,11 +262,12 @@ class Flight:
         if first_s is None:
             return
         now_s, speed, prompt_tokens = self._clock(), self._member.speed, self._prompt_tokens
-        if not self._stream:
-            if completion_tokens and prompt_tokens is not None:
-                speed.whole(self._load, prompt_tokens, completion_tokens, (now_s - self._began_s) * 1000, now_s)
+        tokens, rest_ms = completion_tokens or 0, (now_s - first_s) * 1000
+        if not self._stream or rest_ms < (tokens - 1) * _AT_ONCE_MS_PER_TOKEN:
+            if tokens and prompt_tokens is not None:
+                speed.whole(self._load, prompt_tokens, tokens, (now_s - self._began_s) * 1000, now_s)
             return
         if prompt_tokens is not None:
             speed.first_byte(self._load, prompt_tokens, (first_s - self._began_s) * 1000, now_s)
-        if completion_tokens is not None and completion_tokens > 1:
-            speed.rest(self._load, completion_tokens - 1, (now_s - first_s) * 1000, now_s)
+        if tokens > 1:
+            speed.rest(self._load, tokens - 1, rest_ms, now_s)

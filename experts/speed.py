@@ -62,7 +62,10 @@ _LEAST_SPREAD: Final = math.log(1.1)
 _MOST_SPREAD: Final = math.log(8.0)
 _USUAL_P95: Final = LatencyModel(0.0, 0.0, 0.0).p95_factor
 
-_IDLE_WEIGHT: Final = 0.3
+_IDLE_LEFT: Final = 0.7
+
+#: The pace of fewer tokens is an accident: several may come in one piece, with the first.
+_TELLING_TOKENS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,9 @@ class SpeedModel:
         self._observe(load, 0, 0, tokens, rest_ms, now_s)
         self._seen_tokens = True
         if not load.in_flight:
-            self._idle_token.see(rest_ms / tokens)
-        self._idle_token.least(rest_ms / tokens)
+            self._idle_token.see(rest_ms, tokens)
+        if tokens >= _TELLING_TOKENS:
+            self._idle_token.least(rest_ms / tokens)
 
     def whole(self, load: Load, prompt_tokens: int, tokens: int, latency_ms: float, now_s: float) -> None:
         """A whole answer of so many tokens came at once."""
@@ -149,7 +153,8 @@ class SpeedModel:
         self._seen_tokens = True
         # How much of it was the first token's and how much the others' is for the fit to say.
         self._idle_ttft.least(latency_ms)
-        self._idle_token.least(latency_ms / tokens)
+        if tokens >= _TELLING_TOKENS:
+            self._idle_token.least(latency_ms / tokens)
 
     def under(self, load: Load, now_s: float) -> Speed:
         """What a call may expect that goes out now, under this load; nothing where no call was seen."""
@@ -243,17 +248,22 @@ class _Spread:
 class _IdleBound:
     """The most that a figure of an idle expert may be: what was seen of calls that met it idle."""
 
-    __slots__ = ("_least", "_seen", "_stated")
+    __slots__ = ("_least", "_stated", "_sum", "_weights")
 
     def __init__(self, stated: float | None) -> None:
         self._stated = stated
         self._least = math.inf
-        self._seen: float | None = None
+        self._sum = self._weights = 0.0
+
+    @property
+    def _seen(self) -> float | None:
+        return self._sum / self._weights if self._weights else None
 
     @property
     def firm(self) -> bool:
         """Whether the bound does not fade, because nothing lower is known."""
-        return self._seen is None or self._seen <= 1.25 * self._floor
+        seen = self._seen
+        return seen is None or seen <= 1.25 * self._floor
 
     @property
     def _floor(self) -> float:
@@ -263,17 +273,18 @@ class _IdleBound:
         """A call took as much, whatever the load: an idle expert needs no more."""
         self._least = min(self._least, value)
 
-    def see(self, value: float) -> None:
-        """A call took as much that met the expert idle."""
-        value = max(value, 0.0)
-        self._seen = value if self._seen is None else self._seen + _IDLE_WEIGHT * (value - self._seen)
+    def see(self, amount: float, weight: float = 1.0) -> None:
+        """A call took as much for so many units that met the expert idle."""
+        self._sum = self._sum * _IDLE_LEFT + max(amount, 0.0)
+        self._weights = self._weights * _IDLE_LEFT + weight
 
     def most(self, fresh: float) -> float:
         """The bound, of which the share `fresh` in [0, 1] is not forgotten yet."""
-        if self._seen is None:
+        seen = self._seen
+        if seen is None:
             return self._least
-        floor = min(self._floor, self._seen)
-        return floor + (self._seen - floor) * fresh
+        floor = min(self._floor, seen)
+        return floor + (seen - floor) * fresh
 
 
 def _row(load: Load, begins: int, prompt_tokens: int, tokens: int) -> list[tuple[int, float]]:

@@ -182,6 +182,21 @@ def test_speed_is_learned_from_streams_and_from_whole_answers(pool: ExpertPool, 
     assert whole.ttft_ms + 10 * whole.prefill_ms_per_token + 100 * whole.tpot_ms == pytest.approx(2000, rel=0.05)
 
 
+def test_a_stream_that_came_in_one_piece_says_nothing_of_its_first_token(pool: ExpertPool, clock: Clock) -> None:
+    for number in range(40):
+        flight = pool.begin("a", stream=True, prompt_tokens=10)
+        clock.advance(0.02)
+        at_once = number % 2
+        clock.advance(0.5 * at_once)
+        flight.first_byte()
+        clock.advance(0.5 * (1 - at_once))
+        flight.finish(Usage(10, 100))
+        clock.advance(1)
+    seen = state(pool).speed
+    assert seen.ttft_ms + 10 * seen.prefill_ms_per_token == pytest.approx(20, abs=5)
+    assert seen.tpot_ms == pytest.approx(5, rel=0.1)
+
+
 def test_what_waits_for_its_first_byte_is_counted_on_every_path(pool: ExpertPool, clock: Clock) -> None:
     """Whether it comes, or the call ends without it."""
     member = pool.member_of(pool["a"])
