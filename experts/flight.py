@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from pointsman.experts.engine import EngineLoad
 from pointsman.experts.errors import ExpertError, ExpertSaturated
 from pointsman.experts.health import Circuit
 from pointsman.experts.protocols import Expert
 from pointsman.experts.spec import ExpertState, Usage
-from pointsman.experts.speed import NO_LOAD, Load, SpeedModel
+from pointsman.experts.speed import NO_LOAD
 from pointsman.experts.token_counts import TokenCountModel
 
 #: A stream whose tokens follow each other faster came in one piece: something on its way had kept it.
@@ -44,21 +45,20 @@ class Member:
         "_recent_calls",
         "_state",
         "_valid_until_s",
-        "awaiting_tokens",
         "awake",
         "changed",
         "circuit",
         "counts",
         "elsewhere",
+        "engine",
         "expert",
         "in_flight",
         "spec",
-        "speed",
         "token_counts",
         "watchers",
     )
 
-    def __init__(self, expert: Expert, circuit: Circuit) -> None:
+    def __init__(self, expert: Expert, circuit: Circuit, engine: EngineLoad | None = None) -> None:
         self.expert = expert
         self.spec = expert.spec
         self.circuit = circuit
@@ -67,9 +67,9 @@ class Member:
         self.in_flight = 0
         #: Calls that other replicas have in flight with it, as far as they say so.
         self.elsewhere = 0
-        #: Prompt tokens of the calls from here that stream and wait for their first byte.
-        self.awaiting_tokens = 0
-        self.speed = SpeedModel(self.spec.latency)
+        #: Shared with the other experts of its server.
+        self.engine = EngineLoad(self.spec.latency) if engine is None else engine
+        self.engine.join(self)
         self.token_counts = TokenCountModel()
         #: Told its name when one of its calls has ended.
         self.watchers: tuple[Callable[[str], None], ...] = ()
@@ -77,11 +77,6 @@ class Member:
         self._valid_until_s = float("inf")
         self._state = ExpertState()
         self._recent_calls = -math.inf
-
-    @property
-    def load(self) -> Load:
-        """What one more call would meet."""
-        return Load(self.in_flight + self.elsewhere, self.awaiting_tokens)
 
     def called(self, now_s: float) -> None:
         """Count a call that begins."""
@@ -92,17 +87,19 @@ class Member:
     def occupy(self, slots: int) -> None:
         """Take slots among its calls in flight, or release them with a negative number."""
         self.in_flight += slots
-        self.changed = True
+        self.engine.in_flight += slots
+        self.engine.changed()
+
+    def occupied_elsewhere(self, slots: int) -> None:
+        """Other replicas of the gateway have so many calls in flight with it."""
+        self.engine.elsewhere += slots - self.elsewhere
+        self.elsewhere = slots
+        self.engine.changed()
 
     @property
     def full(self) -> bool:
-        """Whether it has as many calls in flight as it takes, here and elsewhere."""
-        return self.in_flight + self.elsewhere >= self.spec.max_concurrency
-
-    def tell(self) -> None:
-        """Notify the listeners that there may be room."""
-        for freed in self.watchers:
-            freed(self.spec.name)
+        """Whether its engine has as many calls in flight as it takes, here and elsewhere."""
+        return self.engine.in_flight + self.engine.elsewhere >= self.spec.max_concurrency
 
     def stale(self, now_s: float) -> bool:
         """Whether what `state` said last may no longer hold."""
@@ -114,18 +111,19 @@ class Member:
             self._state = self.observed(now_s)
             until_s = self.circuit.opens_again_at_s
             self._valid_until_s = until_s if until_s is not None and until_s > now_s else float("inf")
-            self._valid_until_s = min(self._valid_until_s, self.speed.holds_until_s(now_s))
+            self._valid_until_s = min(self._valid_until_s, self.engine.speed.holds_until_s(now_s))
             self.changed = False
         return self._state
 
     def observed(self, now_s: float) -> ExpertState:
         """The current state, computed again, without a change of `stale`."""
+        load = self.engine.load
         return ExpertState(
             healthy=self.circuit.healthy(now_s),
             awake=self.awake,
-            in_flight=self.in_flight + self.elsewhere,
-            speed=self.speed.under(self.load, now_s),
-            idle_speed=self.speed.under(NO_LOAD, now_s),
+            in_flight=load.in_flight,
+            speed=self.engine.speed.under(load, now_s),
+            idle_speed=self.engine.speed.under(NO_LOAD, now_s),
             tokens=self.token_counts.factors,
             recent_calls=self._recent_calls,
             detail=self.circuit.detail(now_s),
@@ -164,10 +162,10 @@ class Flight:
         self._landed = False
         self._began_s = clock()
         self._trial = member.circuit.called(self._began_s)
-        self._load = member.load
+        self._load = member.engine.load
         self._prompt_tokens = prompt_tokens
         self._awaiting_tokens = (prompt_tokens or 0) if stream else 0
-        member.awaiting_tokens += self._awaiting_tokens
+        member.engine.awaiting_tokens += self._awaiting_tokens
         member.called(self._began_s)
         member.occupy(1)
 
@@ -244,24 +242,23 @@ class Flight:
         self._read()
         member = self._member
         member.occupy(-1)
-        if member.watchers:
-            member.tell()
+        member.engine.tell()
         return True
 
     def _read(self) -> None:
         """The expert has read the prompt, or never will."""
-        member, tokens = self._member, self._awaiting_tokens
+        engine, tokens = self._member.engine, self._awaiting_tokens
         if tokens:
             self._awaiting_tokens = 0
-            member.awaiting_tokens -= tokens
-            member.changed = True
+            engine.awaiting_tokens -= tokens
+            engine.changed()
 
     def _observe(self, completion_tokens: int | None) -> None:
         """Learn from an answer. A call whose prompt nobody counted says only how its tokens followed each other."""
         first_s = self._first_s
         if first_s is None:
             return
-        now_s, speed, prompt_tokens = self._clock(), self._member.speed, self._prompt_tokens
+        now_s, speed, prompt_tokens = self._clock(), self._member.engine.speed, self._prompt_tokens
         tokens, rest_ms = completion_tokens or 0, (now_s - first_s) * 1000
         if not self._stream or rest_ms < (tokens - 1) * _AT_ONCE_MS_PER_TOKEN:
             if tokens and prompt_tokens is not None:

@@ -59,17 +59,21 @@ class ExpertPool:
         self._clock = clock
         self._probes = probes or ProbePolicy()
         self._rng = rng or random.Random()
+        known = {} if before is None else {expert.spec.name: before.member_of(expert) for expert in experts}
+        engines = {one.spec.engine: one.engine for one in known.values() if one is not None and one.spec.engine}
         self._members: dict[str, Member] = {}
         self._new: list[str] = []
         for expert in experts:
-            name = expert.spec.name
-            if name in self._members:
-                raise ValueError(f"two experts are called {name!r}")
-            known = None if before is None else before.member_of(expert)
-            if known is None:
-                known = Member(expert, Circuit(health or HealthPolicy()))
-                self._new.append(name)
-            self._members[name] = known
+            spec = expert.spec
+            if spec.name in self._members:
+                raise ValueError(f"two experts are called {spec.name!r}")
+            member = known.get(spec.name)
+            if member is None:
+                member = Member(expert, Circuit(health or HealthPolicy()), engines.get(spec.engine))
+                self._new.append(spec.name)
+            if spec.engine:
+                engines[spec.engine] = member.engine
+            self._members[spec.name] = member
         self._retired = False
         self._watcher: Callable[[str], None] | None = None
         self._view: PoolView | None = None
@@ -141,9 +145,9 @@ class ExpertPool:
             if there == member.elsewhere:
                 continue
             fewer = there < member.elsewhere
-            member.elsewhere, member.changed = there, True
+            member.occupied_elsewhere(there)
             if fewer:
-                member.tell()
+                member.engine.tell()
 
     def reserve_slot(self, name: str) -> None:
         """Reserve a slot for a later call: it counts as in flight until `release_slot`.
@@ -253,6 +257,9 @@ class ExpertPool:
         """
         self.watch(None)
         kept = set() if keep is None else {id(expert) for expert in keep}
+        for member in self._members.values():
+            if id(member.expert) not in kept:
+                member.engine.leave(member)
         await _close(expert for expert in self if id(expert) not in kept)
 
     async def probe(self, name: str) -> str | None:

@@ -137,7 +137,9 @@ class ExpertSpec:
         readability: How easily laypeople read its answers, in [0, 1], as the operator states it; None when not stated.
         known_as: The name under which router artefacts know this model, when it differs from `name`.
         quality_prior: Expected quality in [0, 1] per category (`"*"` for all) where no artefact knows the expert.
-        max_concurrency: Calls in flight above which the expert counts as saturated.
+        engine: Name of the server that it shares with others of the pool, as a base model and its adapters do. Empty
+            for one of its own.
+        max_concurrency: Calls in flight, with those of its engine's other experts, above which it counts as saturated.
         stream_usage: Whether it may be asked for the token counts of a stream (`stream_options.include_usage`).
         cache_salt: Its server keeps apart the cached prefixes of requests with different salts.
     """
@@ -160,6 +162,7 @@ class ExpertSpec:
     readability: float | None = None
     known_as: str | None = None
     quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    engine: str = ""
     max_concurrency: int = 64
     stream_usage: bool = True
     cache_salt: bool = False

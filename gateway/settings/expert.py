@@ -131,8 +131,11 @@ class ExpertSettings(Node):
     """The name under which router artefacts know this model, when it differs from `name`."""
     quality_prior: dict[str, Share] = Field(default_factory=dict)
     """Expected quality in [0, 1] per category (`"*"` for all), used where no artefact knows the expert."""
+    engine: str = Field(default="", max_length=200)
+    """Name of the server that runs it, where it runs others of the pool too (a base model and its adapters): they share
+    its queue, so that load and speed are counted together."""
     max_concurrency: int = Field(default=64, gt=0)
-    """Calls in flight above which the expert counts as saturated."""
+    """Calls in flight, with those of its engine's other experts, above which it counts as saturated."""
     stream_usage: bool = True
     """Whether it may be asked for the token counts of a stream (`stream_options.include_usage`) on behalf of callers
     with limits who do not ask. `false` for a server that refuses the field: its streams are then charged in full."""
@@ -236,6 +239,7 @@ class ExpertSettings(Node):
             readability=self.readability,
             known_as=self.known_as,
             quality_prior=MappingProxyType(dict(self.quality_prior)),
+            engine=self.engine,
             max_concurrency=self.max_concurrency,
             stream_usage=self.stream_usage,
             cache_salt=self.cache_salt,

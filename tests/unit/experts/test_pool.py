@@ -197,19 +197,49 @@ def test_a_stream_that_came_in_one_piece_says_nothing_of_its_first_token(pool: E
     assert seen.tpot_ms == pytest.approx(5, rel=0.1)
 
 
+def test_a_base_model_and_its_adapters_share_their_engines_load_and_speed(clock: Clock) -> None:
+    def on(name: str, engine: str) -> FakeExpert:
+        return FakeExpert(ExpertSpec(name, "fake", "m", engine=engine, max_concurrency=4))
+
+    base, adapter, other = on("base", "gpu-0"), on("adapter", "gpu-0"), on("other", "")
+    pool, freed = ExpertPool([base, adapter, other], clock), []
+    pool.watch(freed.append)
+    flights = [pool.begin("base", stream=True, prompt_tokens=100) for _ in range(4)]
+    assert [state(pool, name).in_flight for name in ("base", "adapter", "other")] == [4, 4, 0]
+    assert (pool.has_room("adapter"), pool.has_room("other")) == (False, True)
+    assert pool.in_flight() == {"base": 4, "adapter": 0, "other": 0}, "others are told of each one's own"
+    pool.busy_elsewhere({"adapter": 2})
+    assert state(pool, "base").in_flight == 6
+    pool.busy_elsewhere({})
+    clock.advance(0.5)
+    flights[0].first_byte()
+    flights[0].finish(Usage(100, 1))
+    assert set(freed) == {"base", "adapter"}, "a call that waits for the adapter may go"
+    assert pool.has_room("adapter")
+    assert state(pool, "adapter").speed.ttft_ms is not None
+    assert state(pool, "other").speed == UNSEEN
+    # After a reload with another adapter, what is left of the old ones still counts.
+    later = on("later", "gpu-0")
+    after = ExpertPool([base, later], clock, before=pool)
+    assert state(after, "later").in_flight == 3
+    for flight in flights:
+        flight.cancel()
+    assert state(after, "later").in_flight == 0
+
+
 def test_what_waits_for_its_first_byte_is_counted_on_every_path(pool: ExpertPool, clock: Clock) -> None:
     """Whether it comes, or the call ends without it."""
     member = pool.member_of(pool["a"])
     calls = [pool.begin("a", stream=True, prompt_tokens=100) for _ in range(4)]
-    assert member.awaiting_tokens == 400
+    assert member.engine.awaiting_tokens == 400
     calls[0].first_byte()
     calls[1].cancel()
     calls[2].fail("it broke")
-    assert member.awaiting_tokens == 100
+    assert member.engine.awaiting_tokens == 100
     for flight in calls:
         flight.finish()
         flight.first_byte()
-    assert (member.awaiting_tokens, member.in_flight) == (0, 0)
+    assert (member.engine.awaiting_tokens, member.in_flight) == (0, 0)
 
 
 def test_the_figures_of_error_pages_are_not_those_of_answers(pool: ExpertPool, clock: Clock) -> None:
