@@ -235,7 +235,9 @@ async def test_what_a_caller_without_limits_and_caps_says_is_the_expert_s_to_jud
 )
 async def test_caps_count_what_limits_count(cap: str, fits: float) -> None:
     """A cap that an answer of 100 tokens keeps and one of 800 does not, whichever field states it."""
-    async with running({"pool": {"experts": [fake("only", generalist=True)]}}) as gateway:
+    as_fast_as_stated = {"tokens_per_s": 200, "completion_tokens": 20}
+    only = fake("only", generalist=True, options=as_fast_as_stated)
+    async with running({"pool": {"experts": [only]}}) as gateway:
 
         async def status(**fields: Any) -> int:
             body = {**CHAT, "model": "only", "routing": {cap: fits}, **fields}
