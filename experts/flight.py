@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from pointsman.experts.errors import ExpertError, ExpertSaturated
+from pointsman.experts.errors import ExpertError, ExpertMisconfigured, ExpertSaturated
 from pointsman.experts.health import Circuit
 from pointsman.experts.protocols import Expert
 from pointsman.experts.spec import ExpertState
 
 #: Weight of the newest observation in the moving averages of TTFT and TPOT.
 _EWMA_WEIGHT: Final = 0.2
+#: Statuses below 500 that say that an expert failed: redirects, out of credit, out of time, and too early.
+_FAILURES: Final = frozenset(range(300, 400)) | {402, 408, 425, 499}
 
 
 @dataclass(slots=True)
@@ -146,7 +148,7 @@ class Flight:
         return None if self._first_s is None else (self._first_s - self._began_s) * 1000
 
     def head(self, status: int) -> None:
-        """The head of the answer is here: from 500 on `finish` counts as a failure, 429 as no verdict."""
+        """The head of the answer is here: `finish` counts some statuses as a failure, and 429 as no verdict."""
         self._status = status
 
     def first_byte(self) -> None:
@@ -160,7 +162,7 @@ class Flight:
         Args:
             completion_tokens: As the expert reported them; None leaves TPOT unobserved.
         """
-        if self._status >= 500:
+        if self._status >= 500 or self._status in _FAILURES:
             self.fail(f"HTTP {self._status}")
         elif self._status == 429:
             self.cancel()
@@ -171,18 +173,39 @@ class Flight:
             if self._stream and self._status < 300:
                 self._observe(completion_tokens)
 
-    def fail(self, error: ExpertError | str) -> None:
+    def fail(self, error: ExpertError | str, *, mends_itself: bool = True) -> None:
         """The call failed. `ExpertSaturated` is no verdict (busy is not sick); all else is the expert's fault.
 
         Args:
             error: What happened.
+            mends_itself: Whether the next call may fare better; else the expert is left alone from now on.
         """
         if isinstance(error, ExpertSaturated):
             self.cancel()
         elif self._land():
             detail = error if isinstance(error, str) else error.message
+            if isinstance(error, ExpertMisconfigured):
+                mends_itself = False
             self._member.counts.failed += 1
-            self._member.circuit.failed(self._clock(), detail, trial=self._trial)
+            self._member.circuit.failed(self._clock(), detail, trial=self._trial, mends_itself=mends_itself)
+
+    def refuse(self, detail: str) -> bool:
+        """The expert refused the call, be it for what it asked or for who asks.
+
+        Args:
+            detail: What happened.
+
+        Returns:
+            Whether there were so many in a row that the expert is left alone from now on.
+        """
+        if not self._land():
+            return False
+        self._member.counts.failed += 1
+        return self._member.circuit.refused(self._clock(), detail, trial=self._trial)
+
+    def accuse(self, what: str) -> bool:
+        """Note what only the operator can mend. Returns whether it is news since the last call that went well."""
+        return self._member.circuit.accuse(what)
 
     def cancel(self) -> None:
         """The call ended without a verdict on the expert: the client left, or the fault is ours."""

@@ -18,7 +18,7 @@ from pointsman.gateway.deciding.evidence_plan import EvidencePlan
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.answer import RelayedAnswer
-from pointsman.gateway.dispatch.attempts import TRY_NEXT
+from pointsman.gateway.dispatch.blame import Blame, of_length
 from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.dispatch.gathered_answers import AcceptedAnswer
 from pointsman.gateway.dispatch.relay import ClientSide, Relay
@@ -72,6 +72,7 @@ class Dispatch:
         "_client",
         "_entry",
         "_exchange",
+        "_first_refused",
         "_forward",
         "_gathering",
         "_names",
@@ -96,6 +97,7 @@ class Dispatch:
         self._asked: list[Relay] = []  # those that are over, too
         self._timers: list[asyncio.TimerHandle] = []
         self._gathering = False
+        self._first_refused: tuple[Relay, WholeAnswer] | None = None
         plane.telemetry.decided(decision, routed.hit)
         if plane.nulls is not None:
             plane.nulls.decided(decision, gathered=routed.evidence is not None)
@@ -156,7 +158,7 @@ class Dispatch:
         most_bytes = plane.max_answer_bytes
         if not attempt.native and plane.max_translated_bytes < most_bytes:
             most_bytes = plane.max_translated_bytes
-        relay = Relay(self, self._client, routed.inbound, attempt, most_bytes)
+        relay = Relay(self, self._client, routed.inbound, attempt, most_bytes, plane.first_event_timeout_s)
         self._running.append(relay)
         self._asked.append(relay)
         hedging = plane.hedging
@@ -205,26 +207,39 @@ class Dispatch:
     def accept(self, relay: Relay, whole: WholeAnswer | None) -> RelayedAnswer | None:
         """An attempt's answer goes out: a stream that begins, or a whole one. None where another expert is tried."""
         plane, routed, attempt = self._plane, self._routed, relay.attempt
-        try:
-            last = relay.status in TRY_NEXT and self._last()
-            if not plane.attempts.accepts(routed, attempt, relay.status, last=last):
-                relay.drop()
-                self._next(relay)
+        said_by = relay
+        if whole is not None and whole.error is not None:
+            try:
+                blame = plane.attempts.blamed(attempt, whole)
+                if self._another_may(relay, blame, whole):
+                    attempt.flight.finish()
+                    plane.attempts.abandon(routed, attempt, str(whole.status))
+                    relay.drop()
+                    self._next(relay)
+                    return None
+                if blame.of_the_request and self._first_refused is not None:
+                    # Nobody takes the request as it is: who was asked first had most to say on it.
+                    said_by, whole = self._first_refused
+                else:
+                    plane.attempts.withheld(routed, attempt, blame, whole)
+            except RequestRefused as refusal:
+                self._refuse(relay, refusal)
                 return None
-        except RequestRefused as refusal:
-            self._refuse(relay, refusal)
-            return None
+        else:
+            plane.attempts.accepted(routed, attempt, relay.status)
         if self._timers or len(self._running) > 1:
             self._accept_first(relay)
         recordings = self._recordings(attempt.expert)
         most_bytes = plane.max_translated_bytes
+        expert = said_by.attempt.expert
         answer = RelayedAnswer(
-            plane.attempts.recorder, routed, attempt, relay, whole, most_bytes, self._overhead_s, recordings
-        )
+            plane.attempts.recorder, routed, attempt, said_by, whole, most_bytes, self._overhead_s, recordings,
+            expert, plane.private.get(expert, ()),
+        )  # fmt: skip
         if whole is None:
             self._client.begin(relay.status, answer_headers(routed, answer))
         else:
-            relay.over = True
+            relay.drop()
             self._client.send_whole(answer.status, answer_headers(routed, answer), answer.body or b"")
             self.finished()
         return answer
@@ -250,6 +265,24 @@ class Dispatch:
         self._exchange.on_internal_error(error)
 
     # Inside.
+
+    def _another_may(self, relay: Relay, blame: Blame, whole: WholeAnswer) -> bool:
+        """Whether another expert is to answer in place of an error."""
+        if blame is Blame.CALLER:
+            return False
+        if blame is Blame.MISMATCH:
+            if whole.error is not None and of_length(whole.error):
+                self._names = self._longer(relay.attempt.expert)
+            if not self._last() and self._first_refused is None:
+                self._first_refused = relay, whole
+        return not self._last()
+
+    def _longer(self, failed: str) -> tuple[str, ...]:
+        """Of those that may be asked yet, the ones that may have a longer context window than one that failed."""
+        pool = self._plane.pool
+        window = pool[failed].spec.context_window_tokens
+        others = {name: pool[name].spec.context_window_tokens for name in self._names}
+        return tuple(name for name, other in others.items() if window is None or other is None or other > window)
 
     def _last(self) -> bool:
         """Whether nobody may be asked after the attempt that fails now, and nobody else is still asked."""

@@ -156,7 +156,7 @@ class ExpertSettings(Node):
     head_timeout_s: Positive | None = None
     """Seconds to wait for the head of the answer; `server.head_timeout_s` when left out."""
     idle_timeout_s: Positive | None = None
-    """Seconds to wait between two pieces of the answer; `server.idle_timeout_s` when left out."""
+    """Seconds to wait between two pieces of the answer; `server.expert_idle_timeout_s` when left out."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The backend's own options; see the table of backends."""
 
