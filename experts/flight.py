@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,6 +38,7 @@ class Member:
     """One expert of a pool, with its load, its health and what was seen of its speed."""
 
     __slots__ = (
+        "_most",
         "_state",
         "_valid_until_s",
         "awake",
@@ -55,6 +57,8 @@ class Member:
     def __init__(self, expert: Expert, circuit: Circuit) -> None:
         self.expert = expert
         self.spec = expert.spec
+        most = expert.spec.max_concurrency
+        self._most = math.inf if most is None else most
         self.circuit = circuit
         self.counts = Counts()
         self.awake = True
@@ -77,7 +81,7 @@ class Member:
     @property
     def full(self) -> bool:
         """Whether it has as many calls in flight as it takes, here and elsewhere."""
-        return self.in_flight + self.elsewhere >= self.spec.max_concurrency
+        return self.in_flight + self.elsewhere >= self._most
 
     def tell(self) -> None:
         """Notify the listeners that there may be room."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
 
 
 class Capability(StrEnum):
@@ -111,6 +112,10 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
+#: What a server writes at once where nothing is stated: a full batch of vLLM on one GPU.
+USUAL_BATCH: Final = 64
+
+
 @dataclass(frozen=True, slots=True)
 class ExpertSpec:
     """What an expert is; never changes while it is in the pool.
@@ -135,7 +140,8 @@ class ExpertSpec:
         readability: How easily laypeople read its answers, in [0, 1], as the operator states it; None when not stated.
         known_as: The name under which router artefacts know this model, when it differs from `name`.
         quality_prior: Expected quality in [0, 1] per category (`"*"` for all) where no artefact knows the expert.
-        max_concurrency: Calls in flight above which the expert counts as saturated.
+        max_concurrency: Calls in flight above which the expert counts as saturated; None where its server queues what
+            is too much by itself.
         stream_usage: Whether it may be asked for the token counts of a stream (`stream_options.include_usage`).
         cache_salt: Its server keeps apart the cached prefixes of requests with different salts.
     """
@@ -158,7 +164,7 @@ class ExpertSpec:
     readability: float | None = None
     known_as: str | None = None
     quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    max_concurrency: int = 64
+    max_concurrency: int | None = None
     stream_usage: bool = True
     cache_salt: bool = False
 
@@ -166,6 +172,11 @@ class ExpertSpec:
     def null(self) -> bool:
         """Whether it answers without a model, and only what it has an answer to."""
         return self.backend == NULL_BACKEND
+
+    @property
+    def batch(self) -> int:
+        """Calls in flight at which it is full, and takes twice as long as alone: the limit, else what is usual."""
+        return USUAL_BATCH if self.max_concurrency is None else self.max_concurrency
 
     @property
     def artifact_name(self) -> str:

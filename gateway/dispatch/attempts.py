@@ -146,9 +146,10 @@ class Attempts:
         wordless = blame is Blame.UNCLEAR and whole.error is not None and not whole.error.message
         if blame.mends_itself and not wordless:
             return
+        does = _REFUSES[blame] if whole.status >= 400 else _REDIRECTS
         refusal = RequestRefused(
             Code.EXPERT_BAD_ANSWER,
-            f"Expert '{attempt.expert}' {_REFUSES[blame] if whole.status >= 400 else _REDIRECTS} (status {whole.status}).",
+            f"Expert '{attempt.expert}' {does} (status {whole.status}).",
             reason=Code.EXPERT_MISCONFIGURED.value,
             decision_id=routed.decision.id,
             notes=() if wordless else _NO_USE_ASKING_AGAIN,

@@ -240,7 +240,8 @@ _TABLE: Final[tuple[_Row, ...]] = (
 _NO_MODEL: Final = re.compile(
     r"[\W_]{0,5}(?:is |was |has been |could |does ){0,3}"
     r"(?:not (?:be )?(?:exist|found|a valid model|available|served|deployed|loaded)"
-    r"|no longer (?:exist|available|served)|cannot be found|deprecated|decommissioned|retired|removed|shut down|invalid|unknown)",
+    r"|no longer (?:exist|available|served)|cannot be found|deprecated|decommissioned|retired|removed"
+    r"|shut down|invalid|unknown)",
     re.IGNORECASE,
 )
 _NOT_A_MODEL: Final = re.compile(
@@ -252,8 +253,8 @@ _NOT_A_MODEL: Final = re.compile(
 _QUOTED: Final = re.compile(r"(?<!\w)(?:\"[^\"]{0,300}\"|'[^']{0,300}'|`[^`]{0,300}`|“[^”]{0,300}”)(?!\w)")
 _LENGTH: Final = _words(
     r"context[ _-]?(?:length|window|size)", r"too (?:long|large|many)", r"reduce the length",
-    r"max(?:imum)?[ _-]?model", r"tokens? (?:count )?exceeds?", r"tokens per", r"maximum (?:context|prompt|input|sequence)", r"input_too_long",
-    r"tokens_limit", r"max_length", r"longer than", r"above_max",
+    r"max(?:imum)?[ _-]?model", r"tokens? (?:count )?exceeds?", r"tokens per", r"input_too_long", r"tokens_limit",
+    r"maximum (?:context|prompt|input|sequence)", r"max_length", r"longer than", r"above_max",
 )  # fmt: skip
 #: What may be part of a key: such words do not go into the log.
 _LIKE_A_KEY: Final = re.compile(r"[\w*.\-]{20,}")

@@ -46,7 +46,7 @@ def build_expert(expert: ExpertSettings, server: ServerSettings, env: Mapping[st
                     head_s=expert.head_timeout_s or server.head_timeout_s,
                     idle_s=expert.idle_timeout_s or server.expert_silence_s,
                 ),
-                # One connection per call in flight, so that the pool's own limit is the one that speaks.
+                # One connection per call in flight, so that the pool's own limit, if any, is the one that speaks.
                 max_connections=expert.max_concurrency,
                 env=env,
             )

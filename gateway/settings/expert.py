@@ -131,8 +131,9 @@ class ExpertSettings(Node):
     """The name under which router artefacts know this model, when it differs from `name`."""
     quality_prior: dict[str, Share] = Field(default_factory=dict)
     """Expected quality in [0, 1] per category (`"*"` for all), used where no artefact knows the expert."""
-    max_concurrency: int = Field(default=64, gt=0)
-    """Calls in flight above which the expert counts as saturated."""
+    max_concurrency: int | None = Field(default=None, gt=0)
+    """Calls in flight above which the expert counts as saturated; further ones go elsewhere, or wait here. Left out, it
+    gets all that come, and queues by itself what is too much, as vLLM and the providers do."""
     stream_usage: bool = True
     """Whether it may be asked for the token counts of a stream (`stream_options.include_usage`) on behalf of callers
     with limits who do not ask. `false` for a server that refuses the field: its streams are then charged in full."""

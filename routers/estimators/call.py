@@ -13,9 +13,9 @@ takes these to be written side by side.
 Latency: unloaded, an expert follows its linear model, `ttft = base + l_in prefill`, `e2e = ttft + l_out tpot` (the
 same source). What the pool has observed lately goes before the model: an observed time per token replaces `tpot`, and
 an observed time to first token is a floor under `l_in prefill`. A batch server slows as it fills: figures that are not
-observed are multiplied by `1 + in_flight / max_concurrency` (a full expert takes twice as long); observed ones already
-hold the load they were observed under. The worst case takes the factor in any case, times the model's p95 factor, at
-the worst-case length.
+observed are multiplied by `1 + in_flight / max_concurrency` (a full expert takes twice as long; 64 stand for a limit
+that is not stated); observed ones already hold the load they were observed under. The worst case takes the factor in
+any case, times the model's p95 factor, at the worst-case length.
 """
 
 from __future__ import annotations

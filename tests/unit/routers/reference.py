@@ -29,7 +29,7 @@ def plain_estimates(
     out["cost_usd_worst"] = spec.price.cost_usd(request.prompt_tokens, worst) if spec.price else None
     out["energy_j"] = spec.energy.energy_j(request.prompt_tokens, tokens) if spec.energy else None
     out["energy_j_worst"] = spec.energy.energy_j(request.prompt_tokens, worst) if spec.energy else None
-    model, load = spec.latency, 1.0 + state.in_flight / spec.max_concurrency
+    model, load = spec.latency, 1.0 + state.in_flight / spec.batch
     factor = load * (model.p95_factor if model else 1.5)
     ttft = ttft_worst = tpot = tpot_worst = None
     if state.ttft_ms is not None:
@@ -65,7 +65,7 @@ def plain_refusal(
         return Rule.NOT_LOCAL, False
     if budget.min_quality is not None and quality < budget.min_quality:
         return "min_quality", False
-    load = 1.0 + state.in_flight / spec.max_concurrency
+    load = 1.0 + state.in_flight / spec.batch
     for cap, name, unknown, over in (
         (budget.max_cost_usd, "cost_usd_worst", "cost_unknown", "max_cost_usd"),
         (budget.max_energy_j, "energy_j_worst", "energy_unknown", "max_energy_j"),
@@ -81,7 +81,7 @@ def plain_refusal(
         return Rule.ASLEEP, True
     if not state.healthy:
         return Rule.UNHEALTHY, True
-    if state.in_flight >= spec.max_concurrency:
+    if spec.max_concurrency is not None and state.in_flight >= spec.max_concurrency:
         return Rule.SATURATED, True
     return None
 
