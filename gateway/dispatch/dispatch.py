@@ -20,6 +20,7 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.answer import RelayedAnswer
 from pointsman.gateway.dispatch.blame import Blame, of_length
 from pointsman.gateway.dispatch.data_plane import DataPlane
+from pointsman.gateway.dispatch.fallbacks import Fallbacks
 from pointsman.gateway.dispatch.gathered_answers import AcceptedAnswer
 from pointsman.gateway.dispatch.relay import ClientSide, Relay
 from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
@@ -72,10 +73,10 @@ class Dispatch:
         "_client",
         "_entry",
         "_exchange",
+        "_fallbacks",
         "_first_refused",
         "_forward",
         "_gathering",
-        "_names",
         "_overhead_s",
         "_plane",
         "_routed",
@@ -92,7 +93,7 @@ class Dispatch:
         self._client = client
         self._routed = routed
         self._forward = forward
-        self._names = (str(decision.expert), *decision.fallbacks)[: plane.max_attempts]
+        self._fallbacks = Fallbacks(plane.pool, (str(decision.expert), *decision.fallbacks), plane.max_attempts)
         self._running: list[Relay] = []
         self._asked: list[Relay] = []  # those that are over, too
         self._timers: list[asyncio.TimerHandle] = []
@@ -145,7 +146,7 @@ class Dispatch:
             reservation: What is held for it; None without limits.
         """
         plane, routed = self._plane, self._routed
-        name, self._names = self._names[0], self._names[1:]
+        name = self._fallbacks.take()
         try:
             attempt = plane.attempts.begin(
                 name, routed, self._entry, stream=routed.inbound.stream, reservation=reservation
@@ -162,7 +163,7 @@ class Dispatch:
         self._running.append(relay)
         self._asked.append(relay)
         hedging = plane.hedging
-        if hedging is not None and self._names and not attempt.rival and not (reservation and reservation.of_money):
+        if hedging is not None and self._fallbacks and not attempt.rival and not (reservation and reservation.of_money):
             delay_s = hedging.delay_s(routed.decision, name, stream=routed.inbound.stream)
             self._timers.append(asyncio.get_running_loop().call_later(delay_s, self._hedge, relay))
         try:
@@ -183,9 +184,7 @@ class Dispatch:
         accepted = gathered.accepted
         if accepted is None:
             # The expert that failed just now comes last.
-            failed = {call.expert for call in gathered.calls}
-            names = (str(routed.decision.expert), *routed.decision.fallbacks)
-            self._names = tuple(sorted(names, key=lambda name: name in failed))[: plane.max_attempts]
+            self._fallbacks.put_last({call.expert for call in gathered.calls})
             await self._ask_later()
             return
         self._stop_timers()
@@ -271,22 +270,15 @@ class Dispatch:
         if blame is Blame.CALLER:
             return False
         if blame is Blame.MISMATCH:
-            if whole.error is not None and of_length(whole.error):
-                self._names = self._longer(relay.attempt.expert)
+            too_long = whole.error is not None and of_length(whole.error)
+            self._fallbacks.mismatched(relay.attempt.expert, too_long=too_long)
             if not self._last() and self._first_refused is None:
                 self._first_refused = relay, whole
         return not self._last()
 
-    def _longer(self, failed: str) -> tuple[str, ...]:
-        """Of those that may be asked yet, the ones that may have a longer context window than one that failed."""
-        pool = self._plane.pool
-        window = pool[failed].spec.context_window_tokens
-        others = {name: pool[name].spec.context_window_tokens for name in self._names}
-        return tuple(name for name, other in others.items() if window is None or other is None or other > window)
-
     def _last(self) -> bool:
         """Whether nobody may be asked after the attempt that fails now, and nobody else is still asked."""
-        return len(self._running) == 1 and (not self._names or self._plane.attempts.retries.spent)
+        return len(self._running) == 1 and (not self._fallbacks or self._plane.attempts.retries.spent)
 
     def _next(self, relay: Relay) -> None:
         """Handle a failed attempt: the other attempt of a race continues, else the next expert is asked."""
@@ -307,7 +299,7 @@ class Dispatch:
         """
         reservation = None
         if self._routed.caller.account is not None:
-            reservation = reserve_now(self._routed, self._plane.pool[self._names[0]].spec)
+            reservation = reserve_now(self._routed, self._plane.pool[self._fallbacks.next].spec)
             if reservation is None:
                 self._exchange.wait(self._ask_later())
                 return
@@ -316,7 +308,7 @@ class Dispatch:
     async def _ask_later(self) -> None:
         """The same, asking the common account of the limits."""
         try:
-            reservation = await reserve_or_wait(self._routed, self._plane.pool[self._names[0]].spec)
+            reservation = await reserve_or_wait(self._routed, self._plane.pool[self._fallbacks.next].spec)
         except RequestRefused:
             if self._running:
                 return  # as in `_hedge`
@@ -326,7 +318,7 @@ class Dispatch:
     def _hedge(self, first: Relay) -> None:
         """The first expert is late: let a second one race it."""
         hedging = self._plane.hedging
-        if self._running != [first] or not self._names or hedging is None or not hedging.allow():
+        if self._running != [first] or not self._fallbacks or hedging is None or not hedging.allow():
             return
         try:
             self._ask_next()
