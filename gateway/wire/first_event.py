@@ -11,8 +11,8 @@ import orjson
 
 from pointsman.gateway.wire.expert_errors import StatedError, error_in, stated_error
 
-#: The usual beginning: an event with an object that is no ping.
-_BEGINS: Final = re.compile(rb'(?:\A|[\r\n])data:[ \t]?\{(?!"type":[ \t]?"ping")')
+#: The usual beginning: an event with an object.
+_BEGINS: Final = re.compile(rb"(?:\A|[\r\n])data:[ \t]?\{")
 _ENDS: Final = re.compile(rb"\n\r?\n|\r\r")
 _LINE: Final = re.compile(rb"\r\n|\n|\r")
 #: An error in the middle of a stream. Quotes inside texts are escaped, so no text can say it.
@@ -39,7 +39,7 @@ def beginning(data: bytes) -> Beginning | StatedError:
     Args:
         data: All that came so far.
     """
-    if b"error" not in data:
+    if b"error" not in data and b"ping" not in data:
         # The usual stream, without a further look.
         begins = _BEGINS.search(data)
         if begins is not None and _ENDS.search(data, begins.end()) is not None:
