@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -13,10 +14,15 @@ FOLLOWED: Final = frozenset({301, 302, 307, 308})
 #: How often one request is sent elsewhere.
 MOST_REDIRECTS: Final = 3
 _MOST_TARGET: Final = 2048
+#: Steps up a path, however they are written.
+_DOTS: Final = re.compile(r"(?:^|/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)", re.IGNORECASE)
 
 
 def with_target(message: bytes, origin: Origin, location: bytes) -> bytes | None:
-    """A request as it is sent to the path that a redirect names; None where that is no path of the same origin.
+    """A request as it is sent to the path that a redirect names; None where that is no place for it.
+
+    It has to lie at the same origin, and either below the origin's own path or end as the request's did: a server may
+    move its API or want a slash more, and may not choose what else of its machine is called with the operator's key.
 
     Args:
         message: The request, head and body.
@@ -40,5 +46,11 @@ def with_target(message: bytes, origin: Origin, location: bytes) -> bytes | None
         same = (there.hostname or "") == origin.host.lower() and port == origin.port
     path = (there.path or "/") + (f"?{there.query}" if there.query else "")
     if not same or len(path) > _MOST_TARGET or any(not 33 <= ord(character) <= 126 for character in path):
+        return None
+    if _DOTS.search(there.path):
+        return None
+    endpoint = target.decode("ascii").partition("?")[0].removeprefix(origin.path)
+    below = bool(origin.path) and there.path.startswith(f"{origin.path}/")
+    if not below and not there.path.rstrip("/").endswith(endpoint.rstrip("/") or "/"):
         return None
     return b"%b %b %b\r\n%b" % (method, path.encode("ascii"), version, rest)

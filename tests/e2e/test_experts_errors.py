@@ -20,10 +20,13 @@ from tests.security.upstream import ENV, Heard, expert, saying
 from tests.unit.experts.raw_server import Peer, talking
 
 ANSWER = {
-    "id": "1", "object": "chat.completion", "created": 1, "model": "inner",
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "inner",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "from second"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-}  # fmt: skip
+}
 CHUNKS = (
     b'data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"inner","choices":'
     b'[{"index":0,"delta":{"role":"assistant","content":"from second"},"finish_reason":null}]}\n\n'
@@ -200,14 +203,17 @@ IN_200 = {"error": {"message": "Provider returned error: upstream is gone", "cod
 BEGINNINGS: dict[str, tuple[bytes, bool]] = {
     "an error": (b"data: " + json.dumps(IN_200).encode() + b"\n\ndata: [DONE]\n\n", True),
     "a comment, then an error": (b": wait\n\ndata: " + json.dumps(IN_200).encode() + b"\n\n", True),
-    "an error event": (b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"is gone"}}\n\n', True),
+    "an error event": (
+        b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"is gone"}}\n\n',
+        True,
+    ),
     "nothing, and ends": (b"", True),
     "only done": (b"data: [DONE]\n\n", True),
     "only a comment": (b": wait\n\n", True),
     "nothing, and closes": (b"", False),
     "a comment, and closes": (b": wait\n\n", False),
     "half an event, and closes": (b'data: {"choices":', False),
-}  # fmt: skip
+}
 
 
 def streamed(body: bytes, clean: bool) -> Callable[[Peer], Any]:
@@ -303,11 +309,14 @@ async def test_what_one_expert_does_not_take_is_asked_of_the_next(said: dict[str
 
 async def test_where_nobody_takes_it_the_first_refusal_goes_to_the_client() -> None:
     other = {"error": {"message": "Unknown parameter: 'n'", "code": "unknown_parameter"}}
-    async with saying(says(UNSUPPORTED, 400)) as first, saying(says(other, 422)) as second:
-        async with running(pool(first, second), ENV) as gateway:
-            code, headers, body = await ask(gateway)
-            assert (code, headers["x-pointsman-expert"], json.loads(body)) == (400, "first", UNSUPPORTED)
-            assert len(second.requests) == 1
+    async with (
+        saying(says(UNSUPPORTED, 400)) as first,
+        saying(says(other, 422)) as second,
+        running(pool(first, second), ENV) as gateway,
+    ):
+        code, headers, body = await ask(gateway)
+        assert (code, headers["x-pointsman-expert"], json.loads(body)) == (400, "first", UNSUPPORTED)
+        assert len(second.requests) == 1
 
 
 async def test_a_request_that_is_too_long_goes_to_longer_windows_alone() -> None:

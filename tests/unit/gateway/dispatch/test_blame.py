@@ -99,24 +99,47 @@ def test_a_wrong_key_or_model_is_the_operators(status: int, said: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (400, error("Unsupported parameter: 'max_tokens' is not supported with this model.", code="unsupported_parameter")),
+        (
+            400,
+            error(
+                "Unsupported parameter: 'max_tokens' is not supported with this model.", code="unsupported_parameter"
+            ),
+        ),
         (400, error("Unknown parameter: 'thread'.", "invalid_request_error", "unknown_parameter", "thread")),
         (400, error("'temperature' does not support 0.5 with gpt-9.", code="unsupported_value", param="temperature")),
-        (400, error("This model's maximum context length is 8192 tokens. However, you requested 9000", "BadRequestError")),
+        (
+            400,
+            error("This model's maximum context length is 8192 tokens. However, you requested 9000", "BadRequestError"),
+        ),
         (400, error("too long", code="context_length_exceeded")),
         (400, anthropic("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")),
         (400, anthropic("invalid_request_error", "top_k: Extra inputs are not permitted")),
         (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "n"], "msg": "Extra inputs are not permitted"}]}),
         (400, error("litellm.UnsupportedParamsError: openai does not support parameters: ['top_k'], for model=gpt-9")),
         (400, error("litellm.ContextWindowExceededError: input is too long for requested model")),
-        (400, [{"error": {"code": 400, "message": 'Invalid JSON payload received. Unknown name "top_k": Cannot find field.'}}]),
+        (
+            400,
+            [
+                {
+                    "error": {
+                        "code": 400,
+                        "message": 'Invalid JSON payload received. Unknown name "top_k": Cannot find field.',
+                    }
+                }
+            ],
+        ),
         (404, error("No endpoints found that support image input", code=404)),
-        (413, error("Request too large for gpt-9 on tokens per minute (TPM): Limit 6000", "tokens", "rate_limit_exceeded")),
+        (
+            413,
+            error(
+                "Request too large for gpt-9 on tokens per minute (TPM): Limit 6000", "tokens", "rate_limit_exceeded"
+            ),
+        ),
         (400, error("n is not supported by the embedded experts", None, "unsupported_parameter", "n")),
         (400, error("the request exceeds the available context size, try increasing it", "exceed_context_size_error")),
         (422, {"error": "`inputs` tokens + `max_new_tokens` must be <= 4096", "error_type": "validation"}),
     ],
-)  # fmt: skip
+)
 def test_what_one_expert_does_not_take_another_may(status: int, said: Any) -> None:
     assert blame_of(status, stated(status, said), MODEL) is Blame.MISMATCH
 
@@ -124,12 +147,22 @@ def test_what_one_expert_does_not_take_another_may(status: int, said: Any) -> No
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (400, error("Invalid type for 'messages': expected an array", "invalid_request_error", "invalid_type", "messages")),
+        (
+            400,
+            error(
+                "Invalid type for 'messages': expected an array", "invalid_request_error", "invalid_type", "messages"
+            ),
+        ),
         (400, error("messages: 'credit balance is too low' is no role")),
         (400, error("Invalid value: 'API key not valid'. Supported values are: 'system' and 'user'.")),
         (400, b""),
         (400, error("Previous response with id 'resp_1' not found.", code="previous_response_not_found")),
-        (404, error("Previous response with id 'resp_1' not found.", "invalid_request_error", None, "previous_response_id")),
+        (
+            404,
+            error(
+                "Previous response with id 'resp_1' not found.", "invalid_request_error", None, "previous_response_id"
+            ),
+        ),
         (404, error("No such File object: file-1", "invalid_request_error", "file_not_found")),
         (404, error("Item with id 'rs_1' not found.", "invalid_request_error")),
         (400, error("Your request was rejected by our safety system.", code="content_policy_violation")),
@@ -142,7 +175,7 @@ def test_what_one_expert_does_not_take_another_may(status: int, said: Any) -> No
         (451, b""),
         (418, b""),
     ],
-)  # fmt: skip
+)
 def test_what_the_caller_did_is_the_callers(status: int, said: Any) -> None:
     assert blame_of(status, stated(status, said), MODEL) is Blame.CALLER
 

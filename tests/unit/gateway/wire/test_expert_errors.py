@@ -103,10 +103,20 @@ def test_the_name_of_a_status_says_nothing() -> None:
         ({"error": "no"}, 502),
         ({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}, 529),
         ({"object": "error", "message": "no", "code": 404}, 404),
-        ({"object": "response", "status": "failed", "error": {"code": "server_error", "message": "m"}, "output": []}, 500),
-        ({"choices": [{"message": {"content": ""}, "finish_reason": "error", "error": {"code": 503, "message": "m"}}]}, 503),
+        (
+            {"object": "response", "status": "failed", "error": {"code": "server_error", "message": "m"}, "output": []},
+            500,
+        ),
+        (
+            {
+                "choices": [
+                    {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 503, "message": "m"}}
+                ]
+            },
+            503,
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_error_in_an_answer_is_seen_and_has_a_status(body: dict[str, Any], status: int) -> None:
     found = error_in_answer(json.dumps(body).encode())
     assert found is not None
