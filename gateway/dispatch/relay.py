@@ -17,7 +17,7 @@ from pointsman.gateway.dispatch.whole_reply import is_stream, may_be_answer, too
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.wire.chat_stream import AnswerSizeError
 from pointsman.gateway.wire.expert_errors import StatedError
-from pointsman.gateway.wire.first_event import Beginning, beginning
+from pointsman.gateway.wire.first_event import StreamPhase, beginning
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
@@ -203,12 +203,12 @@ class Relay:
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         said = beginning(data + b"\n\n" if ended else data)
-        if said is Beginning.ANSWER:
+        if said is StreamPhase.ANSWER:
             self._begin()
         elif isinstance(said, StatedError):
             pieces.clear()
             self._owner.accept(self, WholeAnswer(data, error=said, status=said.status or 502))
-        elif ended or said is Beginning.ENDED:
+        elif ended or said is StreamPhase.ENDED:
             self.drop()
             self._owner.failed(self, ExpertProtocolError(self.attempt.expert, "a stream without an answer in it"))
         elif len(data) > _MOST_KEPT_BACK:

@@ -23,7 +23,7 @@ _PRELUDES: Final = frozenset(
 )
 
 
-class Beginning(Enum):
+class StreamPhase(Enum):
     """What a stream has said so far."""
 
     NOTHING = "nothing"
@@ -33,7 +33,7 @@ class Beginning(Enum):
     ANSWER = "answer"
 
 
-def beginning(data: bytes) -> Beginning | StatedError:
+def beginning(data: bytes) -> StreamPhase | StatedError:
     """What the beginning of a stream says: nothing yet, an answer, or an error.
 
     Args:
@@ -43,21 +43,21 @@ def beginning(data: bytes) -> Beginning | StatedError:
         # The usual stream, without a further look.
         begins = _BEGINS.search(data)
         if begins is not None and _ENDS.search(data, begins.end()) is not None:
-            return Beginning.ANSWER
-    said = Beginning.NOTHING
+            return StreamPhase.ANSWER
+    said = StreamPhase.NOTHING
     for name, text in _events(data):
         if text == b"[DONE]":
-            return said if said is Beginning.ANSWER else Beginning.ENDED
+            return said if said is StreamPhase.ANSWER else StreamPhase.ENDED
         document = _object(text)
         if document is None:
             if name == b"error":
                 return _failure(text)
-            return Beginning.ANSWER
+            return StreamPhase.ANSWER
         if document.get("type") == "ping" or name == b"ping":
             continue
         if (failed := _error_of(name, document)) is not None:
             return failed
-        said = Beginning.ANSWER
+        said = StreamPhase.ANSWER
         if not _prelude(document):
             break
     return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pointsman.gateway.wire.expert_errors import StatedError
-from pointsman.gateway.wire.first_event import Beginning, beginning, error_within
+from pointsman.gateway.wire.first_event import StreamPhase, beginning, error_within
 
 CHUNK = b'data: {"choices":[{"delta":{"content":"hi"}}]}'
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
@@ -28,7 +28,7 @@ ERROR = b'data: {"error":{"message":"engine dead","code":500}}'
     ],
 )
 def test_nothing_is_said_yet(lines: tuple[bytes, ...], end: bytes) -> None:
-    assert beginning(end.join((*lines, b"")) if lines[-1] == b"" else end.join(lines)) is Beginning.NOTHING
+    assert beginning(end.join((*lines, b"")) if lines[-1] == b"" else end.join(lines)) is StreamPhase.NOTHING
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -47,7 +47,7 @@ def test_nothing_is_said_yet(lines: tuple[bytes, ...], end: bytes) -> None:
     ],
 )
 def test_an_answer_begins(lines: tuple[bytes, ...], end: bytes) -> None:
-    assert beginning(end.join((*lines, b""))) is Beginning.ANSWER
+    assert beginning(end.join((*lines, b""))) is StreamPhase.ANSWER
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -82,8 +82,8 @@ def test_an_error_before_anything_is_said(lines: tuple[bytes, ...], end: bytes, 
 
 
 def test_a_stream_that_only_ends() -> None:
-    assert beginning(b"data: [DONE]\n\n") is Beginning.ENDED
-    assert beginning(b": hm\n\ndata: [DONE]\n\n") is Beginning.ENDED
+    assert beginning(b"data: [DONE]\n\n") is StreamPhase.ENDED
+    assert beginning(b": hm\n\ndata: [DONE]\n\n") is StreamPhase.ENDED
 
 
 def test_an_error_later_on_is_seen_and_no_text_is_one() -> None:
