@@ -51,7 +51,7 @@ class BackendSetup(Generic[OptionsT]):
         api_key: The key itself, read from where the settings say that it is.
         headers: Further headers for every call.
         timeouts: Of connecting, and of waiting for bytes.
-        max_connections: Calls in flight at most, which is as many connections as are needed.
+        max_connections: Calls in flight at most, which is as many connections as are needed; None for no limit.
         env: The environment, for what options refer to.
     """
 
@@ -61,7 +61,7 @@ class BackendSetup(Generic[OptionsT]):
     api_key: str | None
     headers: Mapping[str, str]
     timeouts: Timeouts
-    max_connections: int
+    max_connections: int | None
     env: Mapping[str, str]
 
 

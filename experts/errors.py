@@ -6,7 +6,7 @@ ExpertError                      anything below; carries the expert's name
 │   └── ExpertSaturated          the expert refuses for load; may carry `retry_after_s`
 ├── ExpertProtocolError          it answered something that is not HTTP, not OpenAI's shape, or not complete
 ├── ExpertStreamBroken           the stream died after the first byte: no other expert may be tried
-└── ExpertMisconfigured          the operator's fault: a missing extra, key, file or model
+└── ExpertMisconfigured          the operator's fault: a missing extra, key, file or model; another may be tried
 """
 
 from __future__ import annotations
@@ -70,4 +70,5 @@ class ExpertStreamBroken(ExpertError):
 class ExpertMisconfigured(ExpertError):
     """The expert cannot work as configured."""
 
+    transient = True
     sent = False

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from pointsman.experts.engine import EngineLoad
-from pointsman.experts.errors import ExpertError, ExpertSaturated
+from pointsman.experts.errors import ExpertError, ExpertMisconfigured, ExpertSaturated
 from pointsman.experts.health import Circuit
 from pointsman.experts.protocols import Expert
 from pointsman.experts.spec import ExpertState, Usage
@@ -21,6 +21,8 @@ _AT_ONCE_MS_PER_TOKEN: Final = 0.05
 
 #: After how long a call counts half among the recent ones.
 _RECENT_HALF_LIFE_S: Final = 10.0
+#: Statuses below 500 that say that an expert failed: redirects, out of credit, out of time, and too early.
+_FAILURES: Final = frozenset(range(300, 400)) | {402, 408, 425, 499}
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Member:
     """One expert of a pool, with its load, its health and what was seen of its speed."""
 
     __slots__ = (
+        "_most",
         "_recent_calls",
         "_state",
         "_valid_until_s",
@@ -61,6 +64,8 @@ class Member:
     def __init__(self, expert: Expert, circuit: Circuit, engine: EngineLoad | None = None) -> None:
         self.expert = expert
         self.spec = expert.spec
+        most = expert.spec.max_concurrency
+        self._most = math.inf if most is None else most
         self.circuit = circuit
         self.counts = Counts()
         self.awake = True
@@ -99,7 +104,7 @@ class Member:
     @property
     def full(self) -> bool:
         """Whether its engine has as many calls in flight as it takes, here and elsewhere."""
-        return self.engine.in_flight + self.engine.elsewhere >= self.spec.max_concurrency
+        return self.engine.in_flight + self.engine.elsewhere >= self._most
 
     def stale(self, now_s: float) -> bool:
         """Whether what `state` said last may no longer hold."""
@@ -188,7 +193,7 @@ class Flight:
         return None if self._first_s is None else (self._first_s - self._began_s) * 1000
 
     def head(self, status: int) -> None:
-        """The head of the answer is here: from 500 on `finish` counts as a failure, 429 as no verdict."""
+        """The head of the answer is here: `finish` counts some statuses as a failure, and 429 as no verdict."""
         self._status = status
 
     def first_byte(self) -> None:
@@ -203,7 +208,7 @@ class Flight:
         Args:
             usage: As the expert reported it; without it little is learned of its speed, and nothing of its tokens.
         """
-        if self._status >= 500:
+        if self._status >= 500 or self._status in _FAILURES:
             self.fail(f"HTTP {self._status}")
         elif self._status == 429:
             self.cancel()
@@ -216,18 +221,39 @@ class Flight:
                 if usage is not None and self._prompt_tokens is not None:
                     member.token_counts.see(self._prompt_tokens, usage.prompt_tokens)
 
-    def fail(self, error: ExpertError | str) -> None:
+    def fail(self, error: ExpertError | str, *, mends_itself: bool = True) -> None:
         """The call failed. `ExpertSaturated` is no verdict (busy is not sick); all else is the expert's fault.
 
         Args:
             error: What happened.
+            mends_itself: Whether the next call may fare better; else the expert is left alone from now on.
         """
         if isinstance(error, ExpertSaturated):
             self.cancel()
         elif self._land():
             detail = error if isinstance(error, str) else error.message
+            if isinstance(error, ExpertMisconfigured):
+                mends_itself = False
             self._member.counts.failed += 1
-            self._member.circuit.failed(self._clock(), detail, trial=self._trial)
+            self._member.circuit.failed(self._clock(), detail, trial=self._trial, mends_itself=mends_itself)
+
+    def refuse(self, detail: str) -> bool:
+        """The expert refused the call, be it for what it asked or for who asks.
+
+        Args:
+            detail: What happened.
+
+        Returns:
+            Whether there were so many in a row that the expert is left alone from now on.
+        """
+        if not self._land():
+            return False
+        self._member.counts.failed += 1
+        return self._member.circuit.refused(self._clock(), detail, trial=self._trial)
+
+    def accuse(self, what: str) -> bool:
+        """Note what only the operator can mend. Returns whether it is news since the last call that went well."""
+        return self._member.circuit.accuse(what)
 
     def cancel(self) -> None:
         """The call ended without a verdict on the expert: the client left, or the fault is ours."""

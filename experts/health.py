@@ -1,7 +1,7 @@
 """Whether an expert is healthy, by the results of its calls and probes: a circuit breaker that reads no clock.
 
-closed -> (enough failures in a row) -> open -> (back-off over) -> half-open: one trial call -> closed, or open again
-for twice as long.
+closed -> (enough failures in a row, or one that only the operator can mend) -> open -> (back-off over) -> half-open:
+one trial call -> closed, or open again for twice as long.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ class HealthPolicy:
 
     Attributes:
         failures_to_open: Failed calls in a row that open the circuit.
+        refusals_to_open: Calls refused in a row that open it, where each refusal may have been of its request alone: so
+            many that no single caller's requests are likely to be all of them.
         backoff_s: How long the circuit stays open the first time; doubles with every failed trial.
         max_backoff_s: Longest back-off.
         probe_failures: Failed probes in a row that make an expert unhealthy; one good probe makes it healthy again.
     """
 
     failures_to_open: int = 3
+    refusals_to_open: int = 10
     backoff_s: float = 1.0
     max_backoff_s: float = 30.0
     probe_failures: int = 2
@@ -30,6 +33,7 @@ class Circuit:
     """The health of one expert. Every method takes the present time, in seconds of any monotonic clock."""
 
     __slots__ = (
+        "_accused",
         "_backoff_s",
         "_detail",
         "_failures",
@@ -37,12 +41,15 @@ class Circuit:
         "_policy",
         "_probe_detail",
         "_probes_failed",
+        "_refused",
         "_trial",
     )
 
     def __init__(self, policy: HealthPolicy) -> None:
         self._policy = policy
         self._failures = 0
+        self._refused = 0
+        self._accused = ""
         self._open_until_s: float | None = None  # None while the circuit is closed
         self._backoff_s = policy.backoff_s
         self._trial = False
@@ -67,7 +74,7 @@ class Circuit:
             return ""
         if self._probes_failed >= self._policy.probe_failures:
             return f"probe: {self._probe_detail}"
-        return f"{self._failures} failed calls in a row: {self._detail}"
+        return f"{self._failures or self._refused} failed calls in a row: {self._detail}"
 
     def last_problem(self, now_s: float) -> str:
         """Why it is not healthy, or what the latest probe found; empty when neither has anything to say."""
@@ -82,29 +89,51 @@ class Circuit:
 
     def succeeded(self) -> None:
         """A call went well: whatever was before, the expert works."""
-        self._failures = 0
+        self._failures = self._refused = 0
+        self._accused = ""
         self._open_until_s = None
         self._trial = False
         self._backoff_s = self._policy.backoff_s
         self._detail = ""
 
-    def failed(self, now_s: float, detail: str, *, trial: bool) -> None:
+    def failed(self, now_s: float, detail: str, *, trial: bool, mends_itself: bool = True) -> None:
         """A call failed.
 
         Args:
             now_s: Present time.
             detail: What happened.
             trial: It was the trial call.
+            mends_itself: Whether the next call may fare better; else one failure opens the circuit.
         """
         self._failures += 1
         self._detail = detail
+        enough = self._failures >= self._policy.failures_to_open or not mends_itself
         if trial:
             self._trial = False
             self._backoff_s = min(2 * self._backoff_s, self._policy.max_backoff_s)
             self._open_until_s = now_s + self._backoff_s
-        elif self._open_until_s is None and self._failures >= self._policy.failures_to_open:
+        elif self._open_until_s is None and enough:
             self._open_until_s = now_s + self._backoff_s
         # Else calls sent before the circuit opened are still failing: they say nothing new.
+
+    def refused(self, now_s: float, detail: str, *, trial: bool) -> bool:
+        """A call was refused, be it for what it asked or for who asks. Returns whether that opened the circuit.
+
+        Arguments as `failed`.
+        """
+        self._refused += 1
+        if self._refused < self._policy.refusals_to_open:
+            self.undecided(trial=trial)
+            return False
+        opens = self._open_until_s is None
+        self.failed(now_s, detail, trial=trial, mends_itself=False)
+        return opens
+
+    def accuse(self, what: str) -> bool:
+        """Note what only the operator can mend. Returns whether it is news since the last call that went well."""
+        news = what != self._accused
+        self._accused = what
+        return news
 
     def undecided(self, *, trial: bool) -> None:
         """A call ended without telling anything about the expert (the client left): the next may be the trial."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from pointsman.experts.errors import ExpertError
+from pointsman.experts.errors import ExpertError, ExpertProtocolError
 from pointsman.experts.http1.failures import HttpFailure
 from pointsman.experts.http1.response import Sink
 from pointsman.experts.protocols import Expert, ExpertCall, PushingExpert
@@ -74,7 +74,7 @@ class Pump:
             self._finish(error)
         except Exception as error:  # against the contract, yet the client must get an answer
             _log.exception("a call of %s failed", name)
-            self._finish(ExpertError(name, f"the backend failed: {error}"))
+            self._finish(ExpertProtocolError(name, f"the backend failed: {error}"))
         else:
             self._finish(None)
 

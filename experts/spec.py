@@ -113,6 +113,10 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
+#: What a server writes at once where nothing is stated: a full batch of vLLM on one GPU.
+USUAL_BATCH: Final = 64
+
+
 @dataclass(frozen=True, slots=True)
 class ExpertSpec:
     """What an expert is; never changes while it is in the pool.
@@ -139,7 +143,8 @@ class ExpertSpec:
         quality_prior: Expected quality in [0, 1] per category (`"*"` for all) where no artefact knows the expert.
         engine: Name of the server that it shares with others of the pool, as a base model and its adapters do. Empty
             for one of its own.
-        max_concurrency: Calls in flight, with those of its engine's other experts, above which it counts as saturated.
+        max_concurrency: Calls in flight, with those of its engine's other experts, above which it counts as saturated;
+            None where its server queues what is too much by itself.
         stream_usage: Whether it may be asked for the token counts of a stream (`stream_options.include_usage`).
         cache_salt: Its server keeps apart the cached prefixes of requests with different salts.
     """
@@ -163,7 +168,7 @@ class ExpertSpec:
     known_as: str | None = None
     quality_prior: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     engine: str = ""
-    max_concurrency: int = 64
+    max_concurrency: int | None = None
     stream_usage: bool = True
     cache_salt: bool = False
 
@@ -171,6 +176,11 @@ class ExpertSpec:
     def null(self) -> bool:
         """Whether it answers without a model, and only what it has an answer to."""
         return self.backend == NULL_BACKEND
+
+    @property
+    def batch(self) -> int:
+        """Calls in flight at which it is full, and takes twice as long as alone: the limit, else what is usual."""
+        return USUAL_BATCH if self.max_concurrency is None else self.max_concurrency
 
     @property
     def artifact_name(self) -> str:

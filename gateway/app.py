@@ -22,7 +22,7 @@ from pointsman.gateway.deciding.safety import safety_gate
 from pointsman.gateway.dispatch.attempts import Attempts
 from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
-from pointsman.gateway.dispatch.expert_factory import expert_pool, keep_awake
+from pointsman.gateway.dispatch.expert_factory import expert_pool, keep_awake, private_words
 from pointsman.gateway.dispatch.exploration import Exploration
 from pointsman.gateway.dispatch.fan_out import FanOut
 from pointsman.gateway.dispatch.hedging import HedgePolicy, Hedging
@@ -225,6 +225,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         max_answer_bytes=settings.server.max_answer_bytes,
         max_translated_bytes=settings.server.max_translated_bytes,
         forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
+        first_event_timeout_s=settings.server.first_event_timeout_s,
+        private=private_words(settings, env),
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,
     )

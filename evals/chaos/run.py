@@ -175,7 +175,7 @@ def _settings(stage: ChaosSetup) -> dict[str, Any]:
     ]
     return {
         "pool": {"experts": experts, "probe_interval_s": 1},
-        "server": {"head_timeout_s": 1, "idle_timeout_s": 1},
+        "server": {"head_timeout_s": 1, "expert_idle_timeout_s": 1},
         "redis": {"url": f"redis://127.0.0.1:{stage.proxy.port}"},
     }
 

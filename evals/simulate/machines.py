@@ -43,8 +43,8 @@ class Machines:
     def __init__(self, spec: ExpertSpec, seed: int) -> None:
         model = spec.latency
         self._model = LatencyModel(0.0, 0.0, 0.0) if model is None else model
-        self._most = spec.max_concurrency
-        self._free_s = [0.0] * math.ceil(spec.max_concurrency / BATCH)
+        self._most = spec.batch
+        self._free_s = [0.0] * math.ceil(spec.batch / BATCH)
         self._rng = np.random.default_rng(seed)
         self._writing = 0
 

@@ -37,7 +37,7 @@ class EmbeddedExpert:
         model_dir: A checkpoint folder of the operator's own.
         socket: Where the engine listens; None for the gateway's runtime folder.
         timeouts: Of waiting for the engine.
-        max_connections: Calls in flight at once; further ones wait in line.
+        max_connections: Calls in flight at once; further ones wait in line. None for no limit.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class EmbeddedExpert:
         model_dir: Path | None = None,
         socket: Path | None = None,
         timeouts: Timeouts | None = None,
-        max_connections: int = 64,
+        max_connections: int | None = None,
     ) -> None:
         self._spec = spec
         self._folder = (model_dir or MODELS_DIR / spec.model).resolve()

@@ -84,7 +84,7 @@ class OpenAIHttpExpert:
         api_key: Sent as a bearer token; None for none. A client's own credentials are never passed on.
         headers: Further headers for every request.
         timeouts: Of connecting, queueing, and waiting for bytes.
-        max_connections: Open connections to the server; calls beyond wait in line.
+        max_connections: Open connections to the server; calls beyond wait in line. None for as many as there are calls.
         verify_tls: False accepts any certificate (a lab with self-signed ones); a string is a path to a CA bundle.
         probe_path: The one path to probe, from the server's root; None for `/health`, then the list of models.
 
@@ -99,7 +99,7 @@ class OpenAIHttpExpert:
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
-        max_connections: int = 256,
+        max_connections: int | None = None,
         verify_tls: bool | str = True,
         probe_path: str | None = None,
     ) -> None:

@@ -129,7 +129,7 @@ def _prompt_ids(endpoint: Endpoint, payload: Mapping[str, Any], codec: TextCodec
         return codec.encode(prompt)
     if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
         return prompt
-    raise GenerationRefused("prompt must be one string or one list of token ids", "prompt")
+    raise GenerationRefused("prompt must be one string or one list of token ids", "prompt", "unsupported_value")
 
 
 def _messages(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -145,7 +145,8 @@ def _messages(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
         if isinstance(content, list):
             for part in content:
                 if not isinstance(part, Mapping) or part.get("type") != "text":
-                    raise GenerationRefused(f"{where}.content: only text parts are supported", f"{where}.content")
+                    told = f"{where}.content: only text parts are supported"
+                    raise GenerationRefused(told, f"{where}.content", "unsupported_value")
         elif content is not None and not isinstance(content, str):
             raise GenerationRefused(f"{where}.content must be a string or a list of text parts", f"{where}.content")
         role = "system" if message["role"] == "developer" else message["role"]

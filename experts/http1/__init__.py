@@ -3,6 +3,8 @@
 - `failures.py`: everything that can go wrong, as exceptions without an expert's name
 - `response.py`: a response while it is being read
 - `connection.py`: one connection, as an asyncio protocol
+- `upstream_request.py`: what is sent; `waiting.py`: while there is no connection for it
+- `redirects.py`: other paths of the same origin; `decoding.py`: compression that nobody asked for
 - `client.py`: the connections to one origin: keep-alive, limits, queue, one retry of a stale connection
 - `server.py`: the smallest server that can play an upstream, for the embedded engine and the fake expert
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pointsman.experts.http1.connection import Connection, UpstreamRequest
+from pointsman.experts.http1.connection import Connection
 from pointsman.experts.http1.failures import (
+    OURS,
     ClientClosedError,
     ConnectError,
-    ConnectionLostError,
     ConnectTimeout,
-    HttpFailure,
     PoolTimeout,
     why_not,
 )
 from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.redirects import with_target
 from pointsman.experts.http1.response import Headers, Response, Sink, Translate
+from pointsman.experts.http1.upstream_request import UpstreamRequest
+from pointsman.experts.http1.waiting import WaitingRequest, expire
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,11 @@ class ConnectionLimits:
     """How much may happen at once.
 
     Attributes:
-        max_connections: Open connections, busy or not.
+        max_connections: Open connections, busy or not; None for as many as there are requests.
         max_queued: Calls waiting for a connection; more are refused at once.
     """
 
-    max_connections: int = 128
+    max_connections: int | None = 128
     max_queued: int = 1024
 
 
@@ -98,7 +103,7 @@ class HttpClient:
         self.origin = origin
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or ConnectionLimits()
-        if self.limits.max_connections < 1:
+        if self.limits.max_connections is not None and self.limits.max_connections < 1:
             raise ValueError("max_connections must be at least 1")
         self._headers = field_lines(((b"host", origin.authority.encode()), *headers))
         self._tls = tls
@@ -109,6 +114,7 @@ class HttpClient:
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._closed = False
         self._all_lost: asyncio.Event | None = None
+        self._told_of_compression = False
 
     @property
     def connections(self) -> int:
@@ -197,7 +203,7 @@ class HttpClient:
         if connection is not None:
             connection.send(request)
         else:
-            _Waiting(self, request)
+            WaitingRequest(self, request)
 
     async def aclose(self) -> None:
         """Close every connection, busy ones too, and refuse all waiting requests. Idempotent."""
@@ -236,7 +242,23 @@ class HttpClient:
     def send_again(self, request: UpstreamRequest) -> None:
         """The peer has restarted or tired of us: its other idle connections are as stale."""
         self._drop_idle()
-        _Waiting(self, request)
+        WaitingRequest(self, request)
+
+    def compressed(self) -> None:
+        """Responses come compressed: it costs time that nobody asked for, which the operator hears once."""
+        if not self._told_of_compression:
+            self._told_of_compression = True
+            _log.warning("%s compresses (content-encoding) although it is asked not to", self.origin.authority)
+
+    def redirected(self, request: UpstreamRequest, location: bytes) -> bool:
+        """The server says to ask again at another path of its own; False where it names another place."""
+        message = with_target(request.message, self.origin, location)
+        if message is None:
+            return False
+        request.message = message
+        request.redirects += 1
+        WaitingRequest(self, request)
+        return True
 
     # What a request that waits calls.
 
@@ -253,7 +275,8 @@ class HttpClient:
             connection = self._pop_idle()
             if connection is not None:
                 return connection
-            if self._slots_taken < self.limits.max_connections:
+            most = self.limits.max_connections
+            if most is None or self._slots_taken < most:
                 self._slots_taken += 1
                 return await self._connect()
             granted = await self._wait(deadline_s)
@@ -296,7 +319,7 @@ class HttpClient:
             raise PoolTimeout(f"{self.limits.max_queued} calls are waiting for a connection already")
         waiter: asyncio.Future[Connection | None] = loop.create_future()
         self._waiters.append(waiter)
-        timer = loop.call_at(deadline_s, _expire, waiter)
+        timer = loop.call_at(deadline_s, expire, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -326,6 +349,8 @@ class HttpClient:
         except TimeoutError:
             raise ConnectTimeout(f"no connection within {self.timeouts.connect_s:g} s") from None
         except (OSError, ssl.SSLError) as error:
+            if error.errno in OURS:
+                raise PoolTimeout(why_not(error)) from error
             raise ConnectError(why_not(error)) from error
         finally:
             if connection is None:
@@ -355,46 +380,3 @@ class HttpClient:
             make, origin.host, origin.port, ssl=self._tls, server_hostname=origin.host
         )
         return connection
-
-
-class _Waiting:
-    """A request on its way to a connection. Its carrier until then."""
-
-    __slots__ = ("_client", "_request", "_task")
-
-    def __init__(self, client: HttpClient, request: UpstreamRequest) -> None:
-        self._client = client
-        self._request = request
-        request.sink.carrier = self
-        self._task = asyncio.get_running_loop().create_task(self._send())
-
-    async def _send(self) -> None:
-        try:
-            connection = await self._client.acquire()
-            connection.send(self._request)
-        except HttpFailure as failure:
-            if self._request.resent:
-                # The first time it may have reached the server, which is gone since.
-                lost = ConnectionLostError(f"closed before its answer, and then: {failure}", received=False)
-                lost.__cause__ = failure
-                self._request.finish(lost, self._client.translate)
-            else:
-                self._request.finish(failure, self._client.translate)
-
-    @property
-    def sent(self) -> bool:
-        """Whether the request may have reached the server: only one that is sent again may."""
-        return self._request.resent
-
-    def resume(self) -> None:
-        """Nothing has come yet."""
-
-    def fail(self, failure: HttpFailure) -> None:
-        """Wait no longer."""
-        self._task.cancel()
-        self._request.finish(failure, self._client.translate)
-
-
-def _expire(waiter: asyncio.Future[Connection | None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(PoolTimeout("no connection became free in time"))

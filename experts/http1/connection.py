@@ -7,11 +7,11 @@ timer per connection that is moved rather than re-created, and no copy of the bo
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 import httptools
 
+from pointsman.experts.http1.decoding import BodyDecoder, decoder_of
 from pointsman.experts.http1.failures import (
     BadResponse,
     BodyBroken,
@@ -21,7 +21,9 @@ from pointsman.experts.http1.failures import (
     HttpFailure,
     IdleTimeout,
 )
+from pointsman.experts.http1.redirects import FOLLOWED, MOST_REDIRECTS
 from pointsman.experts.http1.response import Sink, Translate
+from pointsman.experts.http1.upstream_request import UpstreamRequest
 
 #: Bytes of a response head (and of trailers or chunk framing without a byte of body) before the peer is given up.
 MAX_HEAD_BYTES = 64 * 1024
@@ -48,37 +50,8 @@ HOP_BY_HOP = frozenset(
 STALE_WINDOW_S = 1.0
 
 _NEVER = float("inf")
-
-
-@dataclass(slots=True, eq=False)
-class UpstreamRequest:
-    """One request to a server, and where its response goes.
-
-    Attributes:
-        message: Head and body in one piece.
-        sink: Told of the response.
-        head_timeout_s: How long to wait for the head of the response.
-        idle_timeout_s: How long to wait between bytes of the body, while the reader keeps up.
-        resent: It was sent before, on a connection that the peer had closed; it is not sent a third time.
-    """
-
-    message: bytes
-    sink: Sink
-    head_timeout_s: float
-    idle_timeout_s: float
-    resent: bool = False
-
-    def finish(self, failure: HttpFailure | None, translate: Translate) -> None:
-        """Tell the sink the end, or what broke the response."""
-        translated: Exception | None = None
-        if failure is not None:
-            translated = translate(failure)
-            if translated is not failure:
-                translated.__cause__ = failure
-        self.sink.carrier = None
-        if self.resent:
-            self.sink.sent_twice = True
-        self.sink.finish(translated)
+#: Headers that speak of a compression that is undone here.
+_OF_THE_CODING = frozenset((b"content-encoding", b"content-length", b"content-md5", b"digest", b"etag"))
 
 
 class Owner(Protocol):
@@ -96,6 +69,12 @@ class Owner(Protocol):
     def lost(self, connection: Connection) -> None:
         """The connection is closed. Called once, only after `Connection.owned` was set."""
 
+    def redirected(self, request: UpstreamRequest, location: bytes) -> bool:
+        """The server names another place; whether the request goes there, on a connection of its own."""
+
+    def compressed(self) -> None:
+        """A response came compressed, though none was asked to."""
+
     def send_again(self, request: UpstreamRequest) -> None:
         """The peer had closed the connection before it got the request: another connection is to carry it."""
 
@@ -110,6 +89,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_deadline_s",
+        "_decoder",
         "_done",
         "_head_seen",
         "_headers",
@@ -136,6 +116,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._request: UpstreamRequest | None = None
+        self._decoder: BodyDecoder | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_s = _NEVER
@@ -180,6 +161,7 @@ class Connection(asyncio.Protocol):
         self._request = request
         request.sink.carrier = self
         self._headers = []
+        self._decoder = None
         self._received = self._head_seen = self._done = False
         self._unproductive = 0
         self._arm(self._sent_at_s + request.head_timeout_s)
@@ -231,6 +213,8 @@ class Connection(asyncio.Protocol):
             if not self._done:
                 self.fail(BodyBroken(f"not HTTP: {error}") if self._head_seen else BadResponse(f"not HTTP: {error}"))
                 return
+        if self._request is None:
+            return  # given up while it was parsed
         if self._done:
             self._complete(request)
         elif self._unproductive > MAX_HEAD_BYTES:
@@ -290,6 +274,17 @@ class Connection(asyncio.Protocol):
             return  # 100 Continue, 103 Early Hints; 101 ends in HttpParserUpgrade
         headers = self._headers
         names = [name for name, _ in headers]
+        if status in FOLLOWED and request.redirects < MOST_REDIRECTS and self._follow(request, headers):
+            return
+        if b"content-encoding" in names:
+            try:
+                self._decoder = decoder_of(headers)
+            except BodyBroken as failure:
+                self.fail(BadResponse(str(failure)))
+                return
+            if self._decoder is not None:
+                self._owner.compressed()
+            headers = [pair for pair in headers if pair[0] not in _OF_THE_CODING]
         self._until_close = (
             b"content-length" not in names and b"transfer-encoding" not in names and status not in (204, 304)
         )
@@ -310,10 +305,10 @@ class Connection(asyncio.Protocol):
         if request is None or self._done:
             return
         self._unproductive = 0
-        if request.sink.push(data) > MAX_BUFFERED_BYTES and not self._paused and self._transport is not None:
-            self._paused = True
-            self._deadline_s = _NEVER  # the reader is slow, not the peer
-            self._transport.pause_reading()
+        if self._decoder is not None:
+            self._decode(self._decoder, request.sink, data)
+        elif request.sink.push(data) > MAX_BUFFERED_BYTES:
+            self._pause()
 
     def on_message_complete(self) -> None:
         """The end of the response, unless it was an interim one."""
@@ -329,7 +324,34 @@ class Connection(asyncio.Protocol):
         """Whether the peer had closed this used connection before it could get the request."""
         return self.reused and not self._received and self._loop.time() - self._sent_at_s <= STALE_WINDOW_S
 
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._deadline_s = _NEVER  # the reader is slow, not the peer
+            self._transport.pause_reading()
+
+    def _follow(self, request: UpstreamRequest, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Send a request where the server says, if that is another path of its own."""
+        location = next((value for name, value in headers if name == b"location"), None)
+        if location is None or not self._owner.redirected(request, location):
+            return False
+        self._request = None
+        self.abort()  # rather than read what nobody needs
+        return True
+
+    def _decode(self, decoder: BodyDecoder, sink: Sink, data: bytes) -> None:
+        try:
+            waiting = max((sink.push(piece) for piece in decoder.feed(data)), default=0)
+        except BodyBroken as failure:
+            self.fail(failure)
+            return
+        if waiting > MAX_BUFFERED_BYTES:
+            self._pause()
+
     def _complete(self, request: UpstreamRequest) -> None:
+        if self._decoder is not None and not self._decoder.complete:
+            self.fail(BodyBroken("closed before the end of what was compressed"))
+            return
         self._request = None
         transport = self._transport
         self._deadline_s = _NEVER

@@ -3,7 +3,7 @@
 HttpFailure
 ├── ConnectError            there is no connection: nothing was sent
 │   ├── ConnectTimeout      name lookup, TCP or TLS took too long
-│   ├── PoolTimeout         all connections stayed busy, or too many calls were already waiting
+│   ├── PoolTimeout         all connections stayed busy, too many calls were waiting, or this process has no more
 │   └── ClientClosedError   the client was closed before or meanwhile
 ├── ConnectionLostError     the connection died before the head of the response was complete
 ├── BadResponse             what came is not HTTP, or its head is larger than allowed
@@ -14,9 +14,11 @@ HttpFailure
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
+from typing import Final
 
 
 class HttpFailure(Exception):
@@ -65,6 +67,10 @@ class IdleTimeout(HttpFailure):
 
 class BodyBroken(HttpFailure):
     """The body ended before its end."""
+
+
+#: What this process ran out of, which says nothing of the peer: open files, ports, memory for sockets.
+OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 
 
 def why_not(error: OSError) -> str:

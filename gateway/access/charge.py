@@ -66,7 +66,7 @@ _FREE: Final = Charge(Basis.NOTHING, Usage(0, 0))
 
 def turned_away(status: int) -> bool:
     """Whether an answer with this status says that the expert did nothing for the call."""
-    return (400 <= status < 500 and status not in _TOO_LATE) or status in _NOTHING_DONE
+    return (300 <= status < 500 and status not in _TOO_LATE) or status in _NOTHING_DONE
 
 
 def charge_of(

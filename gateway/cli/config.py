@@ -35,6 +35,7 @@ def check_config(file: Path, *, keys: bool) -> None:
     click.echo(f"{file}: OK")
     for expert in experts:
         click.echo(f"  {expert.name}: {expert.backend}{f' at {expert.base_url}' if expert.base_url else ''}")
+    click.echo(f"  time limits: {_time_limits(settings)}")
     # The artefact that ships knows its own small experts alone; everybody else's go by card and size there.
     known = frozenset() if settings.router.artifact == "default" else known
     strangers = [expert.name for expert in experts if (expert.known_as or expert.name) not in known]
@@ -49,6 +50,21 @@ def check_config(file: Path, *, keys: bool) -> None:
         )
     if not any(expert.generalist for expert in experts):
         click.echo("  note: no expert is a generalist; prompts the router is unsure of go where they score best")
+
+
+def _time_limits(settings: Settings) -> str:
+    """How long experts are waited for, those with limits of their own by name."""
+    server = settings.server
+    usual = (
+        f"{server.head_timeout_s:g} s for the head of an answer, {server.expert_silence_s:g} s of silence within one"
+    )
+    own = [
+        f"{expert.name} {expert.head_timeout_s or server.head_timeout_s:g} s and "
+        f"{expert.idle_timeout_s or server.expert_silence_s:g} s"
+        for expert in settings.pool.experts
+        if expert.head_timeout_s is not None or expert.idle_timeout_s is not None
+    ]
+    return "; ".join((usual, *own))
 
 
 def _artifact_experts(settings: Settings) -> frozenset[str]:

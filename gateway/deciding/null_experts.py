@@ -80,7 +80,6 @@ def null_expert(kind: NullKind) -> NullExpert:
             latency=_LATENCY,
             energy=_ENERGY,
             local=True,
-            max_concurrency=1_000_000,
         )
     )
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence, Set
+from typing import Final
 
 from pointsman.experts.errors import ExpertError, ExpertProtocolError, ExpertStreamBroken
 from pointsman.experts.protocols import Endpoint, Headers
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
-from pointsman.gateway.dispatch.whole_reply import ReplyHead
+from pointsman.gateway.dispatch.whole_reply import ReplyHead, with_json_type
 from pointsman.gateway.errors import CLIENT_LEFT, refusal_for
 from pointsman.gateway.record.recorder import Attempt, Recorder
+from pointsman.gateway.wire.expert_errors import client_error
+from pointsman.gateway.wire.first_event import error_within
 from pointsman.gateway.wire.generated_text import tokens_said
 from pointsman.gateway.wire.messages.counting import COUNTED
 from pointsman.gateway.wire.provider_ids import MOST_IDS, made_in
-from pointsman.gateway.wire.refusal_shape import JSON_TYPE, path_of, refusal_body, refusal_event
+from pointsman.gateway.wire.refusal_shape import path_of, refusal_body, refusal_event
 from pointsman.gateway.wire.reply import EventStream
 from pointsman.gateway.wire.translation import AnswerTranslation
 from pointsman.gateway.wire.whole_answer import WholeAnswer, brings_ids
 
 _log = logging.getLogger(__name__)
+
+_MOST_LOGGED: Final = 300
 
 
 class RelayedAnswer:
@@ -37,18 +42,23 @@ class RelayedAnswer:
         most_bytes: How much of it is put into another API's words.
         overhead_s: From the last byte of the request to its first dispatch.
         recordings: Keep the answer once it is complete.
+        said_by: Who says it, where it is not the expert of the attempt.
+        private: What an error must not tell of the expert.
     """
 
     __slots__ = (
         "_attempt",
         "_events",
+        "_failed",
         "_made",
         "_over",
+        "_private",
         "_recorder",
         "_recordings",
         "_routed",
         "_translation",
         "body",
+        "expert",
         "head",
         "overhead_s",
         "status",
@@ -64,7 +74,12 @@ class RelayedAnswer:
         most_bytes: int,
         overhead_s: float,
         recordings: Sequence[Recording] = (),
+        said_by: str = "",
+        private: Sequence[str] = (),
     ) -> None:
+        self.expert = said_by or attempt.expert
+        self._private = private
+        self._failed = False
         self._recorder = recorder
         self._routed = routed
         self._attempt = attempt
@@ -73,7 +88,7 @@ class RelayedAnswer:
         self.head = reply
         self.overhead_s = overhead_s
         self.body: bytes | None = None
-        self.status = reply.status
+        self.status = reply.status if whole is None else whole.status
         translated = routed.inbound.translated
         self._translation: AnswerTranslation | None = None
         if translated is not None and not attempt.native:
@@ -96,17 +111,12 @@ class RelayedAnswer:
         return (*notes, COUNTED) if self._routed.inbound.asked is Endpoint.COUNT_TOKENS else notes
 
     @property
-    def expert(self) -> str:
-        """Who answers."""
-        return self._attempt.expert
-
-    @property
     def headers(self) -> Headers:
         """The expert's response headers."""
-        if self._translation is None or self.body is None:
+        if self.body is None or (self._translation is None and self.status < 300):
             return self.head.headers
-        # What the translation writes is JSON, whatever came.
-        return (*[pair for pair in self.head.headers if pair[0] != b"content-type"], JSON_TYPE)
+        # What a translation writes is JSON, whatever came; so is an error.
+        return with_json_type(self.head.headers)
 
     def feed(self, chunk: bytes) -> bytes:
         """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty.
@@ -119,6 +129,10 @@ class RelayedAnswer:
         reservation = self._attempt.reservation
         if reservation is not None and reservation.counts_text:
             reservation.heard_tokens += tokens_said(data)
+        if b"error" in data and not self._failed and (failed := error_within(data)) is not None:
+            # What was said goes on to the client, this too.
+            self._failed = True
+            self._fail(failed.message or "an error within the stream")
         if self._made is not None and len(self._made) < MOST_IDS:
             self._remember(made_in(data, MOST_IDS - len(self._made)))
         return data if self._translation is None else self._translation.feed(data)
@@ -134,16 +148,15 @@ class RelayedAnswer:
             data = self._translation.feed(data) + self._translation.end()
             if not self._translation.complete:
                 return data + self.broken(ExpertStreamBroken(self.expert, "the stream ends without a reason to"))
-        for recording in self._recordings:
-            recording.complete()
+        if not self._failed:
+            for recording in self._recordings:
+                recording.complete()
         self._finish(self.status)
         return data
 
     def broken(self, error: ExpertError) -> bytes:
         """The expert broke the stream off: the event that says so, in place of a clean end."""
-        self._attempt.flight.fail(error)
-        _log.warning("%s: stream broken: %s", self.expert, error.message)
-        self._recorder.broken(self.expert)
+        self._fail(error.message)
         self._finish(502)
         refusal = refusal_for(error, self._routed.decision.id)
         if self._translation is not None:
@@ -157,6 +170,11 @@ class RelayedAnswer:
             status: Why: the client left, or the gateway itself failed.
         """
         self._finish(status)
+
+    def _fail(self, why: str) -> None:
+        self._attempt.flight.fail(why)
+        _log.warning("%s: stream broken: %s", self.expert, why[:_MOST_LOGGED])
+        self._recorder.broken(self.expert)
 
     def _finish(self, status: int) -> None:
         if not self._over:
@@ -180,19 +198,19 @@ class RelayedAnswer:
         self._over = True
         self.body = whole.body
         self._recorder.first_byte(self._attempt)
-        if self.status < 400:
+        if whole.error is not None:
+            asked = self._routed.inbound.asked
+            self.body = client_error(asked, self.status, whole.body, whole.error, self._private)
+        else:
             for recording in self._recordings:
                 recording.whole(whole.body)
             self._remember(whole.made)
-        if self._translation is not None:
-            self._translate(whole.body, self._translation)
+            if self._translation is not None:
+                self._translate(whole.body, self._translation)
         self._recorder.finish(self._routed, self._attempt, self.status, whole.usage)
 
     def _translate(self, body: bytes, translation: AnswerTranslation) -> None:
         """Put a whole answer into the client's shape; one that cannot be read is an error of the expert."""
-        if self.status >= 400:
-            self.body = translation.refused(self.status, body)
-            return
         self.body = translation.whole(body)
         if self.body is None:
             error = ExpertProtocolError(self.expert, "the answer is no chat completion")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from pointsman.experts.errors import ExpertError
+from pointsman.experts.errors import ExpertError, ExpertMisconfigured
 from pointsman.experts.http1.response import Sink
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.protocols import ExpertCall, Headers
@@ -14,6 +14,7 @@ from pointsman.experts.pump import sender_of
 from pointsman.gateway.access.charge import turned_away
 from pointsman.gateway.access.limits import Reservation
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.dispatch.blame import Blame, blame_of, for_the_log
 from pointsman.gateway.dispatch.expert_call import adds_usage, call_for
 from pointsman.gateway.dispatch.retry_budget import RetryBudget
 from pointsman.gateway.errors import Code, RequestRefused, refusal_for
@@ -22,14 +23,21 @@ from pointsman.gateway.record.recorder import Attempt, Recorder
 from pointsman.gateway.shared.average_budgets import AverageBudgets
 from pointsman.gateway.shared.sessions import Sessions
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.expert_errors import StatedError
+from pointsman.gateway.wire.whole_answer import WholeAnswer
 from pointsman.routers.types import Reason
 
 _log = logging.getLogger(__name__)
 
-#: Statuses after which another expert may do better: load, outages, and an expert that is set up wrongly.
-TRY_NEXT: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
-#: Of these the client can make nothing: they speak of the operator's credentials or model names.
-_OPERATORS_FAULT: Final = frozenset({401, 403, 404})
+#: What the client of a model is told that only the operator can mend.
+_REFUSES: Final = {
+    Blame.OPERATOR: "refused the gateway itself",
+    Blame.CREDIT: "is closed to the gateway until its operator sees to the account",
+    Blame.UNCLEAR: "refused the gateway, or the request,",
+}
+_REDIRECTS: Final = "redirects to another place, where the gateway does not go"
+#: As the SDKs of OpenAI and Anthropic read it.
+_NO_USE_ASKING_AGAIN: Final[Headers] = ((b"x-should-retry", b"false"),)
 
 
 class Attempts:
@@ -106,31 +114,54 @@ class Attempts:
         if status >= 400:
             attempt.worked = not turned_away(status)
 
-    def accepts(self, routed: RoutedRequest, attempt: Attempt, status: int, *, last: bool) -> bool:
-        """Whether an answer's head lets it through to the client; if not, the next expert is to be tried.
+    def blamed(self, attempt: Attempt, whole: WholeAnswer) -> Blame:
+        """An error came instead of an answer: whose doing it is. The expert's health is told, and the operator."""
+        assert whole.error is not None  # noqa: S101  # the caller has seen to it
+        status, stated = whole.status, whole.error
+        model = self._pool[attempt.expert].spec.model
+        blame = blame_of(status, stated, model)
+        self.answered(attempt, status)
+        flight = attempt.flight
+        if blame is Blame.LOAD:
+            flight.cancel()
+        elif blame is Blame.EXPERT:
+            flight.fail(f"HTTP {status}")
+        elif blame is Blame.UNCLEAR:
+            if flight.refuse(f"HTTP {status}"):
+                self._complain(attempt, blame, status, stated, model)
+        elif not blame.mends_itself:
+            if flight.accuse(f"{blame} {status}"):
+                self._complain(attempt, blame, status, stated, model)
+            flight.fail(f"HTTP {status}", mends_itself=False)
+        return blame
+
+    def withheld(self, routed: RoutedRequest, attempt: Attempt, blame: Blame, whole: WholeAnswer) -> None:
+        """No other expert may follow an error: see whether it may go to the client.
 
         Raises:
-            RequestRefused: It must not reach the client, and no other expert may follow.
+            RequestRefused: It is the operator's alone, and may tell of the operator's keys and addresses.
         """
-        self.answered(attempt, status)
-        if status in TRY_NEXT:
-            if not last:
-                attempt.flight.finish()
-                self.abandon(routed, attempt, str(status))
-                return False
+        if blame in (Blame.LOAD, Blame.EXPERT) or not blame.mends_itself:
             self._passed_on(routed, attempt)
-        if status in _OPERATORS_FAULT:
-            attempt.flight.fail(f"HTTP {status}")
-            self.recorder.finish(routed, attempt, 502)
-            raise RequestRefused(
-                Code.EXPERT_BAD_ANSWER,
-                f"Expert '{attempt.expert}' refused the gateway itself (status {status}).",
-                reason=Code.EXPERT_MISCONFIGURED.value,
-                decision_id=routed.decision.id,
-            )
+        wordless = blame is Blame.UNCLEAR and whole.error is not None and not whole.error.message
+        if blame.mends_itself and not wordless:
+            return
+        does = _REFUSES[blame] if whole.status >= 400 else _REDIRECTS
+        refusal = RequestRefused(
+            Code.EXPERT_BAD_ANSWER,
+            f"Expert '{attempt.expert}' {does} (status {whole.status}).",
+            reason=Code.EXPERT_MISCONFIGURED.value,
+            decision_id=routed.decision.id,
+            notes=() if wordless else _NO_USE_ASKING_AGAIN,
+        )
+        self.recorder.finish(routed, attempt, refusal.status)
+        raise refusal
+
+    def accepted(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
+        """An answer goes to the client."""
+        attempt.flight.head(status)
         if status < 400 and routed.session is not None and not self._pool[attempt.expert].spec.null:
             self.keep_session(routed.session, attempt.expert)
-        return True
 
     def keep_session(self, session: str, expert: str) -> None:
         """Record the expert that answered: the session's next turn gains by staying with it."""
@@ -142,6 +173,8 @@ class Attempts:
         Raises:
             RequestRefused: No other expert may follow.
         """
+        if isinstance(error, ExpertMisconfigured) and attempt.flight.accuse(error.message):
+            _log.error("expert %s cannot work as configured: %s", attempt.expert, error.message)
         attempt.flight.fail(error)
         attempt.worked = error.sent
         if error.transient and not last:
@@ -161,6 +194,18 @@ class Attempts:
         if self._averages is not None and attempt.expected_spend is not None:
             self._averages.given_up(attempt.expected_spend)
         _log.info("%s failed (%s); trying the next expert", attempt.expert, cause)
+
+    @staticmethod
+    def _complain(attempt: Attempt, blame: Blame, status: int, stated: StatedError, model: str) -> None:
+        """Tell the operator what nobody else can mend."""
+        _log.error(
+            "expert %s %s: %s. Left out until a call goes well; said once",
+            attempt.expert,
+            {Blame.CREDIT: "is out of credit", Blame.OPERATOR: "refuses the gateway's key, model or address"}.get(
+                blame, "refuses one call after the other"
+            ),
+            for_the_log(status, stated, model),
+        )
 
     def _passed_on(self, routed: RoutedRequest, attempt: Attempt) -> None:
         """A failure goes to the client; where only the retry budget had it so, that is counted."""

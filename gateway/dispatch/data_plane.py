@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,6 +47,8 @@ class DataPlane:
         max_answer_bytes: Largest answer in one piece.
         max_translated_bytes: Largest answer that is put into another API's words.
         forward: Client headers that travel on to experts, lower case.
+        first_event_timeout_s: How long a stream is kept back that has said nothing yet.
+        private: By expert, what no error of it may tell a client: its key and its address.
         idle_timeout_s: How long a client may take nothing of an answer that is written to it.
         clock: Monotonic seconds.
         under_way: The exchanges that have begun and not ended.
@@ -68,6 +70,8 @@ class DataPlane:
     max_answer_bytes: int
     max_translated_bytes: int
     forward: tuple[bytes, ...]
+    first_event_timeout_s: float
+    private: Mapping[str, tuple[str, ...]]
     idle_timeout_s: float
     clock: Callable[[], float]
     under_way: set[OpenExchange] = field(default_factory=set)

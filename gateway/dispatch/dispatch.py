@@ -18,8 +18,9 @@ from pointsman.gateway.deciding.evidence_plan import EvidencePlan
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.answer import RelayedAnswer
-from pointsman.gateway.dispatch.attempts import TRY_NEXT
+from pointsman.gateway.dispatch.blame import Blame, of_length
 from pointsman.gateway.dispatch.data_plane import DataPlane
+from pointsman.gateway.dispatch.fallbacks import Fallbacks
 from pointsman.gateway.dispatch.gathered_answers import AcceptedAnswer
 from pointsman.gateway.dispatch.relay import ClientSide, Relay
 from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
@@ -72,9 +73,10 @@ class Dispatch:
         "_client",
         "_entry",
         "_exchange",
+        "_fallbacks",
+        "_first_refused",
         "_forward",
         "_gathering",
-        "_names",
         "_overhead_s",
         "_plane",
         "_routed",
@@ -91,11 +93,12 @@ class Dispatch:
         self._client = client
         self._routed = routed
         self._forward = forward
-        self._names = (str(decision.expert), *decision.fallbacks)[: plane.max_attempts]
+        self._fallbacks = Fallbacks(plane.pool, (str(decision.expert), *decision.fallbacks), plane.max_attempts)
         self._running: list[Relay] = []
         self._asked: list[Relay] = []  # those that are over, too
         self._timers: list[asyncio.TimerHandle] = []
         self._gathering = False
+        self._first_refused: tuple[Relay, WholeAnswer] | None = None
         plane.telemetry.decided(decision, routed.hit)
         if plane.nulls is not None:
             plane.nulls.decided(decision, gathered=routed.evidence is not None)
@@ -143,7 +146,7 @@ class Dispatch:
             reservation: What is held for it; None without limits.
         """
         plane, routed = self._plane, self._routed
-        name, self._names = self._names[0], self._names[1:]
+        name = self._fallbacks.take()
         try:
             attempt = plane.attempts.begin(
                 name, routed, self._entry, stream=routed.inbound.stream, reservation=reservation
@@ -156,11 +159,11 @@ class Dispatch:
         most_bytes = plane.max_answer_bytes
         if not attempt.native and plane.max_translated_bytes < most_bytes:
             most_bytes = plane.max_translated_bytes
-        relay = Relay(self, self._client, routed.inbound, attempt, most_bytes)
+        relay = Relay(self, self._client, routed.inbound, attempt, most_bytes, plane.first_event_timeout_s)
         self._running.append(relay)
         self._asked.append(relay)
         hedging = plane.hedging
-        if hedging is not None and self._names and not attempt.rival and not (reservation and reservation.of_money):
+        if hedging is not None and self._fallbacks and not attempt.rival and not (reservation and reservation.of_money):
             delay_s = hedging.delay_s(routed.decision, name, stream=routed.inbound.stream)
             self._timers.append(asyncio.get_running_loop().call_later(delay_s, self._hedge, relay))
         try:
@@ -181,9 +184,7 @@ class Dispatch:
         accepted = gathered.accepted
         if accepted is None:
             # The expert that failed just now comes last.
-            failed = {call.expert for call in gathered.calls}
-            names = (str(routed.decision.expert), *routed.decision.fallbacks)
-            self._names = tuple(sorted(names, key=lambda name: name in failed))[: plane.max_attempts]
+            self._fallbacks.put_last({call.expert for call in gathered.calls})
             await self._ask_later()
             return
         self._stop_timers()
@@ -205,26 +206,39 @@ class Dispatch:
     def accept(self, relay: Relay, whole: WholeAnswer | None) -> RelayedAnswer | None:
         """An attempt's answer goes out: a stream that begins, or a whole one. None where another expert is tried."""
         plane, routed, attempt = self._plane, self._routed, relay.attempt
-        try:
-            last = relay.status in TRY_NEXT and self._last()
-            if not plane.attempts.accepts(routed, attempt, relay.status, last=last):
-                relay.drop()
-                self._next(relay)
+        said_by = relay
+        if whole is not None and whole.error is not None:
+            try:
+                blame = plane.attempts.blamed(attempt, whole)
+                if self._another_may(relay, blame, whole):
+                    attempt.flight.finish()
+                    plane.attempts.abandon(routed, attempt, str(whole.status))
+                    relay.drop()
+                    self._next(relay)
+                    return None
+                if blame.of_the_request and self._first_refused is not None:
+                    # Nobody takes the request as it is: who was asked first had most to say on it.
+                    said_by, whole = self._first_refused
+                else:
+                    plane.attempts.withheld(routed, attempt, blame, whole)
+            except RequestRefused as refusal:
+                self._refuse(relay, refusal)
                 return None
-        except RequestRefused as refusal:
-            self._refuse(relay, refusal)
-            return None
+        else:
+            plane.attempts.accepted(routed, attempt, relay.status)
         if self._timers or len(self._running) > 1:
             self._accept_first(relay)
         recordings = self._recordings(attempt.expert)
         most_bytes = plane.max_translated_bytes
+        expert = said_by.attempt.expert
         answer = RelayedAnswer(
-            plane.attempts.recorder, routed, attempt, relay, whole, most_bytes, self._overhead_s, recordings
-        )
+            plane.attempts.recorder, routed, attempt, said_by, whole, most_bytes, self._overhead_s, recordings,
+            expert, plane.private.get(expert, ()),
+        )  # fmt: skip
         if whole is None:
             self._client.begin(relay.status, answer_headers(routed, answer))
         else:
-            relay.over = True
+            relay.drop()
             self._client.send_whole(answer.status, answer_headers(routed, answer), answer.body or b"")
             self.finished()
         return answer
@@ -251,9 +265,20 @@ class Dispatch:
 
     # Inside.
 
+    def _another_may(self, relay: Relay, blame: Blame, whole: WholeAnswer) -> bool:
+        """Whether another expert is to answer in place of an error."""
+        if blame is Blame.CALLER:
+            return False
+        if blame is Blame.MISMATCH:
+            too_long = whole.error is not None and of_length(whole.error)
+            self._fallbacks.mismatched(relay.attempt.expert, too_long=too_long)
+            if not self._last() and self._first_refused is None:
+                self._first_refused = relay, whole
+        return not self._last()
+
     def _last(self) -> bool:
         """Whether nobody may be asked after the attempt that fails now, and nobody else is still asked."""
-        return len(self._running) == 1 and (not self._names or self._plane.attempts.retries.spent)
+        return len(self._running) == 1 and (not self._fallbacks or self._plane.attempts.retries.spent)
 
     def _next(self, relay: Relay) -> None:
         """Handle a failed attempt: the other attempt of a race continues, else the next expert is asked."""
@@ -274,7 +299,7 @@ class Dispatch:
         """
         reservation = None
         if self._routed.caller.account is not None:
-            reservation = reserve_now(self._routed, self._plane.pool[self._names[0]].spec)
+            reservation = reserve_now(self._routed, self._plane.pool[self._fallbacks.next].spec)
             if reservation is None:
                 self._exchange.wait(self._ask_later())
                 return
@@ -283,7 +308,7 @@ class Dispatch:
     async def _ask_later(self) -> None:
         """The same, asking the common account of the limits."""
         try:
-            reservation = await reserve_or_wait(self._routed, self._plane.pool[self._names[0]].spec)
+            reservation = await reserve_or_wait(self._routed, self._plane.pool[self._fallbacks.next].spec)
         except RequestRefused:
             if self._running:
                 return  # as in `_hedge`
@@ -293,7 +318,7 @@ class Dispatch:
     def _hedge(self, first: Relay) -> None:
         """The first expert is late: let a second one race it."""
         hedging = self._plane.hedging
-        if self._running != [first] or not self._names or hedging is None or not hedging.allow():
+        if self._running != [first] or not self._fallbacks or hedging is None or not hedging.allow():
             return
         try:
             self._ask_next()

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from pointsman.experts.backend_registry import backend_spec
 from pointsman.experts.backend_spec import BackendSetup, OptionProblems
@@ -43,9 +44,9 @@ def build_expert(expert: ExpertSettings, server: ServerSettings, env: Mapping[st
                 timeouts=Timeouts(
                     connect_s=expert.connect_timeout_s,
                     head_s=expert.head_timeout_s or server.head_timeout_s,
-                    idle_s=expert.idle_timeout_s or server.idle_timeout_s,
+                    idle_s=expert.idle_timeout_s or server.expert_silence_s,
                 ),
-                # One connection per call in flight, so that the pool's own limit is the one that speaks.
+                # One connection per call in flight, so that the pool's own limit, if any, is the one that speaks.
                 max_connections=expert.max_concurrency,
                 env=env,
             )
@@ -76,7 +77,7 @@ def expert_pool(settings: Settings, env: Mapping[str, str], parts: Parts, before
         parts.get(
             f"expert {expert.name}",
             # A key may have changed behind its reference.
-            (expert, server.head_timeout_s, server.idle_timeout_s, _fingerprint(expert.api_key(env))),
+            (expert, server.head_timeout_s, server.expert_silence_s, _fingerprint(expert.api_key(env))),
             partial(build_expert, expert, server, env),
         )
         for expert in settings.pool.experts
@@ -91,6 +92,23 @@ def expert_pool(settings: Settings, env: Mapping[str, str], parts: Parts, before
     if before is None:
         keep_awake(pool, settings)
     return pool
+
+
+def private_words(settings: Settings, env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """By expert, what no client may be told of it: its key, and where it is.
+
+    Args:
+        settings: Of the whole gateway.
+        env: Where secrets are looked up.
+
+    Raises:
+        SettingsError: A secret is missing.
+    """
+    found = {}
+    for expert in settings.pool.experts:
+        place = urlsplit(expert.base_url or "").netloc
+        found[expert.name] = tuple(word for word in (expert.api_key(env), place) if word)
+    return found
 
 
 def _fingerprint(secret: str | None) -> bytes | None:

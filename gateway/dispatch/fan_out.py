@@ -10,15 +10,18 @@ from pointsman.experts.pool import ExpertPool
 from pointsman.experts.protocols import Headers
 from pointsman.gateway.deciding.evidence_plan import EvidencePlan
 from pointsman.gateway.deciding.routed import RoutedRequest
-from pointsman.gateway.dispatch.attempts import TRY_NEXT, Attempts
+from pointsman.gateway.dispatch.attempts import Attempts
+from pointsman.gateway.dispatch.blame import Blame
 from pointsman.gateway.dispatch.evidence_gatherer import EvidenceGatherer
 from pointsman.gateway.dispatch.gathered_answers import CallResult, GatheredAnswers, read_reply, usage_of
 from pointsman.gateway.dispatch.reservations import let_go, reserve_or_wait
-from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole
+from pointsman.gateway.dispatch.whole_reply import is_stream, read_whole, with_json_type
 from pointsman.gateway.errors import CLIENT_LEFT, RequestRefused
 from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
+from pointsman.gateway.wire.expert_errors import client_error
+from pointsman.gateway.wire.whole_answer import failure_in
 
 
 class FanOut:
@@ -132,22 +135,26 @@ class FanOut:
             if attempt.expected_spend is not None:
                 expected_spends.append(attempt.expected_spend)
             raise
-        self._attempts.answered(attempt, reply.status)
         # Only a reply over a connection that is kept knows it.
         attempt.sent_twice = getattr(reply, "sent_twice", False)
-        if reply.status in TRY_NEXT:
+        failed = failure_in(reply.status, data, streamed=streamed)
+        status = reply.status if failed is None else failed.status
+        if failed is not None and self._attempts.blamed(attempt, failed) is not Blame.CALLER:
             attempt.flight.finish()
-            self._attempts.abandon(routed, attempt, str(reply.status))
-            return replace(found, latency_ms=attempt.after_ms(self._clock()))
-        outcome = self._recorder.call_ended(routed, attempt, reply.status, found.usage)
+            self._attempts.abandon(routed, attempt, str(status))
+            return replace(found, status=status, text=None, latency_ms=attempt.after_ms(self._clock()))
+        outcome = self._recorder.call_ended(routed, attempt, status, found.usage)
         if attempt.expected_spend is not None and attempt.worked:
             expected_spends.append(attempt.expected_spend)
+        if failed is not None and failed.error is not None:
+            body = client_error(routed.inbound.asked, status, data, failed.error)
+            found = replace(found, headers=with_json_type(reply.headers), data=body, streamed=False, final=True)
         return replace(
             found,
+            status=status,
             usage=usage_of(outcome),
             usage_implausible=outcome.usage_implausible,
             cost_usd=outcome.cost_usd,
             energy_j=outcome.energy_j,
             latency_ms=attempt.after_ms(self._clock()),
-            final=reply.status >= 400,
         )

@@ -13,15 +13,19 @@ from pointsman.experts.http1.failures import BodyBroken
 from pointsman.experts.http1.response import Carrier, Headers
 from pointsman.gateway.dispatch.answer import RelayedAnswer
 from pointsman.gateway.dispatch.reservations import let_go
-from pointsman.gateway.dispatch.whole_reply import is_stream, too_large
+from pointsman.gateway.dispatch.whole_reply import is_stream, may_be_answer, too_large
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.wire.chat_stream import AnswerSizeError
+from pointsman.gateway.wire.expert_errors import StatedError
+from pointsman.gateway.wire.first_event import StreamPhase, beginning
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
 
 #: So many pieces of an answer that is not streamed are put together before more are kept: each takes memory of its own.
 _MOST_PIECES: Final = 256
+#: So much of a stream is kept back until it says something.
+_MOST_KEPT_BACK: Final = 64 * 1024
 
 
 class ResponseWriter(Protocol):
@@ -79,6 +83,7 @@ class Relay:
         inbound: The request.
         attempt: How the expert fares.
         most_bytes: Largest answer that is not streamed.
+        first_event_timeout_s: How long a stream is kept back that has said nothing yet.
 
     Attributes:
         attempt: As given.
@@ -88,12 +93,14 @@ class Relay:
 
     __slots__ = (
         "_client",
+        "_first_event_timeout_s",
         "_inbound",
         "_joined",
         "_most_bytes",
         "_owner",
         "_pieces",
         "_size",
+        "_timer",
         "answer",
         "attempt",
         "carrier",
@@ -103,7 +110,13 @@ class Relay:
     )
 
     def __init__(
-        self, owner: RelayOwner, client: ClientSide, inbound: Inbound, attempt: Attempt, most_bytes: int
+        self,
+        owner: RelayOwner,
+        client: ClientSide,
+        inbound: Inbound,
+        attempt: Attempt,
+        most_bytes: int,
+        first_event_timeout_s: float,
     ) -> None:
         self.carrier: Carrier | None = None
         self.status = 0
@@ -115,6 +128,8 @@ class Relay:
         self._client = client
         self._inbound = inbound
         self._most_bytes = most_bytes
+        self._first_event_timeout_s = first_event_timeout_s
+        self._timer: asyncio.TimerHandle | None = None
         self._pieces: list[bytes] = []
         self._joined: bytearray | None = None  # pieces before those
         self._size = 0
@@ -131,6 +146,7 @@ class Relay:
     def drop(self) -> None:
         """Give it up: cancels the expert, unless its answer is complete."""
         self.over = True
+        self._stop_timer()
         if self.carrier is not None:
             self.carrier.fail(BodyBroken("not wanted"))
 
@@ -158,7 +174,7 @@ class Relay:
             if self.answer is not None:
                 self._pass_on(self.answer)
             elif self._inbound.stream and is_stream(self._inbound, self):
-                self._begin()
+                self._look()
             elif self._size > self._most_bytes:
                 self.drop()
                 self._owner.failed(self, too_large(self.attempt.expert, self._most_bytes))
@@ -171,6 +187,7 @@ class Relay:
         """The end of the answer, or what broke it."""
         if self.over:
             return
+        self._stop_timer()
         try:
             if failure is None:
                 self._complete()
@@ -181,8 +198,45 @@ class Relay:
 
     # Inside.
 
+    def _look(self, *, ended: bool = False) -> None:
+        """A stream has not begun to go out: see what it says first, while another expert may still be asked."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        said = beginning(data + b"\n\n" if ended else data)
+        if said is StreamPhase.ANSWER:
+            self._begin()
+        elif isinstance(said, StatedError):
+            pieces.clear()
+            self._owner.accept(self, WholeAnswer(data, error=said, status=said.status or 502))
+        elif ended or said is StreamPhase.ENDED:
+            self.drop()
+            self._owner.failed(self, ExpertProtocolError(self.attempt.expert, "a stream without an answer in it"))
+        elif len(data) > _MOST_KEPT_BACK:
+            self._begin()
+        else:
+            pieces[:] = (data,)
+            if self._timer is None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self._first_event_timeout_s, self._kept_back)
+
+    def _kept_back(self) -> None:
+        """It has said nothing for so long that the client must hear of it."""
+        self._timer = None
+        if self.over or self.answer is not None:
+            return
+        try:
+            self._begin()
+        except Exception as error:  # as in `wake`
+            self._owner.on_internal_error(error)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _begin(self) -> None:
-        """The first byte of a stream is here."""
+        """A stream begins to go out."""
+        self._stop_timer()
         self.answer = self._owner.accept(self, None)
         if self.answer is not None:
             self._pass_on(self.answer)
@@ -207,7 +261,7 @@ class Relay:
                 # An answer that is not streamed goes out when all of it is here.
                 self._complete_whole()
                 return
-            self._begin()
+            self._look(ended=True)
         if self.answer is not None:
             self._pass_on(self.answer)
         if self.answer is not None:
@@ -228,6 +282,9 @@ class Relay:
         if len(body) > self._most_bytes:
             self.over = True
             self._owner.failed(self, too_large(self.attempt.expert, self._most_bytes))
+        elif self.status < 300 and not may_be_answer(self.headers, body):
+            self.over = True
+            self._owner.failed(self, ExpertProtocolError(self.attempt.expert, "an answer that is no JSON"))
         elif len(body) <= LARGE_BYTES:
             self._owner.accept(self, self._read(bytes(body)))
         else:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pointsman.experts.errors import ExpertProtocolError, ExpertStreamBroken, ExpertUnavailable
 from pointsman.experts.protocols import ExpertReply, Headers
+from pointsman.gateway.wire.refusal_shape import JSON_TYPE
 from pointsman.gateway.wire.request import Inbound
 
 
@@ -55,6 +56,23 @@ async def read_whole(name: str, reply: ExpertReply, most_bytes: int) -> bytes:
 
 def is_stream(inbound: Inbound, reply: ReplyHead) -> bool:
     """A streamed answer is one that was asked for and did come as events; errors come whole."""
-    if not inbound.stream or reply.status >= 400:
-        return False
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers)
+    return inbound.stream and reply.status < 300 and _kind(reply.headers).startswith(b"text/event-stream")
+
+
+def may_be_answer(headers: Headers, body: bytes | bytearray) -> bool:
+    """Whether what came in one piece may be an answer: JSON, where it says so or says nothing."""
+    begins = body[:64].lstrip()[:1]
+    if begins in (b"{", b"["):
+        return True
+    kind = _kind(headers)
+    return bool(begins) and bool(kind) and b"json" not in kind and not kind.startswith((b"text/html", b"text/plain"))
+
+
+def with_json_type(headers: Headers) -> Headers:
+    """The headers of a reply whose body was written anew, as JSON."""
+    return (*[pair for pair in headers if pair[0] != b"content-type"], JSON_TYPE)
+
+
+def _kind(headers: Headers) -> bytes:
+    """The media type, in lower case; empty where none is stated."""
+    return next((value.strip().lower() for name, value in headers if name == b"content-type"), b"")

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
+from pointsman.gateway.process.open_files import raise_open_files_limit
+
 if TYPE_CHECKING:
     from pointsman.gateway.process.serving import Serving
     from pointsman.gateway.settings import Settings
@@ -150,6 +152,7 @@ def serve_here(
         The exit status: 0 after a shutdown that was asked for.
     """
     logging.config.dictConfig(logging_config)
+    raise_open_files_limit()
     stopping = _Stopping()
     # uvicorn raises the signal that ended it once more when it is done. These handlers receive it: a shutdown that was
     # asked for is a success. Before uvicorn listens, they simply end the process.

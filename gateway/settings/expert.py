@@ -134,8 +134,10 @@ class ExpertSettings(Node):
     engine: str = Field(default="", max_length=200)
     """Name of the server that runs it, where it runs others of the pool too (a base model and its adapters): they share
     its queue, so that load and speed are counted together."""
-    max_concurrency: int = Field(default=64, gt=0)
-    """Calls in flight, with those of its engine's other experts, above which it counts as saturated."""
+    max_concurrency: int | None = Field(default=None, gt=0)
+    """Calls in flight, with those of its engine's other experts, above which the expert counts as saturated; further
+    ones go elsewhere, or wait here. Left out, it gets all that come, and queues by itself what is too much, as vLLM and
+    the providers do."""
     stream_usage: bool = True
     """Whether it may be asked for the token counts of a stream (`stream_options.include_usage`) on behalf of callers
     with limits who do not ask. `false` for a server that refuses the field: its streams are then charged in full."""
@@ -159,7 +161,7 @@ class ExpertSettings(Node):
     head_timeout_s: Positive | None = None
     """Seconds to wait for the head of the answer; `server.head_timeout_s` when left out."""
     idle_timeout_s: Positive | None = None
-    """Seconds to wait between two pieces of the answer; `server.idle_timeout_s` when left out."""
+    """Seconds to wait between two pieces of the answer; `server.expert_idle_timeout_s` when left out."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The backend's own options; see the table of backends."""
 

@@ -168,10 +168,24 @@ class ServerSettings(Node):
     """Client headers that travel on to experts, lower case. Credentials and cookies never do."""
     max_attempts: int = Field(default=3, ge=1, le=10)
     """Experts tried for one request: the chosen one and its fallbacks."""
-    head_timeout_s: Positive = 60.0
-    """Seconds an expert has for the head of its answer."""
+    head_timeout_s: Positive = 600.0
+    """Seconds an expert has for the head of its answer, which for an answer that is not streamed is all of it; as long
+    as the SDKs of OpenAI and Anthropic wait."""
+    expert_idle_timeout_s: Positive = 600.0
+    """Seconds an expert may stay silent within an answer. Where `idle_timeout_s` is stated and this is not, that one
+    holds, as it did before there were two."""
+    first_event_timeout_s: Positive = 10.0
+    """Seconds that a stream is kept back which has sent comments alone, so that another expert can still answer should
+    it come to nothing; then the client gets what there is."""
     idle_timeout_s: Positive = 60.0
-    """Seconds an expert may stay silent within an answer, and a client may leave unread what is written to it."""
+    """Seconds a client may leave unread what is written to it."""
+
+    @property
+    def expert_silence_s(self) -> float:
+        """How long an expert may stay silent within an answer."""
+        stated = self.model_fields_set
+        older = "idle_timeout_s" in stated and "expert_idle_timeout_s" not in stated
+        return self.idle_timeout_s if older else self.expert_idle_timeout_s
 
     @property
     def loopback(self) -> bool:

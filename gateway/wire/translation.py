@@ -35,9 +35,6 @@ class AnswerTranslation(Protocol):
     def whole(self, body: bytes) -> bytes | None:
         """An answer in one piece; None where the expert's cannot be read."""
 
-    def refused(self, status: int, body: bytes) -> bytes:
-        """An expert's error."""
-
     def feed(self, data: bytes) -> bytes:
         """Whole events of the expert's stream -> events for the client.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.expert_errors import StatedError, error_in_answer, stated_error
+from pointsman.gateway.wire.first_event import error_within
 from pointsman.gateway.wire.provider_ids import made_in
 from pointsman.gateway.wire.reply import usage_in, with_model_of_whole
 from pointsman.gateway.wire.request import Inbound
@@ -19,11 +21,15 @@ class WholeAnswer:
         body: With `model` naming the expert, where it says one.
         usage: As the expert reported it; None where it reports none.
         made: Ids that its expert alone can go on from.
+        error: What it says went wrong; None where it is an answer.
+        status: HTTP status; of an error that came with one that promises none, what stands for it.
     """
 
     body: bytes
     usage: Usage | None = None
     made: frozenset[str] = frozenset()
+    error: StatedError | None = None
+    status: int = 200
 
 
 def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, native: bool) -> WholeAnswer:
@@ -32,18 +38,33 @@ def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, nati
     Args:
         body: Of the expert's reply.
         expert: The name that it goes by here.
-        status: Of the reply; an error is left as it is.
+        status: Of the reply.
         inbound: The request.
         native: Whether the expert answers as the client expects; if not, the answer is yet to be translated.
     """
-    if status >= 400:
-        return WholeAnswer(body)
+    failure = failure_in(status, body, streamed=False)
+    if failure is not None:
+        return failure
     usage = usage_in(body)
     if not native:
-        return WholeAnswer(body, usage)
+        return WholeAnswer(body, usage, status=status)
     made = frozenset(made_in(body)) if brings_ids(inbound) else frozenset()
     ordinary = inbound.translated is None and inbound.endpoint.writes
-    return WholeAnswer(with_model_of_whole(body, expert, ordinary=ordinary), usage, made)
+    return WholeAnswer(with_model_of_whole(body, expert, ordinary=ordinary), usage, made, status=status)
+
+
+def failure_in(status: int, body: bytes, *, streamed: bool) -> WholeAnswer | None:
+    """The error that an expert sent in place of an answer; None where it sent an answer.
+
+    Args:
+        status: Of the reply; one that promises an answer may bring an error all the same.
+        body: Of the reply.
+        streamed: Whether that is events.
+    """
+    if status >= 300:
+        return WholeAnswer(body, error=stated_error(body, status), status=status)
+    error = error_within(body) if streamed else error_in_answer(body)
+    return None if error is None else WholeAnswer(body, error=error, status=error.status or 502)
 
 
 def brings_ids(inbound: Inbound) -> bool:

@@ -16,9 +16,9 @@ takes these to be written side by side.
 Latency: an expert follows its linear model, `ttft = base + l_in prefill`, `e2e = ttft + l_out tpot` (the same source).
 What was learned from its calls goes before what is stated, and holds the load of the moment already
 (`experts/speed.py`). A batch server slows as it fills: figures that are only stated are multiplied by
-`1 + in_flight / max_concurrency` (a full expert takes twice as long). The worst case is that of the worst-case length,
-times a p95 factor, learned or stated. The idle case is the worst case of an expert without a call: a cap that it would
-keep is broken by load alone.
+`1 + in_flight / max_concurrency` (a full expert takes twice as long; 64 stand for a limit that is not stated). The
+worst case is that of the worst-case length, times a p95 factor, learned or stated. The idle case is the worst case of
+an expert without a call: a cap that it would keep is broken by load alone.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class LiveFigures:
 
     @cached_property
     def load(self) -> Column:
-        """What the calls in flight make of a latency: 1 when idle, 2 when full."""
-        return 1.0 + self.in_flight / self._roster.most
+        """What the calls in flight make of a latency: 1 when idle, 2 when full, more where it takes more."""
+        return 1.0 + self.in_flight / self._roster.batch
 
     @cached_property
     def speed(self) -> SpeedFigures:

@@ -47,8 +47,11 @@ class Roster:
         self.null = np.array([spec.null for spec in specs], dtype=np.bool_)
         self.null_positions: tuple[int, ...] = tuple(np.flatnonzero(self.null).tolist())
         self.generalists = bool(self.generalist.any())
-        self.max_concurrency = tuple(spec.max_concurrency for spec in specs)
+        self.max_concurrency = tuple(
+            math.inf if spec.max_concurrency is None else spec.max_concurrency for spec in specs
+        )
         self.most = _column(self.max_concurrency)
+        self.batch = _column(spec.batch for spec in specs)
         #: Prompt plus completion; infinite where unknown, as is the expert's own end of an answer.
         self.window_tokens = _column((spec.context_window_tokens for spec in specs), math.inf)
         self.least_window_tokens = float(self.window_tokens.min())

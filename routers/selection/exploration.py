@@ -123,7 +123,7 @@ def choose_shadow(
     idle = {
         spec.name
         for spec, state in view.entries
-        if state.healthy and state.awake and state.in_flight + 1 <= max(1.0, IDLE_SHARE * spec.max_concurrency)
+        if state.healthy and state.awake and state.in_flight + 1 <= max(1.0, IDLE_SHARE * spec.batch)
     }
     found = [
         one

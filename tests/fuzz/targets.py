@@ -15,9 +15,12 @@ from typing import Any, Final
 
 import orjson
 
-from pointsman.experts.http1.connection import MAX_HEAD_BYTES, Connection, UpstreamRequest
+from pointsman.experts.http1.connection import MAX_HEAD_BYTES, Connection
 from pointsman.experts.http1.failures import HttpFailure
+from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.redirects import with_target
 from pointsman.experts.http1.response import Carrier, Headers
+from pointsman.experts.http1.upstream_request import UpstreamRequest
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.errors import RequestRefused
 from pointsman.gateway.wire.budget import parse_budget, parse_session
@@ -178,6 +181,15 @@ class _Owner:
 
     def lost(self, connection: Connection) -> None:
         """Nor looks for it."""
+
+    def redirected(self, request: UpstreamRequest, location: bytes) -> bool:
+        """A redirect is one of the answers, whatever place it names."""
+        message = with_target(b"POST / HTTP/1.1\r\nhost: a\r\n\r\n", Origin.parse("http://a"), location)
+        assert message is None or message.count(b"\r\n") == 3, message
+        return False
+
+    def compressed(self) -> None:
+        """It is read all the same."""
 
 
 class _Sink:

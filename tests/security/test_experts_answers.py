@@ -19,7 +19,7 @@ EVENTS = b'data: {"id":"1","model":"inner","choices":[],"usage":%b}\n\ndata: [DO
 
 
 def tree(heard: Heard) -> dict[str, Any]:
-    return {"pool": {"experts": [expert(heard)], "probe_interval_s": 0}, "server": {"idle_timeout_s": 1}}
+    return {"pool": {"experts": [expert(heard)], "probe_interval_s": 0}, "server": {"expert_idle_timeout_s": 1}}
 
 
 async def exchanged(gateway: Running, **fields: Any) -> bytes:

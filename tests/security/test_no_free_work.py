@@ -179,7 +179,7 @@ UNREPORTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("ends", UNREPORTED)
 async def test_work_whose_end_is_not_known_is_charged_at_its_worst_case(transport: Transport, ends: str) -> None:
     fields, script = UNREPORTED[ends]
-    patience = {"head_timeout_s": 0.5, "idle_timeout_s": 0.5}
+    patience = {"head_timeout_s": 0.5, "expert_idle_timeout_s": 0.5}
     async with paid(transport, Script(hidden_tokens=30, **script), server=patience) as stage:
         await stage.ask(**fields)
         charged = await stage.charged_usd()

@@ -144,20 +144,52 @@ async def test_it_is_no_open_proxy(line: bytes, host: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_an_experts_redirect_is_not_followed(status: int) -> None:
+@pytest.mark.parametrize(
+    "where", ["%s/v1/chat/completions", "//%s/v1/chat/completions", "http://a@%s/v1/chat/completions"]
+)
+async def test_an_experts_redirect_is_not_followed_to_another_place(status: int, where: str) -> None:
     """It would carry the prompt, and the operator's key, to whomever the expert names."""
     async with saying() as stranger:
-        moved = b"HTTP/1.1 %d X\r\nlocation: %b/v1/chat/completions\r\ncontent-length: 0\r\n\r\n"
-        async with saying(moved % (status, stranger.url.encode())) as heard, running(tree(heard), ENV) as gateway:
+        place = stranger.url if where.startswith("%s") else stranger.url.removeprefix("http://")
+        moved = b"HTTP/1.1 %d X\r\nlocation: %b\r\ncontent-length: 0\r\n\r\n"
+        said = moved % (status, (where % place).encode())
+        async with saying(said) as heard, running(tree(heard), ENV) as gateway:
             body = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
             async with (
                 aiohttp.ClientSession(gateway.url) as http,
                 http.post("/v1/chat/completions", json=body, allow_redirects=False) as reply,
             ):
                 assert "location" not in reply.headers
-                await reply.read()
+                assert reply.status == 502
+                assert stranger.url not in await reply.text()
             assert len(heard.requests) >= 1
             assert stranger.connections == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_an_experts_redirect_within_its_api_is_followed_and_one_out_of_it_is_not(status: int) -> None:
+    moved = b"HTTP/1.1 %d X\r\nlocation: %b\r\ncontent-length: 0\r\n\r\n"
+    for location, paths in (
+        (b"/v1/chat/completions/", [b"completions", b"completions/"]),
+        (b"/admin", [b"completions"]),
+    ):
+
+        def answer(request: bytes, location: bytes = location) -> bytes:
+            target = request.split(b" ", 2)[1]
+            return PLAIN if target == location else moved % (status, location)
+
+        async with saying(answer) as heard, running(tree(heard), ENV) as gateway:
+            body = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
+            async with (
+                aiohttp.ClientSession(gateway.url) as http,
+                http.post("/v1/chat/completions", json=body) as reply,
+            ):
+                assert reply.status == (200 if len(paths) == 2 else 502)
+            targets = [request.split(b" ", 2) for request in heard.requests]
+            assert [(one[0], one[1].removeprefix(b"/v1/chat/")) for one in targets] == [
+                (b"POST", path) for path in paths
+            ]
+            assert all(b"hello" in request for request in heard.requests)
 
 
 async def test_a_key_never_follows_a_prompt_to_another_expert() -> None:

@@ -11,7 +11,6 @@ from pointsman.gateway.errors import RequestRefused
 from pointsman.gateway.wire.chat_answer import (
     Tokens,
     calls_in,
-    error_message,
     first_choice,
     index_of,
     object_in,
@@ -82,12 +81,6 @@ class MessagesAnswer(ChatStream):
             return orjson.dumps({**frame, "content": content, **_stop(choice)})
         except orjson.JSONEncodeError:  # arguments nested more deeply than can be written
             return None
-
-    @staticmethod
-    def refused(status: int, body: bytes) -> bytes:
-        """An expert's error."""
-        message = error_message(object_in(body)) or f"The expert answered with status {status}."
-        return orjson.dumps(error_document(status, message))
 
     @staticmethod
     def broken(refusal: RequestRefused) -> bytes:

@@ -86,11 +86,6 @@ class ResponsesAnswer(ChatStream):
             self._items.append(self._call(call))
         return orjson.dumps(self._response(self._status()))
 
-    @staticmethod
-    def refused(status: int, body: bytes) -> bytes:
-        """An expert's error: OpenAI's, in both APIs."""
-        return body
-
     def broken(self, refusal: RequestRefused) -> bytes:
         """The event in place of a clean end."""
         out: list[bytes] = []

@@ -30,7 +30,7 @@ def plain_estimates(
     out["cost_usd_worst"] = spec.price.cost_usd(prompt_worst, worst) if spec.price else None
     out["energy_j"] = spec.energy.energy_j(prompt, tokens) if spec.energy else None
     out["energy_j_worst"] = spec.energy.energy_j(prompt_worst, worst) if spec.energy else None
-    load = 1.0 + state.in_flight / spec.max_concurrency
+    load = 1.0 + state.in_flight / spec.batch
     for when, speed, slower in (("", state.speed, load), ("_idle", state.idle_speed, 1.0)):
         ttft, ttft_worst, tpot, tpot_worst = _plain_speed(spec, speed, request.prompt_tokens, slower)
         known = ttft is not None and tpot is not None
@@ -92,7 +92,7 @@ def plain_refusal(
         return Rule.ASLEEP, True
     if not state.healthy:
         return Rule.UNHEALTHY, True
-    if state.in_flight >= spec.max_concurrency:
+    if spec.max_concurrency is not None and state.in_flight >= spec.max_concurrency:
         return Rule.SATURATED, True
     return None
 

@@ -35,7 +35,7 @@ CASES = [
     (request(offers=Offers({"b": Offer(1.0, "a blocked topic")}, 0.0, "b")), {}, ExpertState(), Rule.BLOCKED, False),
     (request(), {}, ExpertState(awake=False), Rule.ASLEEP, True),
     (request(), {}, ExpertState(healthy=False), Rule.UNHEALTHY, True),
-    (request(), {}, ExpertState(in_flight=64), Rule.SATURATED, True),
+    (request(), {"max_concurrency": 64}, ExpertState(in_flight=64), Rule.SATURATED, True),
 ]
 
 

@@ -1,5 +1,6 @@
 """The decision as a whole: its invariants under any pool and any budget, and its words."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -65,7 +66,7 @@ def test_no_decision_breaks_a_cap(pool, budget, uncertain, limit):
         estimates = candidate.estimates
         assert candidate.state.healthy
         assert candidate.state.awake
-        assert candidate.state.in_flight < candidate.spec.max_concurrency
+        assert candidate.state.in_flight < (candidate.spec.max_concurrency or math.inf)
         for cap, worst in (
             (budget.max_ttft_ms, estimates.ttft_ms_worst),
             (budget.max_latency_ms, estimates.latency_ms_worst),

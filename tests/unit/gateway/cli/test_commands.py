@@ -76,7 +76,18 @@ def test_shipped_configurations_pass(file: Path) -> None:
     pool = yaml.safe_load(file.read_text(encoding="utf-8"))["pool"]
     wanted = [expert["name"] for expert in pool.get("experts", [])]
     wanted += [entry["model_name"] for entry in pool.get("model_list", [])]
-    assert names == wanted
+    assert names == [*wanted, "time limits"]
+    assert "600 s for the head of an answer, 600 s of silence within one" in done.output
+
+
+def test_time_limits_of_ones_own_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    experts = "[{name: a, backend: fake, head_timeout_s: 20}, {name: b, backend: fake}]"
+    file.write_text(f"server: {{idle_timeout_s: 30}}\npool: {{experts: {experts}}}\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["check-config", str(file)])
+    assert "600 s for the head of an answer, 30 s of silence within one; a 20 s and 30 s" in done.output
+    file.write_text(file.read_text().replace("idle_timeout_s: 30", "idle_timeout_s: 30, expert_idle_timeout_s: 70"))
+    assert "70 s of silence" in CliRunner().invoke(main, ["check-config", str(file)]).output
 
 
 def test_a_broken_configuration_is_all_its_problems_and_exit_code_1(tmp_path: Path) -> None:
