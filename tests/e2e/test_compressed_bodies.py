@@ -8,7 +8,9 @@ import zlib
 from typing import Any
 
 import aiohttp
+import brotli
 import pytest
+import zstandard
 
 from tests.e2e.running import Running, fake, running
 
@@ -36,7 +38,15 @@ def tree() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "compress"), [("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress)]
+    ("encoding", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("GZIP", gzip.compress),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("zstd", zstandard.compress),
+    ],
 )
 async def test_a_compressed_body_is_read(encoding: str, compress: Any) -> None:
     async with running(tree()) as gateway:
@@ -67,7 +77,18 @@ async def test_what_is_not_compressed_as_it_says_is_refused(data: bytes) -> None
         assert (status, answer["error"]["param"]) == (400, "content-encoding")
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "x" * 500])
+@pytest.mark.parametrize(("encoding", "compress"), [("br", brotli.compress), ("zstd", zstandard.compress)])
+async def test_the_newer_encodings_are_bounded_like_the_older(encoding: str, compress: Any) -> None:
+    whole = compress(body())
+    async with running(tree()) as gateway:
+        for data in (whole[:-2], whole + b"more", b"plain text", b""):
+            status, answer = await post(gateway, data, encoding)
+            assert (status, answer["error"]["param"]) == (400, "content-encoding")
+        status, answer = await post(gateway, compress(b" " * 20_000_000), encoding)
+        assert (status, answer["error"]["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("encoding", ["compress", "gzip, gzip", "x" * 500])
 async def test_an_encoding_we_do_not_read_is_named(encoding: str) -> None:
     async with running(tree()) as gateway:
         status, answer = await post(gateway, gzip.compress(body()), encoding)

@@ -147,7 +147,7 @@ async def test_no_host_header_leads_anybody_elsewhere(path: str) -> None:
     async with running({"pool": {"experts": [fake("seen")]}}) as gateway, aiohttp.ClientSession() as http:
         headers = {"host": "evil.example"}
         async with http.get(f"{gateway.url}{path}", headers=headers, allow_redirects=False) as reply:
-            assert reply.status == 404
+            assert reply.status == (200 if path == "/v1/models/" else 404)
             assert "location" not in reply.headers
             assert b"evil.example/v1" not in await reply.read()
 
