@@ -141,7 +141,7 @@ class Attempts:
         Raises:
             RequestRefused: It is the operator's alone, and may tell of the operator's keys and addresses.
         """
-        if blame in (Blame.LOAD, Blame.EXPERT) or not blame.mends_itself:
+        if blame.may_have_worked:
             self._passed_on(routed, attempt)
         wordless = blame is Blame.UNCLEAR and whole.error is not None and not whole.error.message
         if blame.mends_itself and not wordless:
@@ -186,9 +186,18 @@ class Attempts:
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal from error
 
-    def abandon(self, routed: RoutedRequest, attempt: Attempt, cause: str) -> None:
-        """An attempt came to nothing, and another one follows."""
-        self.retries.take()
+    def abandon(self, routed: RoutedRequest, attempt: Attempt, cause: str, *, may_have_worked: bool = True) -> None:
+        """An attempt came to nothing, and another one follows.
+
+        Args:
+            routed: The request.
+            attempt: The attempt.
+            cause: What became of it.
+            may_have_worked: Whether the next one may be a second time the same work. Else it is no retry: it adds
+                nothing to what all experts do.
+        """
+        if may_have_worked:
+            self.retries.take()
         self.recorder.charged(routed, attempt)
         self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
         if self._averages is not None and attempt.expected_spend is not None:

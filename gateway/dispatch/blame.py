@@ -39,6 +39,11 @@ class Blame(StrEnum):
         return self not in (Blame.CREDIT, Blame.OPERATOR)
 
     @property
+    def may_have_worked(self) -> bool:
+        """Whether the expert may have worked on the request, so that asking another makes more work of it."""
+        return self is Blame.EXPERT
+
+    @property
     def of_the_request(self) -> bool:
         """Whether the expert did as it should."""
         return self in (Blame.CALLER, Blame.MISMATCH)
