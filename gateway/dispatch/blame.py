@@ -169,7 +169,6 @@ _TABLE: Final[tuple[_Row, ...]] = (
         ),
         param=("", "model"),
     ),
-    _Row(Blame.OPERATOR, frozenset({400, 403, 404, 410, 422}), param=("model",)),
     _Row(Blame.OPERATOR, frozenset({400, 403, 404, 410, 422}), param=("", "model"), lacks_model=True),
     _Row(
         Blame.OPERATOR,
@@ -261,6 +260,7 @@ _TABLE: Final[tuple[_Row, ...]] = (
         quotes=True,
     ),
     # What is left.
+    _Row(Blame.OPERATOR, frozenset({400, 403, 404, 410, 422}), param=("model",)),
     _Row(
         Blame.CALLER,
         _ABOUT_REQUEST,
@@ -291,7 +291,8 @@ _NO_MODEL: Final = re.compile(
     re.IGNORECASE,
 )
 _NOT_A_MODEL: Final = re.compile(
-    r"(?:\A\W*model: ?|(?:unknown|invalid|no such|unrecogni[sz]ed|missing) (?:model|deployment)(?: name| id)?\W{0,5}"
+    r"(?:(?:\A|[-–:] )\W{0,5}model: ?"
+    r"|(?:unknown|invalid|no such|unrecogni[sz]ed|missing) (?:model|deployment)(?: name| id)?\W{0,5}"
     r"|not have access to (?:the )?(?:model|deployment)\W{0,5}|cannot find (?:the )?model\W{0,5})\Z",
     re.IGNORECASE,
 )
@@ -363,7 +364,11 @@ def _applies(row: _Row, status: int, codes: set[str], stated: StatedError, bare:
 
 def _lacks(message: str, model: str) -> bool:
     """Whether words say that a server does not have a model."""
-    before, found, after = message.partition(model)
-    if not found or before[-1:].isalnum() or after[:1].isalnum():
-        return False
-    return _NO_MODEL.match(after) is not None or _NOT_A_MODEL.search(before) is not None
+    # With its provider or its owner, and without, as services quote it.
+    for name in {model, model.partition("/")[2] or model, model.rpartition("/")[2] or model}:
+        before, found, after = message.partition(name)
+        if not found or before[-1:].isalnum() or after[:1].isalnum():
+            continue
+        if _NO_MODEL.match(after) is not None or _NOT_A_MODEL.search(before) is not None:
+            return True
+    return False

@@ -89,7 +89,7 @@ def stated_error(body: bytes, status: int = 0) -> StatedError:
 
 def error_in_answer(body: bytes) -> StatedError | None:
     """The error that a whole answer says in spite of a status that promises none; None where it is an answer."""
-    if _SAYS_ERROR.search(body, 0, _MOST_READ_BYTES) is None:
+    if b'"error"' not in body or _SAYS_ERROR.search(body, 0, _MOST_READ_BYTES) is None:
         return None
     try:
         document = orjson.loads(body)

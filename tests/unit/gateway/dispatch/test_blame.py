@@ -195,6 +195,20 @@ def test_what_may_be_anybodys_is_unclear(status: int, said: Any) -> None:
     assert blame_of(status, stated(status, said), MODEL) is Blame.UNCLEAR
 
 
+def test_a_model_is_named_with_its_provider_or_without() -> None:
+    said = stated(404, error("litellm.NotFoundError: AnthropicException - model: claude-9", "not_found_error"))
+    assert blame_of(404, said, "anthropic/claude-9") is Blame.OPERATOR
+    said = stated(404, error("The model `claude-9` does not exist", "not_found_error"))
+    assert blame_of(404, said, "anthropic/claude-9") is Blame.OPERATOR
+    assert blame_of(404, said, "openrouter/anthropic/claude-9") is Blame.OPERATOR
+    assert blame_of(404, said, "claude-99") is not Blame.OPERATOR
+
+
+def test_what_a_model_cannot_do_is_no_wrong_model() -> None:
+    said = stated(400, error("Image input is not supported by gpt-9", "invalid_request_error", None, "model"))
+    assert blame_of(400, said, MODEL) is Blame.MISMATCH
+
+
 def test_a_short_name_of_a_model_is_no_part_of_a_word() -> None:
     said = stated(400, error("Unsupported input does not exist", None))
     assert blame_of(400, said, "up") is not Blame.OPERATOR
