@@ -129,6 +129,9 @@ class Attempts:
         elif blame is Blame.UNCLEAR:
             if flight.refuse(f"HTTP {status}"):
                 self._complain(attempt, blame, status, stated, model)
+            elif flight.tell_once(f"HTTP {status}"):
+                told = for_the_log(status, stated, model)
+                _log.warning("expert %s refused a call, or all of the gateway's: %s; said once", attempt.expert, told)
         elif not blame.mends_itself:
             if flight.accuse(f"{blame} {status}"):
                 self._complain(attempt, blame, status, stated, model)
@@ -193,10 +196,10 @@ class Attempts:
             routed: The request.
             attempt: The attempt.
             cause: What became of it.
-            may_have_worked: Whether the next one may be a second time the same work. Else it is no retry: it adds
-                nothing to what all experts do.
+            may_have_worked: Whether the next one may be a second time the same work. Else it adds nothing to what all
+                experts do, and follows even where no retry is left.
         """
-        if may_have_worked:
+        if may_have_worked or not self.retries.spent:
             self.retries.take()
         self.recorder.charged(routed, attempt)
         self._telemetry.fallbacks.labels(attempt.expert, cause).inc()

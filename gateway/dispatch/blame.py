@@ -203,27 +203,17 @@ _TABLE: Final[tuple[_Row, ...]] = (
             re.IGNORECASE,
         ),
     ),
-    # The gateway's key is all that there is to be refused.
+    # The gateway's key is all that there is to be refused, unless the request brings one of its own.
     _Row(Blame.CALLER, frozenset({401, 403}), param=("tools",)),
     _Row(
-        Blame.OPERATOR,
+        Blame.UNCLEAR,
         frozenset({401}),
         says=re.compile(
-            r"\A\Z"
-            r"|api[ _-]?key"
-            r"|\btoken"
-            r"|credential"
-            r"|auth"
-            r"|log(?:ged)? ?in"
-            r"|sign in"
-            r"|\baccount"
-            r"|organi[sz]ation"
-            r"|subscription"
-            r"|permission"
-            r"|\baccess",
+            r"\btools?\b|\bmcp\b|connector|\bimages?\b|\bfiles?\b|\burl\b|\bprompt\b|\binputs?\b|\bflagged\b",
             re.IGNORECASE,
         ),
     ),
+    _Row(Blame.OPERATOR, frozenset({401})),
     # The same, in words.
     _Row(
         Blame.MISMATCH,

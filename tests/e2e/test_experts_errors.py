@@ -169,7 +169,7 @@ async def test_a_refusal_that_may_be_the_requests_keeps_its_words_by_name_and_sh
     """Only many in a row speak for something that is wrong with the gateway itself."""
 
     def flagging(request: bytes) -> bytes:
-        said = {"error": {"message": "no elephants here, says 127.0.0.1", "type": "server_error"}}
+        said = {"error": {"message": "the tools of elephants are not for you, says 127.0.0.1", "type": "server_error"}}
         return says(said, status) if b"elephant" in request else good(request)
 
     async with saying(flagging) as bad, saying(good) as well, running(pool(bad, well), ENV) as gateway:
@@ -177,7 +177,7 @@ async def test_a_refusal_that_may_be_the_requests_keeps_its_words_by_name_and_sh
         for _ in range(5):
             code, _, body = await ask(gateway, "first", messages=elephant)
             assert code == status
-            assert b"no elephants" in body
+            assert b"of elephants" in body
             code, headers, _ = await ask(gateway, "auto", messages=elephant)
             assert (code, headers["x-pointsman-expert"]) == (200, "second")
             assert (await ask(gateway, "first"))[0] == 200
