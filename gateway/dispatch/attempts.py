@@ -144,7 +144,7 @@ class Attempts:
         Raises:
             RequestRefused: It is the operator's alone, and may tell of the operator's keys and addresses.
         """
-        if blame.may_have_worked:
+        if blame.adds_load:
             self._passed_on(routed, attempt)
         wordless = blame is Blame.UNCLEAR and whole.error is not None and not whole.error.message
         if blame.mends_itself and not wordless:
@@ -160,7 +160,7 @@ class Attempts:
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal
 
-    def accepted(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
+    def accepts(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
         """An answer goes to the client."""
         attempt.flight.head(status)
         if status < 400 and routed.session is not None and not self._pool[attempt.expert].spec.null:
@@ -189,17 +189,17 @@ class Attempts:
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal from error
 
-    def abandon(self, routed: RoutedRequest, attempt: Attempt, cause: str, *, may_have_worked: bool = True) -> None:
+    def abandon(self, routed: RoutedRequest, attempt: Attempt, cause: str, *, adds_load: bool = True) -> None:
         """An attempt came to nothing, and another one follows.
 
         Args:
             routed: The request.
             attempt: The attempt.
             cause: What became of it.
-            may_have_worked: Whether the next one may be a second time the same work. Else it adds nothing to what all
-                experts do, and follows even where no retry is left.
+            adds_load: Whether the next one is a retry. Else the first one has done nothing and would never have, and
+                the next one follows even where no retry is left.
         """
-        if may_have_worked or not self.retries.spent:
+        if adds_load or not self.retries.spent:
             self.retries.take()
         self.recorder.charged(routed, attempt)
         self._telemetry.fallbacks.labels(attempt.expert, cause).inc()

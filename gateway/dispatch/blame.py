@@ -39,9 +39,9 @@ class Blame(StrEnum):
         return self not in (Blame.CREDIT, Blame.OPERATOR)
 
     @property
-    def may_have_worked(self) -> bool:
-        """Whether the expert may have worked on the request, so that asking another makes more work of it."""
-        return self is Blame.EXPERT
+    def adds_load(self) -> bool:
+        """Whether asking another makes more work of the request, or sends it where there is too much already."""
+        return self in (Blame.EXPERT, Blame.LOAD)
 
     @property
     def of_the_request(self) -> bool:

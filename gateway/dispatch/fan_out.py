@@ -142,7 +142,7 @@ class FanOut:
         blame = None if failed is None else self._attempts.blamed(attempt, failed)
         if blame is not None and blame is not Blame.CALLER:
             attempt.flight.finish()
-            self._attempts.abandon(routed, attempt, str(status), may_have_worked=blame.may_have_worked)
+            self._attempts.abandon(routed, attempt, str(status), adds_load=blame.adds_load)
             return replace(found, status=status, text=None, latency_ms=attempt.after_ms(self._clock()))
         outcome = self._recorder.call_ended(routed, attempt, status, found.usage)
         if attempt.expected_spend is not None and attempt.worked:

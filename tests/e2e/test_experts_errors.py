@@ -436,10 +436,10 @@ async def test_by_default_nothing_is_throttled(transport: Any) -> None:
                 assert all(b"from second" in body for body in await asyncio.gather(*asked))
 
 
-async def test_what_was_turned_away_is_asked_of_the_next_however_much_was_asked_again() -> None:
-    """It is no second time the same work; only failures may feed themselves."""
+async def test_what_an_expert_never_takes_is_asked_of_the_next_however_much_was_asked_again() -> None:
+    """It is no retry; what fails, or is too much, may feed itself."""
     none = {"share": 0.0, "least_per_s": 0.0}
     busy = says({"error": {"message": "slow down", "type": "rate_limit_error"}}, 429)
-    for said, code in ((busy, 200), (says(UNSUPPORTED, 400), 200), (says(ERROR, 402), 200), (says(ERROR, 500), 500)):
+    for said, code in ((busy, 429), (says(UNSUPPORTED, 400), 200), (says(ERROR, 402), 200), (says(ERROR, 500), 500)):
         async with saying(said) as bad, saying(good) as well, running(pool(bad, well, retries=none), ENV) as gateway:
             assert (await ask(gateway))[0] == code
