@@ -155,7 +155,7 @@ class Attempts:
             f"Expert '{attempt.expert}' {does} (status {whole.status}).",
             reason=Code.EXPERT_MISCONFIGURED.value,
             decision_id=routed.decision.id,
-            notes=() if wordless else _NO_USE_ASKING_AGAIN,
+            notes=_NO_USE_ASKING_AGAIN,
         )
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal
