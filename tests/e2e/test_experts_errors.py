@@ -247,7 +247,9 @@ async def test_a_stream_that_says_nothing_or_an_error_first_is_no_answer(name: s
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
-@pytest.mark.parametrize("body", [json.dumps(IN_200).encode(), b"", b"<html>welcome</html>", b"ok"])
+@pytest.mark.parametrize(
+    "body", [json.dumps(IN_200).encode(), b"", b"<html>welcome</html>", b"ok", b'{"choices": [{"mess']
+)
 async def test_a_whole_answer_that_is_none_is_no_answer(body: bytes, path: str) -> None:
     async with saying(says(body)) as bad, saying(good) as well, running(pool(bad, well), ENV) as gateway:
         code, headers, said = await ask(gateway, path=path)
