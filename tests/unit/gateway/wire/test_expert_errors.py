@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointsman.experts.protocols import Endpoint
@@ -53,7 +53,7 @@ def test_the_words_of_an_error_reach_the_client_in_its_own_shape(body: Any, word
     stated = stated_error(sent, 500)
     assert stated.message == words
     told = json.loads(client_error(endpoint, 500, sent, stated))
-    error = told["error"]
+    error = told if told.get("object") == "error" else told["error"]
     assert words in error["message"]
     assert error["message"]
     if endpoint is Endpoint.MESSAGES:
@@ -72,8 +72,15 @@ def test_an_error_in_the_clients_shape_is_untouched() -> None:
     assert (kept["message"], kept["type"]) == ("no", "overloaded_error")
 
 
+def test_an_error_as_vllm_had_it_passes_to_clients_of_openai_alone() -> None:
+    body = b'{"object":"error","message":"too long","type":"BadRequestError","param":null,"code":400.0}'
+    assert client_error(Endpoint.CHAT, 400, body, stated_error(body)) == body
+    told = json.loads(client_error(Endpoint.MESSAGES, 400, body, stated_error(body)))
+    assert (told["type"], told["error"]["message"]) == ("error", "too long")
+
+
 def test_code_type_and_field_are_kept() -> None:
-    body = b'{"message": "no", "type": "BadRequestError", "param": "n", "code": 400, "object": "error"}'
+    body = b'{"message": "no", "type": "BadRequestError", "param": "n", "code": 400}'
     told = json.loads(client_error(Endpoint.CHAT, 400, body, stated_error(body)))["error"]
     assert told == {"message": "no", "type": "BadRequestError", "param": "n", "code": "400"}
 
@@ -165,6 +172,7 @@ DOCUMENTS = st.recursive(
     status=st.integers(300, 599),
     endpoint=st.sampled_from([Endpoint.CHAT, Endpoint.MESSAGES, Endpoint.RESPONSES]),
 )
+@settings(max_examples=500, deadline=None)
 def test_whatever_an_error_is_the_client_gets_one_of_its_own_shape(
     document: Any, status: int, endpoint: Endpoint
 ) -> None:
@@ -181,6 +189,7 @@ def test_whatever_an_error_is_the_client_gets_one_of_its_own_shape(
 
 
 @given(st.binary(max_size=200))
+@settings(max_examples=500, deadline=None)
 def test_no_bytes_are_too_odd(body: bytes) -> None:
     for sent in (body, b"data: " + body + b"\n\n", b"<html>" + body, b"event: error\ndata:" + body + b"\r\r"):
         stated = stated_error(sent, 500)
