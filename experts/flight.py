@@ -251,6 +251,10 @@ class Flight:
         self._member.counts.failed += 1
         return self._member.circuit.refused(self._clock(), detail, trial=self._trial)
 
+    def tell_once(self, what: str) -> bool:
+        """Note what the operator may want to know. Returns whether it is news at all."""
+        return self._member.circuit.tell_once(what)
+
     def accuse(self, what: str) -> bool:
         """Note what only the operator can mend. Returns whether it is news since the last call that went well."""
         return self._member.circuit.accuse(what)

@@ -42,6 +42,7 @@ class Circuit:
         "_probe_detail",
         "_probes_failed",
         "_refused",
+        "_told",
         "_trial",
     )
 
@@ -50,6 +51,7 @@ class Circuit:
         self._failures = 0
         self._refused = 0
         self._accused = ""
+        self._told: set[str] = set()
         self._open_until_s: float | None = None  # None while the circuit is closed
         self._backoff_s = policy.backoff_s
         self._trial = False
@@ -133,6 +135,12 @@ class Circuit:
         """Note what only the operator can mend. Returns whether it is news since the last call that went well."""
         news = what != self._accused
         self._accused = what
+        return news
+
+    def tell_once(self, what: str) -> bool:
+        """Note what the operator may want to know. Returns whether it is news at all."""
+        news = what not in self._told
+        self._told.add(what)
         return news
 
     def undecided(self, *, trial: bool) -> None:

@@ -129,6 +129,9 @@ class Attempts:
         elif blame is Blame.UNCLEAR:
             if flight.refuse(f"HTTP {status}"):
                 self._complain(attempt, blame, status, stated, model)
+            elif flight.tell_once(f"HTTP {status}"):
+                told = for_the_log(status, stated, model)
+                _log.warning("expert %s refused a call, or all of the gateway's: %s; said once", attempt.expert, told)
         elif not blame.mends_itself:
             if flight.accuse(f"{blame} {status}"):
                 self._complain(attempt, blame, status, stated, model)
@@ -141,7 +144,7 @@ class Attempts:
         Raises:
             RequestRefused: It is the operator's alone, and may tell of the operator's keys and addresses.
         """
-        if blame in (Blame.LOAD, Blame.EXPERT) or not blame.mends_itself:
+        if blame.adds_load:
             self._passed_on(routed, attempt)
         wordless = blame is Blame.UNCLEAR and whole.error is not None and not whole.error.message
         if blame.mends_itself and not wordless:
@@ -152,12 +155,12 @@ class Attempts:
             f"Expert '{attempt.expert}' {does} (status {whole.status}).",
             reason=Code.EXPERT_MISCONFIGURED.value,
             decision_id=routed.decision.id,
-            notes=() if wordless else _NO_USE_ASKING_AGAIN,
+            notes=_NO_USE_ASKING_AGAIN,
         )
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal
 
-    def accepted(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
+    def accepts(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
         """An answer goes to the client."""
         attempt.flight.head(status)
         if status < 400 and routed.session is not None and not self._pool[attempt.expert].spec.null:
@@ -186,9 +189,18 @@ class Attempts:
         self.recorder.finish(routed, attempt, refusal.status)
         raise refusal from error
 
-    def abandon(self, routed: RoutedRequest, attempt: Attempt, cause: str) -> None:
-        """An attempt came to nothing, and another one follows."""
-        self.retries.take()
+    def abandon(self, routed: RoutedRequest, attempt: Attempt, cause: str, *, adds_load: bool = True) -> None:
+        """An attempt came to nothing, and another one follows.
+
+        Args:
+            routed: The request.
+            attempt: The attempt.
+            cause: What became of it.
+            adds_load: Whether the next one is a retry. Else the first one has done nothing and would never have, and
+                the next one follows even where no retry is left.
+        """
+        if adds_load or not self.retries.spent:
+            self.retries.take()
         self.recorder.charged(routed, attempt)
         self._telemetry.fallbacks.labels(attempt.expert, cause).inc()
         if self._averages is not None and attempt.expected_spend is not None:

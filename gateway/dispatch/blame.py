@@ -39,6 +39,11 @@ class Blame(StrEnum):
         return self not in (Blame.CREDIT, Blame.OPERATOR)
 
     @property
+    def adds_load(self) -> bool:
+        """Whether asking another makes more work of the request, or sends it where there is too much already."""
+        return self in (Blame.EXPERT, Blame.LOAD)
+
+    @property
     def of_the_request(self) -> bool:
         """Whether the expert did as it should."""
         return self in (Blame.CALLER, Blame.MISMATCH)
@@ -65,10 +70,6 @@ class _Row:
     quotes: bool = False
     param: tuple[str, ...] | None = None
     lacks_model: bool = False
-
-
-def _words(*phrases: str) -> re.Pattern[str]:
-    return re.compile("|".join(phrases), re.IGNORECASE)
 
 
 def _codes(*names: str) -> frozenset[str]:
@@ -102,10 +103,15 @@ _TABLE: Final[tuple[_Row, ...]] = (
     _Row(
         Blame.CREDIT,
         frozenset({400, 401, 403}),
-        says=_words(
-            r"\bcredit balance is too low", r"\binsufficient (?:account )?(?:balance|credits?|funds|quota)\b",
-            r"\b(?:out of|no|used all (?:of )?(?:your |the )?available) credits\b", r"\bexceeded your current quota\b",
-            r"\bbilling hard limit\b", r"\bexceeded your monthly\b", r"\baccount is not active\b",
+        says=re.compile(
+            r"\bcredit balance is too low"
+            r"|\binsufficient (?:account )?(?:balance|credits?|funds|quota)\b"
+            r"|\b(?:out of|no|used all (?:of )?(?:your |the )?available) credits\b"
+            r"|\bexceeded your current quota\b"
+            r"|\bbilling hard limit\b"
+            r"|\bexceeded your monthly\b"
+            r"|\baccount is not active\b",
+            re.IGNORECASE,
         ),
     ),
     # What was said is not allowed.
@@ -132,10 +138,11 @@ _TABLE: Final[tuple[_Row, ...]] = (
     _Row(
         Blame.CALLER,
         frozenset({404}),
-        says=_words(
+        says=re.compile(
             r"\b(?:response|item|conversation|thread|file|container|vector store|prompt|assistant|message|batch|image"
-            r"|tool)s?\b.{0,200}\b(?:not found|does not exist|no longer exists?|expired)",
-            r"\bno (?:such )?(?:response|item|conversation|thread|file|container|vector store)\b",
+            r"|tool)s?\b.{0,200}\b(?:not found|does not exist|no longer exists?|expired)"
+            r"|\bno (?:such )?(?:response|item|conversation|thread|file|container|vector store)\b",
+            re.IGNORECASE,
         ),
     ),
     # It could be put otherwise, or asked of another.
@@ -162,12 +169,16 @@ _TABLE: Final[tuple[_Row, ...]] = (
         ),
         param=("", "model"),
     ),
-    _Row(Blame.OPERATOR, frozenset({400, 403, 404, 410, 422}), param=("model",)),
     _Row(Blame.OPERATOR, frozenset({400, 403, 404, 410, 422}), param=("", "model"), lacks_model=True),
     _Row(
         Blame.OPERATOR,
         frozenset({400, 404}),
-        says=_words(r"\A\W*(?:the )?model (?:does )?not (?:exist|found)", r"\A\W*no such model", r"\A\W*unknown model"),
+        says=re.compile(
+            r"\A\W*(?:the )?model (?:does )?not (?:exist|found)"
+            r"|\A\W*no such model"
+            r"|\A\W*unknown model",
+            re.IGNORECASE,
+        ),
     ),
     # The key.
     _Row(
@@ -183,51 +194,76 @@ _TABLE: Final[tuple[_Row, ...]] = (
     _Row(
         Blame.OPERATOR,
         frozenset({400, 403}),
-        says=_words(
-            r"\bapi[ _-]?key (?:is )?(?:not valid|invalid|expired|missing|disabled|revoked|does not|not have)",
-            r"\b(?:invalid|incorrect|missing|expired|no|bad|wrong) (?:api[ _-]?key|credentials?|auth\w*|access token)",
-            r"\byour (?:api[ _-]?key|account|organization|project|team|ip address) (?:\w+ ){0,3}"
-            r"(?:not|suspended|disabled|deactivated|blocked|terminated|restricted)",
-            r"\bcountry, region,? or territory\b",
+        says=re.compile(
+            r"\bapi[ _-]?key (?:is )?(?:not valid|invalid|expired|missing|disabled|revoked|does not|not have)"
+            r"|\b(?:invalid|incorrect|missing|expired|no|bad|wrong) (?:api[ _-]?key|credentials?|auth\w*|access token)"
+            r"|\byour (?:api[ _-]?key|account|organization|project|team|ip address) (?:\w+ ){0,3}"
+            r"(?:not|suspended|disabled|deactivated|blocked|terminated|restricted)"
+            r"|\bcountry, region,? or territory\b",
+            re.IGNORECASE,
         ),
     ),
-    # The gateway's key is all that there is to be refused.
+    # The gateway's key is all that there is to be refused, unless the request brings one of its own.
     _Row(Blame.CALLER, frozenset({401, 403}), param=("tools",)),
     _Row(
-        Blame.OPERATOR,
+        Blame.UNCLEAR,
         frozenset({401}),
-        says=_words(
-            r"\A\Z", r"api[ _-]?key", r"\btoken", r"credential", r"auth", r"log(?:ged)? ?in", r"sign in", r"\baccount",
-            r"organi[sz]ation", r"subscription", r"permission", r"\baccess",
+        says=re.compile(
+            r"\btools?\b|\bmcp\b|connector|\bimages?\b|\bfiles?\b|\burl\b|\bprompt\b|\binputs?\b|\bflagged\b",
+            re.IGNORECASE,
         ),
     ),
+    _Row(Blame.OPERATOR, frozenset({401})),
     # The same, in words.
     _Row(
         Blame.MISMATCH,
         _REFUSES_INPUT,
-        says=_words(
-            r"context[ _-]?(?:length|window|size)", r"maximum (?:context|prompt|input|model|sequence)",
-            r"(?:prompt|input|message|request)s? (?:is|are) too (?:long|large)", r"\btoo many (?:input )?tokens",
-            r"reduce the length", r"max(?:_|imum )model(?:_|imum )?len", r"tokens? (?:count )?exceeds?",
-            r"longer than the (?:model|maximum)", r"exceeds? (?:the )?(?:model'?s? )?(?:max|limit|available|context)",
-            r"max_(?:completion_|output_|new_)?tokens\W{0,3} (?:is )?(?:too|must be|cannot|exceeds)",
-            r"tokens per (?:minute|day)", r"at most \d+ (?:completion )?tokens", r"(?:<|less than) ?= ?max",
-            r"not supported", r"n[o']t support", r"unsupported", r"not (?:yet )?implemented",
-            r"(?:unrecogni[sz]ed|unknown|unexpected|extra|additional) "
-            r"(?:request )?(?:arg|param|field|key|name|input|propert|keyword)",
-            r"extra inputs are not permitted", r"not (?:allowed|permitted|accepted) (?:for|by|with|in) this model",
-            r"(?:is|are) not (?:enabled|available) (?:for|on|with|in) this", r"no endpoints found that support",
-            r"cannot find field", r"requires .{0,60}to be set", r"only .{0,80}(?:is|are) supported",
+        says=re.compile(
+            r"context[ _-]?(?:length|window|size)"
+            r"|maximum (?:context|prompt|input|model|sequence)"
+            r"|(?:prompt|input|message|request)s? (?:is|are) too (?:long|large)"
+            r"|\btoo many (?:input )?tokens"
+            r"|reduce the length"
+            r"|max(?:_|imum )model(?:_|imum )?len"
+            r"|tokens? (?:count )?exceeds?"
+            r"|longer than the (?:model|maximum)"
+            r"|exceeds? (?:the )?(?:model'?s? )?(?:max|limit|available|context)"
+            r"|max_(?:completion_|output_|new_)?tokens\W{0,3} (?:is )?(?:too|must be|cannot|exceeds)"
+            r"|tokens per (?:minute|day)"
+            r"|at most \d+ (?:completion )?tokens"
+            r"|(?:<|less than) ?= ?max"
+            r"|not supported"
+            r"|n[o']t support"
+            r"|unsupported"
+            r"|not (?:yet )?implemented"
+            r"|(?:unrecogni[sz]ed|unknown|unexpected|extra|additional) "
+            r"(?:request )?(?:arg|param|field|key|name|input|propert|keyword)"
+            r"|extra inputs are not permitted"
+            r"|not (?:allowed|permitted|accepted) (?:for|by|with|in) this model"
+            r"|(?:is|are) not (?:enabled|available) (?:for|on|with|in) this"
+            r"|no endpoints found that support"
+            r"|cannot find field"
+            r"|requires .{0,60}to be set"
+            r"|only .{0,80}(?:is|are) supported",
+            re.IGNORECASE,
         ),
         quotes=True,
     ),
     # What is left.
+    _Row(Blame.OPERATOR, frozenset({400, 403, 404, 410, 422}), param=("model",)),
     _Row(
         Blame.CALLER,
         _ABOUT_REQUEST,
-        says=_words(
-            r"content (?:management )?polic", r"usage polic", r"\bmoderation\b", r"\bflagged\b", r"safety system",
-            r"inappropriate", r"\bharmful\b", r"violat",
+        says=re.compile(
+            r"content (?:management )?polic"
+            r"|usage polic"
+            r"|\bmoderation\b"
+            r"|\bflagged\b"
+            r"|safety system"
+            r"|inappropriate"
+            r"|\bharmful\b"
+            r"|violat",
+            re.IGNORECASE,
         ),
     ),
     _Row(Blame.LOAD, frozenset({429})),
@@ -245,17 +281,30 @@ _NO_MODEL: Final = re.compile(
     re.IGNORECASE,
 )
 _NOT_A_MODEL: Final = re.compile(
-    r"(?:\A\W*model: ?|(?:unknown|invalid|no such|unrecogni[sz]ed|missing) (?:model|deployment)(?: name| id)?\W{0,5}"
+    r"(?:(?:\A|[-–:] )\W{0,5}model: ?"
+    r"|(?:unknown|invalid|no such|unrecogni[sz]ed|missing) (?:model|deployment)(?: name| id)?\W{0,5}"
     r"|not have access to (?:the )?(?:model|deployment)\W{0,5}|cannot find (?:the )?model\W{0,5})\Z",
     re.IGNORECASE,
 )
 #: What a service quotes may be a caller's.
 _QUOTED: Final = re.compile(r"(?<!\w)(?:\"[^\"]{0,300}\"|'[^']{0,300}'|`[^`]{0,300}`|“[^”]{0,300}”)(?!\w)")
-_LENGTH: Final = _words(
-    r"context[ _-]?(?:length|window|size)", r"too (?:long|large|many)", r"reduce the length",
-    r"max(?:imum)?[ _-]?model", r"tokens? (?:count )?exceeds?", r"tokens per", r"input_too_long", r"tokens_limit",
-    r"maximum (?:context|prompt|input|sequence)", r"max_length", r"longer than", r"above_max",
-)  # fmt: skip
+_LENGTH: Final = re.compile(
+    r"context[ _-]?(?:length|window|size)"
+    r"|too (?:long|large|many)"
+    r"|reduce the length"
+    r"|max(?:imum)?[ _-]?model"
+    r"|tokens? (?:count )?exceeds?"
+    r"|tokens per"
+    r"|input_too_long"
+    r"|tokens_limit"
+    r"|maximum (?:context|prompt|input|sequence)"
+    r"|max_length"
+    r"|longer than"
+    r"|above_max",
+    re.IGNORECASE,
+)
+#: Of what it says, so much is looked at.
+_MOST_CHARS: Final = 1_000
 #: What may be part of a key: such words do not go into the log.
 _LIKE_A_KEY: Final = re.compile(r"[\w*.\-]{20,}")
 _MOST_LOGGED: Final = 300
@@ -270,7 +319,7 @@ def blame_of(status: int, stated: StatedError, model: str) -> Blame:
         model: The expert's own id of its model, as the settings name it.
     """
     codes = {stated.code.lower(), stated.kind.lower()} - {""}
-    bare = _QUOTED.sub(" ", stated.message[:1000])
+    bare = _QUOTED.sub(" ", stated.message[:_MOST_CHARS])
     for row in _TABLE:
         if _applies(row, status, codes, stated, bare, model):
             return row.blame
@@ -279,7 +328,7 @@ def blame_of(status: int, stated: StatedError, model: str) -> Blame:
 
 def of_length(stated: StatedError) -> bool:
     """Whether a request does not fit since it is too long."""
-    return _LENGTH.search(f"{stated.code} {stated.kind} {stated.message[:1000]}") is not None
+    return _LENGTH.search(f"{stated.code} {stated.kind} {stated.message[:_MOST_CHARS]}") is not None
 
 
 def for_the_log(status: int, stated: StatedError, model: str) -> str:
@@ -298,14 +347,18 @@ def _applies(row: _Row, status: int, codes: set[str], stated: StatedError, bare:
         return False
     if row.param is not None and stated.param not in row.param:
         return False
-    if row.lacks_model and not _lacks(stated.message[:1000], model):
+    if row.lacks_model and not _lacks(stated.message[:_MOST_CHARS], model):
         return False
-    return row.says is None or row.says.search(stated.message[:1000] if row.quotes else bare) is not None
+    return row.says is None or row.says.search(stated.message[:_MOST_CHARS] if row.quotes else bare) is not None
 
 
 def _lacks(message: str, model: str) -> bool:
     """Whether words say that a server does not have a model."""
-    before, found, after = message.partition(model)
-    if not found or before[-1:].isalnum() or after[:1].isalnum():
-        return False
-    return _NO_MODEL.match(after) is not None or _NOT_A_MODEL.search(before) is not None
+    # With its provider or its owner, and without, as services quote it.
+    for name in {model, model.partition("/")[2] or model, model.rpartition("/")[2] or model}:
+        before, found, after = message.partition(name)
+        if not found or before[-1:].isalnum() or after[:1].isalnum():
+            continue
+        if _NO_MODEL.match(after) is not None or _NOT_A_MODEL.search(before) is not None:
+            return True
+    return False

@@ -212,7 +212,7 @@ class Dispatch:
                 blame = plane.attempts.blamed(attempt, whole)
                 if self._another_may(relay, blame, whole):
                     attempt.flight.finish()
-                    plane.attempts.abandon(routed, attempt, str(whole.status))
+                    plane.attempts.abandon(routed, attempt, str(whole.status), adds_load=blame.adds_load)
                     relay.drop()
                     self._next(relay)
                     return None
@@ -225,7 +225,7 @@ class Dispatch:
                 self._refuse(relay, refusal)
                 return None
         else:
-            plane.attempts.accepted(routed, attempt, relay.status)
+            plane.attempts.accepts(routed, attempt, relay.status)
         if self._timers or len(self._running) > 1:
             self._accept_first(relay)
         recordings = self._recordings(attempt.expert)
@@ -272,13 +272,19 @@ class Dispatch:
         if blame is Blame.MISMATCH:
             too_long = whole.error is not None and of_length(whole.error)
             self._fallbacks.mismatched(relay.attempt.expert, too_long=too_long)
-            if not self._last() and self._first_refused is None:
+            if not self._last(retry=False) and self._first_refused is None:
                 self._first_refused = relay, whole
-        return not self._last()
+        return not self._last(retry=blame.adds_load)
 
-    def _last(self) -> bool:
-        """Whether nobody may be asked after the attempt that fails now, and nobody else is still asked."""
-        return len(self._running) == 1 and (not self._fallbacks or self._plane.attempts.retries.spent)
+    def _last(self, *, retry: bool = True) -> bool:
+        """Whether nobody may be asked after the attempt that fails now, and nobody else is still asked.
+
+        Args:
+            retry: Whether the next attempt is a retry; what an expert would never take is not.
+        """
+        if len(self._running) > 1:
+            return False
+        return not self._fallbacks or (retry and self._plane.attempts.retries.spent)
 
     def _next(self, relay: Relay) -> None:
         """Handle a failed attempt: the other attempt of a race continues, else the next expert is asked."""

@@ -26,6 +26,7 @@ from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.gateway.wire.asked_usage import asking, may_ask
 from pointsman.gateway.wire.request import AUTO, expert_body
+from pointsman.gateway.wire.whole_answer import failure_in
 from pointsman.routers.evidence.keys import answer_key
 from pointsman.routers.outcomes import Verdict
 from pointsman.routers.selection.exploration import (
@@ -165,14 +166,17 @@ class Exploration:
                     )
                 )
                 data = await read_whole(name, reply, _MOST_READ_BYTES)
-                found = await read_reply(name, reply, data, streamed=is_stream(inbound, reply))
+                streamed = is_stream(inbound, reply)
+                found = await read_reply(name, reply, data, streamed=streamed)
             except ExpertError as error:
                 flight.fail(error)
                 if not error.sent:
                     self._account.settle(reserved, 0.0, 0.0)
                 return CallResult(name, None, latency_ms=(self._clock() - began_s) * 1e3)
-            flight.head(reply.status)
-        charge = charge_of(spec, inbound, found.usage, worked=not turned_away(reply.status))
+            failed = failure_in(reply.status, data, streamed=streamed)
+            status = reply.status if failed is None else failed.status
+            flight.head(status)
+        charge = charge_of(spec, inbound, found.usage, worked=not turned_away(status))
         if charge.implausible:
             self._telemetry.implausible_usage.labels(name).inc()
         usage = charge.known
@@ -181,7 +185,7 @@ class Exploration:
             cost_usd = energy_j = 0.0
         self._account.settle(reserved, cost_usd, energy_j)
         return CallResult(
-            name, found.status, text=found.text, usage=usage, usage_implausible=charge.implausible, cost_usd=cost_usd,
+            name, status, text=found.text, usage=usage, usage_implausible=charge.implausible, cost_usd=cost_usd,
             energy_j=energy_j, latency_ms=(self._clock() - began_s) * 1e3,
         )  # fmt: skip
 

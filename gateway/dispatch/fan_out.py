@@ -139,9 +139,10 @@ class FanOut:
         attempt.sent_twice = getattr(reply, "sent_twice", False)
         failed = failure_in(reply.status, data, streamed=streamed)
         status = reply.status if failed is None else failed.status
-        if failed is not None and self._attempts.blamed(attempt, failed) is not Blame.CALLER:
+        blame = None if failed is None else self._attempts.blamed(attempt, failed)
+        if blame is not None and blame is not Blame.CALLER:
             attempt.flight.finish()
-            self._attempts.abandon(routed, attempt, str(status))
+            self._attempts.abandon(routed, attempt, str(status), adds_load=blame.adds_load)
             return replace(found, status=status, text=None, latency_ms=attempt.after_ms(self._clock()))
         outcome = self._recorder.call_ended(routed, attempt, status, found.usage)
         if attempt.expected_spend is not None and attempt.worked:

@@ -60,10 +60,10 @@ def is_stream(inbound: Inbound, reply: ReplyHead) -> bool:
 
 
 def may_be_answer(headers: Headers, body: bytes | bytearray) -> bool:
-    """Whether what came in one piece may be an answer: JSON, where it says so or says nothing."""
+    """Whether what came in one piece may be an answer: JSON, where it says so or says nothing, to its end."""
     begins = body[:64].lstrip()[:1]
     if begins in (b"{", b"["):
-        return True
+        return body[-64:].rstrip()[-1:] == (b"}" if begins == b"{" else b"]")
     kind = _kind(headers)
     return bool(begins) and bool(kind) and b"json" not in kind and not kind.startswith((b"text/html", b"text/plain"))
 

@@ -89,7 +89,7 @@ def stated_error(body: bytes, status: int = 0) -> StatedError:
 
 def error_in_answer(body: bytes) -> StatedError | None:
     """The error that a whole answer says in spite of a status that promises none; None where it is an answer."""
-    if _SAYS_ERROR.search(body, 0, _MOST_READ_BYTES) is None:
+    if b'"error"' not in body or _SAYS_ERROR.search(body, 0, _MOST_READ_BYTES) is None:
         return None
     try:
         document = orjson.loads(body)
@@ -171,6 +171,8 @@ def _of_document(document: Mapping[str, Any]) -> StatedError:
     shape = ""
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         shape = "anthropic" if document.get("type") == "error" else "openai"
+    elif document.get("object") == "error" and isinstance(document.get("message"), str):
+        shape = "openai"  # as vLLM had it; OpenAI's SDKs find their fields in it as well
     status = _status_of(code) or _status_of(within.get("status")) or _status_of(document.get("status"))
     return StatedError(
         message=(message or _first_said(within) or _first_said(document))[:_MOST_MESSAGE],

@@ -116,7 +116,8 @@ def _failure(text: bytes) -> StatedError:
 
 def _prelude(document: dict[str, Any]) -> bool:
     """Whether an event opens an answer and says nothing of it yet."""
-    if document.get("type") in _PRELUDES:
+    kind = document.get("type")
+    if isinstance(kind, str) and kind in _PRELUDES:
         return True
     choices = document.get("choices")
     if not isinstance(choices, list):

@@ -63,7 +63,9 @@ def failure_in(status: int, body: bytes, *, streamed: bool) -> WholeAnswer | Non
     """
     if status >= 300:
         return WholeAnswer(body, error=stated_error(body, status), status=status)
-    error = error_within(body) if streamed else error_in_answer(body)
+    # Some servers stream whether it was asked for or not.
+    events = streamed or body[:64].lstrip().startswith((b"data:", b"event:", b":"))
+    error = error_within(body) if events else error_in_answer(body)
     return None if error is None else WholeAnswer(body, error=error, status=error.status or 502)
 
 

@@ -168,6 +168,8 @@ UNREPORTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "an answer is cut off cleanly": ({}, {"fault": "cut"}),
     "a 500 after thinking": ({}, {"fault": "error", "error_status": 500}),
     "a 504 after thinking": ({"stream": True}, {"fault": "error", "error_status": 504}),
+    "an error in an answer, after thinking": ({}, {"fault": "say_error"}),
+    "an error for a first event, after thinking": ({"stream": True}, {"fault": "say_error"}),
     "the connection closes": ({}, {"fault": "drop"}),
     "no report": ({}, {"usage": "none"}),
     "no report of a stream": ({"stream": True}, {"usage": "none"}),

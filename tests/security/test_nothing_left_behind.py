@@ -66,6 +66,8 @@ STAGES: tuple[tuple[Any, str], ...] = (
     (Relay, "push"),
     (Relay, "wake"),
     (relay, "is_stream"),
+    (relay, "beginning"),
+    (relay, "may_be_answer"),
     (relay, "read_answer"),
     (Dispatch, "accept"),
     (Attempts, "accepts"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from pointsman.gateway.dispatch import blame
 from pointsman.routers.null_experts import calculator, guards
 from pointsman.routers.reading import dump
 from pointsman.routers.safety import scorer
@@ -20,6 +21,7 @@ from tests.fuzz.patterns import Found, attacks, found
 
 #: File -> the most characters that its expressions are given.
 SHORT: Final[Mapping[str, int]] = {
+    "gateway/dispatch/blame.py": blame._MOST_CHARS,
     "routers/null_experts/calculator.py": calculator._MOST_CHARS,
     "routers/null_experts/guards.py": guards._MOST_CHARS,
     "routers/reading/dump.py": dump._LINE_CHARS,

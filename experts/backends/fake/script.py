@@ -23,6 +23,7 @@ from pointsman.experts.backends.openai_wire import (
     AnswerWriter,
     content_text,
     error_body,
+    event,
     last_user_text,
     token_limit,
     wants_usage_chunk,
@@ -54,6 +55,7 @@ class Fault(StrEnum):
     BREAK = "break"  # the answer ends in its middle, after `fault_after_tokens`
     DROP = "drop"  # it works, and closes the connection without a byte of an answer
     CUT = "cut"  # the answer ends in its middle as if it were complete
+    SAY_ERROR = "say_error"  # an answer with status 200 that says an error, or a stream whose first event does
 
 
 class Report(StrEnum):
@@ -98,7 +100,7 @@ class Script(BackendOptions):
     fault: Fault = Fault.NONE
     """What goes wrong: `error` (a status), `refuse` (no connection), `hang_head` (nothing is answered), `hang_body`
     (the answer stalls), `break` (it ends in its middle), `drop` (it works, and answers nothing), `cut` (it ends in its
-    middle as if complete)."""
+    middle as if complete), `say_error` (an error in an answer of status 200, or as the first event of a stream)."""
     fault_calls: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """On which calls, counted from 0. With neither this nor `fault_rate`, on every call."""
     fault_rate: _Share = 0.0
@@ -106,7 +108,7 @@ class Script(BackendOptions):
     fault_after_tokens: int = Field(default=1, ge=0)
     """How much of the answer comes before `hang_body`, `break` or `cut`."""
     error_status: int = Field(default=500, ge=400, le=599)
-    """Status of `error`."""
+    """Status of `error`, and the one that `say_error` says."""
     retry_after_s: int | None = None
     """Sent with `error` as `retry-after`."""
     seed: int = 0
@@ -146,6 +148,8 @@ def plan_call(
             return ReplyPlan(0, ending=EndMode.HANG)
         if fault is Fault.ERROR:
             return _scripted_error(script, first_s)
+        if fault is Fault.SAY_ERROR:
+            return _said(script, first_s, stream=False)
         return _unwritten(endpoint, payload, model, f"fake-{script.seed}-{number}", created_s, first_s)
     calls = tool_to_call(payload) if endpoint is Endpoint.CHAT else None
     hidden, tokens, finish_reason = _within_limit(script, payload, *_tokens(script, model, endpoint, payload, calls))
@@ -157,8 +161,10 @@ def plan_call(
         return ReplyPlan(0, ending=EndMode.HANG, work=work)
     if fault is Fault.DROP:
         return ReplyPlan(0, head_after_s=last_s, ending=EndMode.BREAK, work=work)
-    if fault is Fault.ERROR:
+    if fault in (Fault.ERROR, Fault.SAY_ERROR):
         error = _scripted_error(script, text_s)
+        if fault is Fault.SAY_ERROR:
+            error = _said(script, text_s, stream=payload.get("stream") is True)
         thought = _work(payload, prompt_tokens, hidden, 0, first_s, step_s)
         return error if script.error_status in _TURNED_AWAY else replace(error, work=thought)
 
@@ -217,6 +223,16 @@ def _scripted_error(script: Script, after_s: float) -> ReplyPlan:
         after_s=after_s,
         retry_after_s=script.retry_after_s,
     )
+
+
+def _said(script: Script, after_s: float, *, stream: bool) -> ReplyPlan:
+    """The error with a status that promises none."""
+    document = {"error": {"message": "the script says so", "type": "server_error", "code": script.error_status}}
+    if stream:
+        return ReplyPlan(200, SSE_HEADERS, after_s, ((after_s, event(document)), (after_s, DONE)))
+    body = json.dumps(document).encode()
+    headers: Headers = (*JSON_HEADERS, (b"content-length", str(len(body)).encode()))
+    return ReplyPlan(200, headers, after_s, ((after_s, body),))
 
 
 def _unwritten(

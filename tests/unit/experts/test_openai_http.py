@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,20 @@ async def test_a_port_without_a_listener_is_an_unavailable_expert() -> None:
         await expert.aclose()
     with pytest.raises(ExpertUnavailable):
         await expert.call(chat())
+
+
+async def test_a_process_without_room_for_another_connection_says_nothing_of_the_expert() -> None:
+    async with talking(lambda peer: peer.until_left()) as server:
+        expert = expert_at(server.port)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as last:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, hard))
+            try:
+                with pytest.raises(ExpertSaturated, match="open files"):
+                    await expert.call(chat())
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await expert.aclose()
 
 
 async def test_all_connections_busy() -> None:

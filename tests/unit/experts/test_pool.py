@@ -308,7 +308,13 @@ def test_stragglers_of_a_bad_time_do_not_prolong_it(pool: ExpertPool, clock: Clo
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(200, (3, 0, 0)), (404, (3, 0, 0)), (429, (0, 0, 3)), (500, (0, 3, 0)), (503, (0, 3, 0))]
+    ("status", "expected"),
+    [
+        (200, (3, 0, 0)),
+        (404, (3, 0, 0)),
+        (429, (0, 0, 3)),
+        *((status, (0, 3, 0)) for status in (307, 402, 408, 425, 500, 503, 529)),
+    ],
 )
 def test_what_a_status_says_about_an_expert(pool: ExpertPool, status: int, expected: tuple[int, int, int]) -> None:
     for _ in range(3):
@@ -317,8 +323,67 @@ def test_what_a_status_says_about_an_expert(pool: ExpertPool, status: int, expec
         flight.finish()
     counts = pool.counts("a")
     assert (counts.succeeded, counts.failed, counts.cancelled) == expected
-    assert state(pool).healthy is (status < 500)
-    assert status < 500 or f"HTTP {status}" in state(pool).detail
+    assert state(pool).healthy is (counts.failed == 0)
+    assert counts.failed == 0 or f"HTTP {status}" in state(pool).detail
+
+
+def test_what_only_the_operator_can_mend_opens_the_circuit_at_once(pool: ExpertPool, clock: Clock) -> None:
+    pool.begin("a", stream=False).fail("HTTP 401", mends_itself=False)
+    assert not state(pool).healthy
+    clock.advance(1.01)
+    succeed(pool)
+    pool.begin("a", stream=False).fail(ExpertMisconfigured("a", "no key"))
+    assert not state(pool).healthy
+    clock.advance(1.01)
+    pool.begin("a", stream=False).fail("HTTP 401", mends_itself=False)
+    clock.advance(1.01)
+    assert not state(pool).healthy, "a trial that fails makes it wait twice as long"
+
+
+def test_it_is_news_once_until_a_call_goes_well(pool: ExpertPool) -> None:
+    assert pool.begin("a", stream=False).accuse("key")
+    assert not pool.begin("a", stream=False).accuse("key")
+    assert pool.begin("a", stream=False).accuse("model")
+    assert pool.begin("b", stream=False).accuse("key")
+    succeed(pool)
+    assert pool.begin("a", stream=False).accuse("model")
+
+
+def test_refusals_that_may_be_of_the_requests_open_the_circuit_after_many_in_a_row(
+    pool: ExpertPool, clock: Clock
+) -> None:
+    for _ in range(3):
+        for _ in range(9):
+            assert not pool.begin("a", stream=False).refuse("HTTP 403")
+        succeed(pool)
+    for _ in range(9):
+        assert not pool.begin("a", stream=False).refuse("HTTP 403")
+    assert state(pool).healthy
+    assert pool.begin("a", stream=False).refuse("HTTP 403")
+    assert not state(pool).healthy
+    assert "10 failed calls in a row: HTTP 403" not in state(pool, "b").detail
+    clock.advance(1.01)
+    assert not pool.begin("a", stream=False).refuse("HTTP 403"), "nobody hears of it again"
+    assert not state(pool).healthy
+    clock.advance(2.01)
+    succeed(pool)
+    assert state(pool).healthy
+
+
+def test_a_refused_trial_that_says_nothing_leaves_the_next_call_to_tell(pool: ExpertPool, clock: Clock) -> None:
+    fail(pool, 3)
+    clock.advance(1.01)
+    pool.begin("a", stream=False).refuse("HTTP 403")
+    assert state(pool).healthy, "half open, and nobody is on trial"
+
+
+def test_an_expert_without_a_limit_is_never_full(clock: Clock) -> None:
+    pool = ExpertPool([FakeExpert(ExpertSpec("a", "fake", "a"))], clock)
+    flights = [pool.begin("a", stream=False) for _ in range(1000)]
+    assert pool.has_room("a")
+    assert pool.all_ready
+    for flight in flights:
+        flight.cancel()
 
 
 def test_an_expert_that_refuses_for_load_is_not_sick(pool: ExpertPool) -> None:

@@ -76,6 +76,7 @@ def test_too_many_requests_is_load(said: dict[str, Any] | bytes) -> None:
         (401, anthropic("authentication_error", "invalid x-api-key")),
         (401, {"detail": "Could not validate credentials"}),
         (401, {"error": "Unauthorized"}),
+        (401, error("no")),
         (403, error("Country, region, or territory not supported", code="unsupported_country_region_territory")),
         (403, anthropic("permission_error", "Your API key does not have permission to use the specified resource.")),
         (400, [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]),
@@ -188,11 +189,25 @@ def test_what_the_caller_did_is_the_callers(status: int, said: Any) -> None:
         (404, {"detail": "Not Found"}),
         (404, error("The model `another` does not exist", code="model_not_found", param="tools[0].model")),
         (405, {"detail": "Method Not Allowed"}),
-        (401, error("no")),
+        (401, error("the URL of this image wants a password")),
     ],
 )
 def test_what_may_be_anybodys_is_unclear(status: int, said: Any) -> None:
     assert blame_of(status, stated(status, said), MODEL) is Blame.UNCLEAR
+
+
+def test_a_model_is_named_with_its_provider_or_without() -> None:
+    said = stated(404, error("litellm.NotFoundError: AnthropicException - model: claude-9", "not_found_error"))
+    assert blame_of(404, said, "anthropic/claude-9") is Blame.OPERATOR
+    said = stated(404, error("The model `claude-9` does not exist", "not_found_error"))
+    assert blame_of(404, said, "anthropic/claude-9") is Blame.OPERATOR
+    assert blame_of(404, said, "openrouter/anthropic/claude-9") is Blame.OPERATOR
+    assert blame_of(404, said, "claude-99") is not Blame.OPERATOR
+
+
+def test_what_a_model_cannot_do_is_no_wrong_model() -> None:
+    said = stated(400, error("Image input is not supported by gpt-9", "invalid_request_error", None, "model"))
+    assert blame_of(400, said, MODEL) is Blame.MISMATCH
 
 
 def test_a_short_name_of_a_model_is_no_part_of_a_word() -> None:

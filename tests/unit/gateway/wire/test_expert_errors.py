@@ -6,9 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.dispatch.blame import Blame, blame_of, for_the_log, of_length
 from pointsman.gateway.wire.expert_errors import client_error, error_in_answer, stated_error
+from pointsman.gateway.wire.first_event import beginning, error_within
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ def test_the_words_of_an_error_reach_the_client_in_its_own_shape(body: Any, word
     stated = stated_error(sent, 500)
     assert stated.message == words
     told = json.loads(client_error(endpoint, 500, sent, stated))
-    error = told["error"]
+    error = told if told.get("object") == "error" else told["error"]
     assert words in error["message"]
     assert error["message"]
     if endpoint is Endpoint.MESSAGES:
@@ -68,8 +72,15 @@ def test_an_error_in_the_clients_shape_is_untouched() -> None:
     assert (kept["message"], kept["type"]) == ("no", "overloaded_error")
 
 
+def test_an_error_as_vllm_had_it_passes_to_clients_of_openai_alone() -> None:
+    body = b'{"object":"error","message":"too long","type":"BadRequestError","param":null,"code":400.0}'
+    assert client_error(Endpoint.CHAT, 400, body, stated_error(body)) == body
+    told = json.loads(client_error(Endpoint.MESSAGES, 400, body, stated_error(body)))
+    assert (told["type"], told["error"]["message"]) == ("error", "too long")
+
+
 def test_code_type_and_field_are_kept() -> None:
-    body = b'{"message": "no", "type": "BadRequestError", "param": "n", "code": 400, "object": "error"}'
+    body = b'{"message": "no", "type": "BadRequestError", "param": "n", "code": 400}'
     told = json.loads(client_error(Endpoint.CHAT, 400, body, stated_error(body)))["error"]
     assert told == {"message": "no", "type": "BadRequestError", "param": "n", "code": "400"}
 
@@ -139,3 +150,50 @@ def test_an_error_in_an_answer_is_seen_and_has_a_status(body: dict[str, Any], st
 def test_an_answer_that_speaks_of_errors_is_an_answer(body: Any) -> None:
     assert error_in_answer(json.dumps(body).encode()) is None
     assert error_in_answer(b'{"error": {"message": ') is None
+
+
+NAMES = st.sampled_from(
+    ["error", "message", "detail", "errors", "code", "type", "status", "param", "choices", "loc", "msg"]
+)
+DOCUMENTS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20)
+    | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    document=DOCUMENTS,
+    status=st.integers(300, 599),
+    endpoint=st.sampled_from([Endpoint.CHAT, Endpoint.MESSAGES, Endpoint.RESPONSES]),
+)
+@settings(max_examples=500, deadline=None)
+def test_whatever_an_error_is_the_client_gets_one_of_its_own_shape(
+    document: Any, status: int, endpoint: Endpoint
+) -> None:
+    body = json.dumps(document).encode()
+    stated = stated_error(body, status)
+    told = json.loads(client_error(endpoint, status, body, stated))
+    assert isinstance(told["error"]["message"], str)
+    assert isinstance(blame_of(status, stated, "m"), Blame)
+    assert for_the_log(status, stated, "m")
+    of_length(stated)
+    error_in_answer(body)
+    beginning(b"data: " + body + b"\n\n")
+    error_within(b"event: error\ndata: " + body + b"\n\n")
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=500, deadline=None)
+def test_no_bytes_are_too_odd(body: bytes) -> None:
+    for sent in (body, b"data: " + body + b"\n\n", b"<html>" + body, b"event: error\ndata:" + body + b"\r\r"):
+        stated = stated_error(sent, 500)
+        assert json.loads(client_error(Endpoint.CHAT, 500, sent, stated))["error"]["message"]
+        error_in_answer(sent)
+        beginning(sent)
+        error_within(sent)
