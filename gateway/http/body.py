@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pointsman.gateway.errors import Code, RequestRefused
-from pointsman.gateway.http.inflation import Inflating, InflationError, encodings, inflating_of
+from pointsman.gateway.http.inflation import EncodedBody, InflationError, encodings, inflating_of
 from pointsman.gateway.wire.json_values import ValueCount
 from pointsman.gateway.wire.large_bodies import BodyLimits
 
@@ -92,7 +92,7 @@ class Body:
                     f"The body holds more than {self._limits.most_values} values: objects, lists, texts and numbers.",
                 )
 
-    def _inflate(self, inflating: Inflating, piece: bytes) -> None:
+    def _inflate(self, inflating: EncodedBody, piece: bytes) -> None:
         """A piece inflated, in slices: a bomb is noticed before it goes off."""
         most_bytes = max(_ALWAYS_BYTES, _MOST_INFLATED * self._came)
         pieces = inflating.slices(piece, _SLICE_BYTES)
@@ -116,7 +116,7 @@ class Body:
         return RequestRefused(Code.BODY_TOO_LARGE, f"The body is larger than {self._limits.most_bytes} bytes.")
 
 
-def _inflating(stated: bytes) -> Inflating | None:
+def _inflating(stated: bytes) -> EncodedBody | None:
     encoding = stated.strip().lower()
     if encoding in (b"", b"identity"):
         return None

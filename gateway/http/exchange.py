@@ -12,6 +12,8 @@ import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 
+import orjson
+
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.access.caller import ANYBODY, count_refused
 from pointsman.gateway.access.limits import Reservation
@@ -32,7 +34,7 @@ from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_body
 from pointsman.gateway.wire.paths import RequestTarget
 from pointsman.gateway.wire.refusal_shape import refusal_body, refusal_event
-from pointsman.gateway.wire.request import Inbound, asking_for, parse_inbound
+from pointsman.gateway.wire.request import Inbound, parse_inbound, parse_json
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +168,9 @@ class Exchange:
 
     def _parse(self, body: bytes) -> Inbound:
         model = self._target.model
-        return parse_inbound(self._endpoint, body if model is None else asking_for(model, body))
+        if model is not None:
+            body = orjson.dumps({**parse_json(body), "model": model})
+        return parse_inbound(self._endpoint, body)
 
     def _counted(self, inbound: Inbound) -> bool:
         """Answer a question for tokens that no expert counts; whether it is one."""

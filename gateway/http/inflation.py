@@ -17,7 +17,7 @@ class InflationError(Exception):
     """A body is not what its encoding says."""
 
 
-class Inflating(Protocol):
+class EncodedBody(Protocol):
     """One body that inflates."""
 
     @property
@@ -37,7 +37,7 @@ def encodings() -> tuple[str, ...]:
     return tuple(name.decode() for name in _readers())
 
 
-def inflating_of(encoding: bytes) -> Inflating | None:
+def inflating_of(encoding: bytes) -> EncodedBody | None:
     """What reads a body of an encoding, in lower case; None where nothing here does."""
     make = _readers().get(_OLD_NAMES.get(encoding, encoding))
     return None if make is None else make()
@@ -131,9 +131,9 @@ _OLD_NAMES: Final[Mapping[bytes, bytes]] = MappingProxyType({b"x-gzip": b"gzip"}
 
 
 @cache
-def _readers() -> Mapping[bytes, Callable[[], Inflating]]:
+def _readers() -> Mapping[bytes, Callable[[], EncodedBody]]:
     """Encoding -> what makes its reader, for those whose library is installed."""
-    found: dict[bytes, Callable[[], Inflating]] = {
+    found: dict[bytes, Callable[[], EncodedBody]] = {
         b"gzip": lambda: _Zlib(16 + zlib.MAX_WBITS),
         b"deflate": lambda: _Zlib(zlib.MAX_WBITS),
     }

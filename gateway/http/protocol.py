@@ -8,19 +8,16 @@ keep-alive, pipelining, timeouts and shutdown remain uvicorn's.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import struct
-import termios
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.http.exchange import Exchange
+from pointsman.gateway.http.flow_control import ReadFlowControl, unread_bytes
 from pointsman.gateway.settings import Settings
 from pointsman.gateway.wire.paths import PATHS, RequestTarget, target_of
 
@@ -149,7 +146,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self.flow = _FlowControl(transport)
+        self.flow = ReadFlowControl(transport)
         self._request_began_s = self.loop.time()
         self._request_timer = self.loop.call_later(self._request_timeout_s, self._check_request_timeout)
         if self._serving.draining:
@@ -175,7 +172,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless a request lies in the socket already."""
-        if not self.transport.is_closing() and _unread_bytes(self.transport) == 0:
+        if not self.transport.is_closing() and unread_bytes(self.transport) == 0:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -282,35 +279,6 @@ class GatewayProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._serving.draining:
             self.cycle.keep_alive = False
-
-
-class _FlowControl(FlowControl):
-    """uvicorn's, but for reading from a client that does not read: what it says meanwhile would be answered, too."""
-
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        super().pause_writing()
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """It does again, or is gone."""
-        super().resume_writing()
-        if not self.read_paused and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def resume_reading(self) -> None:
-        """Nothing of ours is in the way of reading."""
-        if not self.write_paused:
-            super().resume_reading()
-        else:
-            self.read_paused = False
-
-
-def _unread_bytes(transport: asyncio.Transport) -> int:
-    """What the kernel has received and we have not."""
-    fd = transport.get_extra_info("socket").fileno()
-    found = fcntl.ioctl(fd, termios.FIONREAD, bytes(struct.calcsize("i")))
-    return int(struct.unpack("i", found)[0])
 
 
 class _NoEvent:

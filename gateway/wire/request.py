@@ -125,15 +125,6 @@ def _depth(document: object) -> int:
     return depth
 
 
-def asking_for(model: str, body: bytes) -> bytes:
-    """A body whose `model` is what the path of its request names.
-
-    Raises:
-        RequestRefused: As `parse_json`.
-    """
-    return orjson.dumps({**parse_json(body), "model": model})
-
-
 def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     """Read what routing needs of a request.
 
