@@ -182,7 +182,7 @@ class TwoStageRouter:
             admissible = admissible[passing]
         terms = utility_terms(request, figures, admissible, self._scorers)
         utility = np.sum(list(terms.values()), axis=0) if len(terms) > 1 else terms["quality"]
-        order = by_utility(figures, admissible, utility)
+        order = by_utility(figures, admissible, utility, request.turn)
         reason = Reason.BEST_UTILITY
         if len(order) < 2:
             reason = Reason.ONLY_CANDIDATE if len(order) else Reason.INFEASIBLE

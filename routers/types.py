@@ -100,6 +100,7 @@ class RouteRequest:
         stay: Who answered this session's previous turn; None without a session.
         offers: What the null experts make of it.
         work: How much it asks for beyond one answer to one prompt.
+        turn: Whose turn it is among experts of equal worth.
     """
 
     id: str
@@ -112,6 +113,7 @@ class RouteRequest:
     stay: Stay | None = None
     offers: Offers = Offers()
     work: Work = ONE_ANSWER
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

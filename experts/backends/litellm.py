@@ -119,7 +119,7 @@ class LiteLLMExpert:
         idle_timeout_s: float = _DEFAULT_IDLE_TIMEOUT_S,
     ) -> None:
         self._spec = spec
-        self._fixed: dict[str, Any] = {**(params or {}), "model": spec.model, "max_retries": 0, "num_retries": 0}
+        self._fixed: dict[str, Any] = {**(params or {}), "max_retries": 0, "num_retries": 0}
         for name, value in (("api_key", api_key), ("api_base", api_base), ("extra_headers", dict(headers or {}))):
             if value:
                 self._fixed[name] = value
@@ -155,6 +155,7 @@ class LiteLLMExpert:
         arguments = {
             **{name: value for name, value in call.payload.items() if name in known},
             **self._fixed,
+            "model": call.model or self._spec.model,
             # The timeouts below are the ones that count; litellm's default is another.
             "timeout": head_timeout_s + idle_timeout_s,
         }

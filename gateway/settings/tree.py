@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from pointsman.gateway.settings.aliases import Aliases, resolve_aliases
 from pointsman.gateway.settings.auth import AdminSettings, AuthSettings
 from pointsman.gateway.settings.base import Node, NonNegative, Positive
 from pointsman.gateway.settings.budgets import BudgetSettings
@@ -213,6 +214,10 @@ class Settings(Node):
 
     pool: PoolSettings = PoolSettings()
     """The experts, and how their health is watched."""
+    aliases: Aliases = Field(default_factory=dict)
+    """Further names that clients may ask for, each with what it stands for: an expert, `auto`, or several experts. A
+    `*` in a name stands for any text; an exact name goes before it, and of several the one that says most of the
+    name."""
     router: RouterSettings = RouterSettings()
     """The decision."""
     budgets: BudgetSettings = BudgetSettings()
@@ -253,6 +258,14 @@ class Settings(Node):
         """The null experts that are switched on, in the order of the pool; safety routing needs the refusal."""
         kinds = self.null_experts.kinds
         return (*kinds, NullKind.REFUSAL) if self.safety.enabled and NullKind.REFUSAL not in kinds else kinds
+
+    @model_validator(mode="after")
+    def _has_aliases_that_lead_somewhere(self) -> Self:
+        names = [*(expert.name for expert in self.pool.experts), *self.null_kinds]
+        _, problems = resolve_aliases(self.aliases, names)
+        if problems and self.pool.experts:
+            raise TreeProblems([(("aliases", *path), text) for path, text in problems])
+        return self
 
     @model_validator(mode="after")
     def _knows_who_is_cautious(self) -> Self:
