@@ -67,6 +67,9 @@ class CallResult:
             verdict=verdict,
             prompt_tokens=None if self.usage is None else self.usage.prompt_tokens,
             completion_tokens=None if self.usage is None else self.usage.completion_tokens,
+            cached_tokens=None if self.usage is None else self.usage.cached_tokens,
+            cache_write_tokens=None if self.usage is None else self.usage.cache_write_tokens,
+            reasoning_tokens=None if self.usage is None else self.usage.reasoning_tokens,
             cost_usd=self.cost_usd,
             energy_j=self.energy_j,
             latency_ms=self.latency_ms,
@@ -109,7 +112,13 @@ def usage_of(outcome: Outcome) -> Usage | None:
     """The tokens of a call's outcome; None where they are unknown."""
     if outcome.prompt_tokens is None or outcome.completion_tokens is None:
         return None
-    return Usage(outcome.prompt_tokens, outcome.completion_tokens)
+    return Usage(
+        outcome.prompt_tokens,
+        outcome.completion_tokens,
+        outcome.cached_tokens or 0,
+        outcome.cache_write_tokens or 0,
+        outcome.reasoning_tokens or 0,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,6 +55,13 @@ class PriceSettings(Node):
     """US dollars per million prompt tokens."""
     output_usd_per_mtok: NonNegative
     """US dollars per million completion tokens."""
+    cached_input_usd_per_mtok: NonNegative | None = None
+    """Of prompt tokens that the expert had in its cache, as it reports them; as of other prompt tokens when left
+    out."""
+    cache_write_usd_per_mtok: NonNegative | None = None
+    """Of prompt tokens that it put into its cache; where that has several prices, the highest."""
+    reasoning_usd_per_mtok: NonNegative | None = None
+    """Of completion tokens that were reasoning, where these have a price of their own."""
 
 
 class LatencySettings(Node):

@@ -119,15 +119,22 @@ class CallFigures:
 
     @cached_property
     def cost_usd(self) -> Estimate:
-        """List price of the call in US dollars."""
+        """List price of the call in US dollars.
+
+        What an expert finds in its cache, or reasons, nobody knows beforehand: it is expected to do neither, and the
+        worst case takes every token at the highest of its prices.
+        """
         roster, tokens, work = self.roster, self.completion_tokens, self._work
-        prompt = self.prompt_tokens * roster.usd_per_prompt_mtok
-        each = roster.usd_per_completion_mtok
+        prompt, each = self.prompt_tokens * roster.usd_per_prompt_mtok, roster.usd_per_completion_mtok
+        worst_prompt = self.prompt_tokens * roster.worst_usd_per_prompt_mtok
+        worst_each = roster.worst_usd_per_completion_mtok
         if work is ONE_ANSWER:
-            return Estimate((prompt + tokens.expected * each) / 1e6, (prompt + tokens.worst * each) / 1e6)
-        each = each * float(work.answers)
-        worst = prompt + work.unseen_tokens * roster.usd_per_prompt_mtok + tokens.worst * each
-        return Estimate((prompt + tokens.expected * each) / 1e6, worst / 1e6)
+            worst = worst_prompt + tokens.worst * worst_each
+            return Estimate((prompt + tokens.expected * each) / 1e6, worst / 1e6)
+        answers = float(work.answers)
+        unseen = work.unseen_tokens * roster.worst_usd_per_prompt_mtok
+        worst = worst_prompt + unseen + tokens.worst * (worst_each * answers)
+        return Estimate((prompt + tokens.expected * (each * answers)) / 1e6, worst / 1e6)
 
     @cached_property
     def energy_j(self) -> Estimate:

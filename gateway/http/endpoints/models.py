@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -68,7 +69,5 @@ def _expert(spec: ExpertSpec) -> dict[str, Any]:
         "context_window_tokens": spec.context_window_tokens,
         "capabilities": sorted(spec.capabilities),
         "generalist": spec.generalist,
-        "price": None
-        if price is None
-        else {"input_usd_per_mtok": price.input_usd_per_mtok, "output_usd_per_mtok": price.output_usd_per_mtok},
+        "price": None if price is None else {name: one for name, one in asdict(price).items() if one is not None},
     }

@@ -101,6 +101,18 @@ def test_ties_go_to_quality_then_cost_then_name():
     assert [pool[index].name for index in order] == ["f", "e", "a", "b", "d", "c"]
 
 
+def test_further_ties_go_to_fewer_calls_in_flight_and_then_in_turns_by_name() -> None:
+    pool = [(spec("c"), 0), (spec("a"), 0), (spec("b"), 0), (spec("busy"), 1)]
+    figures = figures_of(*((one, ExpertState(in_flight=calls)) for one, calls in pool), given=assessment({}))
+    orders = [
+        [pool[index][0].name for index in by_utility(figures, figures.roster.positions, np.zeros(4), turn)]
+        for turn in range(5)
+    ]
+    assert [order[-1] for order in orders] == ["busy"] * 5
+    assert orders[0] == ["a", "b", "c", "busy"]
+    assert {order[0] for order in orders[:4]} == {"a", "b", "c"}
+
+
 def test_a_utility_without_ties_needs_no_other_key():
     figures = figures_of((spec("a"), ExpertState()), (spec("b"), ExpertState()))
     assert by_utility(figures, figures.roster.positions, np.array([0.1, 0.2])).tolist() == [1, 0]
