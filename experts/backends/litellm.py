@@ -45,6 +45,9 @@ FIELDS = {
     Endpoint.COMPLETIONS: frozenset(" ".join((_SAMPLING, _DELIVERY, _COMPLETIONS)).split()),
 }
 
+#: Two names of one limit.
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
+
 _DEFAULT_HEAD_TIMEOUT_S = 600.0
 _DEFAULT_IDLE_TIMEOUT_S = 120.0
 _INSTALL = "pip install 'pointsman[litellm]'"
@@ -54,8 +57,9 @@ class LitellmOptions(BackendOptions):
     """Options of `litellm`."""
 
     params: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of every call, such as `api_version` or `aws_region_name`. A value `os.environ/NAME` is taken from the
-    environment; secrets must be written so."""
+    """Arguments of every call, such as `api_version` or `aws_region_name`. What is a field of a request, such as
+    `temperature`, holds where the client states nothing. A value `os.environ/NAME` is taken from the environment;
+    secrets must be written so."""
     extra_fields: frozenset[str] = Field(default=frozenset(), json_schema_extra={"default": []})
     """Fields beyond OpenAI's own that clients may send on to this provider; others are refused by name."""
 
@@ -119,7 +123,10 @@ class LiteLLMExpert:
         idle_timeout_s: float = _DEFAULT_IDLE_TIMEOUT_S,
     ) -> None:
         self._spec = spec
-        self._fixed: dict[str, Any] = {**(params or {}), "max_retries": 0, "num_retries": 0}
+        fields = FIELDS[Endpoint.CHAT] | FIELDS[Endpoint.COMPLETIONS]
+        self._usual = {name: value for name, value in (params or {}).items() if name in fields}
+        fixed = {name: value for name, value in (params or {}).items() if name not in fields}
+        self._fixed: dict[str, Any] = {**fixed, "max_retries": 0, "num_retries": 0}
         for name, value in (("api_key", api_key), ("api_base", api_base), ("extra_headers", dict(headers or {}))):
             if value:
                 self._fixed[name] = value
@@ -153,6 +160,7 @@ class LiteLLMExpert:
         head_timeout_s = call.head_timeout_s or self._head_timeout_s
         idle_timeout_s = call.idle_timeout_s or self._idle_timeout_s
         arguments = {
+            **self._defaults(call.payload, known),
             **{name: value for name, value in call.payload.items() if name in known},
             **self._fixed,
             "model": call.model or self._spec.model,
@@ -171,6 +179,15 @@ class LiteLLMExpert:
             pieces = self._pieces(answer, call.endpoint, idle_timeout_s)
             return EventReply(pieces, answer, with_usage=wants_usage_chunk(call.payload))
         return WholeReply(200, JSON_HEADERS, orjson.dumps(compact(answer.model_dump(mode="json"), call.endpoint)))
+
+    def _defaults(self, payload: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+        """What the operator states of the body's own fields, where the client states nothing."""
+        if not self._usual:
+            return {}
+        stated = set(payload)
+        if not stated.isdisjoint(_LIMITS):
+            stated |= _LIMITS
+        return {name: value for name, value in self._usual.items() if name in known and name not in stated}
 
     async def probe(self) -> str | None:
         """Only whether litellm is there: asking a provider costs money. What calls say decides about health."""
@@ -251,6 +268,8 @@ def _import_litellm(spec: ExpertSpec, api_base: str | None) -> Any:
     litellm.telemetry = False
     litellm.drop_params = False
     litellm.suppress_debug_info = True  # else it writes advertisements to standard output
+    if spec.model.startswith("*"):
+        return litellm
     try:
         litellm.get_llm_provider(spec.model, api_base=api_base)
     except litellm.exceptions.BadRequestError as error:

@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from pointsman.gateway.settings import Settings
 
+EMPTY_POOL = "the pool is empty: name at least one expert under pool.experts or pool.model_list"
+
 
 @click.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -21,10 +23,14 @@ def check_config(file: Path, *, keys: bool) -> None:
 
     Exits with 1 when something is.
     """
-    from pointsman.gateway.settings import SettingsError, load_settings
+    from pointsman.gateway.settings import SettingsError
+    from pointsman.gateway.settings.load import read_settings
 
     try:
-        settings = load_settings(file, os.environ)
+        loaded = read_settings(file, os.environ)
+        settings = loaded.settings
+        if not settings.pool.experts:
+            raise SettingsError([EMPTY_POOL, *loaded.warnings], str(file))
         if keys:
             _check_keys(settings)
         known = _artifact_experts(settings)
@@ -35,6 +41,10 @@ def check_config(file: Path, *, keys: bool) -> None:
     click.echo(f"{file}: OK")
     for expert in experts:
         click.echo(f"  {expert.name}: {expert.backend}{f' at {expert.base_url}' if expert.base_url else ''}")
+    for name, alias in settings.aliases.items():
+        click.echo(f"  {name}: alias of {', '.join(alias.experts)}")
+    for sentence in loaded.warnings:
+        click.echo(f"  warning: {sentence}")
     # The artefact that ships knows its own small experts alone; everybody else's go by card and size there.
     known = frozenset() if settings.router.artifact == "default" else known
     strangers = [expert.name for expert in experts if (expert.known_as or expert.name) not in known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,6 +18,9 @@ from pointsman.routers.types import Budget, Decision, RouteRequest
 
 #: What an endpoint is called by: the rest of what a request needs is a matter of how its answer is made.
 _ENDPOINTS: Final = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.MESSAGES, Capability.RESPONSES})
+
+#: What a client may put in place of the `*` in an expert's model: an id, no address.
+_MODEL: Final = re.compile(r"[\w.:@+-]+(?:/[\w.:@+-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,11 @@ class AliasTable:
     def find(self, name: str, pool: ExpertPool) -> Alias | None:
         """The alias that is asked for; None for `auto`, for experts, and for what nobody knows."""
         found = self._exact.get(name)
-        if found is not None or not self._wild or name == AUTO or name in pool:
+        if found is None and self._wild and name != AUTO and name not in pool:
+            found = next((alias for alias in self._wild if fits(alias.name, name)), None)
+        if found is None or found.experts is None or self.named_only.isdisjoint(found.experts):
             return found
-        return next((alias for alias in self._wild if fits(alias.name, name)), None)
+        return found if _MODEL.fullmatch(found.star(name)) else None
 
     def applied(self, inbound: Inbound, pool: ExpertPool) -> Alias | None:
         """The alias that a request asks for; the request asks for what it stands for from now on."""
@@ -130,9 +136,9 @@ class AliasTable:
         )
         return AliasedRequest(required, fallbacks, next(self._turns))
 
-    def chosen_among(self, allowed: frozenset[str] | None, pool: ExpertPool) -> frozenset[str] | None:
+    def chosen_among(self, allowed: frozenset[str] | None, pool: ExpertPool, inbound: Inbound) -> frozenset[str] | None:
         """The experts that the router may choose among those that are allowed; None for all."""
-        if not self.named_only:
+        if not self.named_only or (allowed is not None and inbound.star):
             return allowed
         return (frozenset(spec.name for spec in pool.specs) if allowed is None else allowed) - self.named_only
 

@@ -186,7 +186,7 @@ class Decider:
                 texts = (*inbound.earlier, inbound.text)
             if self._averages is not None:
                 budget = self._averages.priced(budget)
-            allowed = self.aliases.chosen_among(allowed, self._pool)
+            allowed = self.aliases.chosen_among(allowed, self._pool, inbound)
             if caller.experts is not None:
                 allowed = permitted(caller.experts, allowed, None if alias is None else name)
         else:

@@ -187,8 +187,22 @@ async def test_a_star_in_an_experts_model_is_what_the_client_asks_for() -> None:
             assert await reached("openai/gpt-4o-mini") == "v1/gpt-4o-mini"
             assert await reached("gpt-4") == "v1/gpt-4o"
             assert await reached("old-mini") == "v1/new-mini"
+            for strange in ("openai/http://evil.example/v1", "openai/", "openai/a b", "openai/../x?y", "openai//x"):
+                with pytest.raises(openai.NotFoundError):
+                    await client.chat.completions.create(model=strange, messages=HELLO)
             # Nobody is to choose a model that is not named.
             assert {await said(gateway, "auto") for _ in range(3)} == {"other"}
             with pytest.raises(openai.NotFoundError):
                 await client.chat.completions.create(model="any", messages=HELLO)
             assert [model.id async for model in client.models.list()] == ["auto", "other", "gpt-4"]
+
+
+async def test_several_experts_whose_model_has_a_star_take_turns_too() -> None:
+    async with upstream(chat__completions=Says(ANSWER)) as one, upstream(chat__completions=Says(ANSWER)) as two:
+        experts = [provider.expert(name, "chat") | {"model": "*"} for provider, name in ((one, "1"), (two, "2"))]
+        tree = pool(*experts, fake("other"), aliases={"openai/*": ["1", "2"]})
+        async with running(tree) as gateway, client_of(gateway) as client:
+            for _ in range(4):
+                await client.chat.completions.create(model="openai/gpt-4o", messages=HELLO)
+        models = [[asked.json["model"] for asked in provider.asked] for provider in (one, two)]
+        assert models == [["gpt-4o"] * 2] * 2
