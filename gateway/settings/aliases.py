@@ -154,7 +154,7 @@ class _Resolver:
         above = (*above, name)
         reached: dict[str, None] = {}
         after: dict[str, None] = dict.fromkeys(
-            one for index, each in enumerate(alias.fallbacks) for one in self._fallback(name, index, each, above)
+            one for index, each in enumerate(alias.fallbacks) for one in self._fallback(name, index, each)
         )
         budgets, everybody, star = alias.budgets, False, ANY
         for index, target in enumerate(alias.experts):
@@ -172,19 +172,38 @@ class _Resolver:
         experts = None if everybody else tuple(reached)
         return ResolvedAlias(experts, tuple(one for one in after if experts and one not in experts), budgets, star)
 
-    def _fallback(self, name: str, index: int, target: str, above: tuple[str, ...]) -> tuple[str, ...]:
+    def _fallback(self, name: str, index: int, target: str) -> tuple[str, ...]:
+        """The experts of a fallback. Of its own fallbacks nobody is asked, so two aliases may be each other's."""
+        path: Path = (name, "fallbacks", index)
         if target == AUTO:
-            self.problems.append(((name, "fallbacks", index), "must be an expert; 'auto' has fallbacks of its own"))
+            self.problems.append((path, "must be an expert; 'auto' has fallbacks of its own"))
             return ()
-        if target in self._experts:
-            return (target,)
-        return self._target((name, "fallbacks", index), target, above).experts or ()
+        left, seen, found = [target], set[str](), dict[str, None]()
+        while left:
+            one = left.pop(0)
+            alias = None if one in self._experts else self._named(one)
+            if one in self._experts:
+                found[one] = None
+            elif alias is None:
+                self.problems.append((path, f"'{one}' is neither an expert nor an alias"))
+            elif AUTO in self._aliases[alias].experts:
+                self.problems.append((path, f"'{one}' stands for 'auto', which has fallbacks of its own"))
+            elif alias not in seen:
+                seen.add(alias)
+                left += self._aliases[alias].experts
+        return tuple(found)
+
+    def _named(self, target: str) -> str | None:
+        """The alias that a name asks for; None for what nobody knows."""
+        if target in self._aliases:
+            return target
+        return next((one for one in self._wild if fits(one, target)), None)
 
     def _target(self, path: Path, target: str, above: tuple[str, ...]) -> ResolvedAlias:
         # An alias with the name of an expert has that expert among its own.
         if target in self._experts:
             return ResolvedAlias((target,))
-        name = target if target in self._aliases else next((one for one in self._wild if fits(one, target)), None)
+        name = self._named(target)
         if name is None:
             self.problems.append((path, f"'{target}' is neither an expert nor an alias"))
         elif name in above:

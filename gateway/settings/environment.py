@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from pointsman.experts.env_references import variable_of
 from pointsman.gateway.settings.yaml_source import Path
@@ -62,7 +63,9 @@ def interpolate(data: dict[str, Any], env: Mapping[str, str]) -> list[tuple[Path
             if found is None:
                 problems.append(((*path, key), f"the environment variable {name} is not set"))
                 return ""
-            return found
+            # Who names a user or a password alone may write it as it is.
+            before, after = match.string[: match.start()], match.string[match.end() :]
+            return quote(found, safe="%") if key == "url" and "://" in before and "@" in after else found
 
         holder[key] = _REFERENCE.sub(value, holder[key])
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pointsman.gateway.settings.aliases import Aliases, AliasSettings, resolve_aliases
+from pointsman.gateway.settings.aliases import ANY, Aliases, AliasSettings, resolve_aliases
 from pointsman.gateway.settings.auth import AdminSettings, AuthSettings
 from pointsman.gateway.settings.base import Node, NonNegative, Positive
 from pointsman.gateway.settings.budgets import BudgetSettings
@@ -283,7 +283,14 @@ class Settings(Node):
     @model_validator(mode="after")
     def _has_aliases_that_lead_somewhere(self) -> Self:
         names = [*(expert.name for expert in self.pool.experts), *self.null_kinds]
-        _, problems = resolve_aliases(self.aliases, names)
+        resolved, problems = resolve_aliases(self.aliases, names)
+        named_only = {expert.name for expert in self.pool.experts if ANY in expert.model}
+        problems += [
+            ((name, "fallbacks"), f"'{one}' has a * in its model, and no name says what it stands for here")
+            for name, alias in resolved.items()
+            for one in alias.fallbacks
+            if one in named_only
+        ]
         if problems and self.pool.experts:
             raise TreeProblems([(("aliases", *path), text) for path, text in problems])
         return self

@@ -271,7 +271,7 @@ class _Conversion:
                 self._to.lost(path, SWITCHES[name])
             elif direct:
                 self._to.lost(path, "is not sent: requests pass to this server as they are")
-            elif looks_secret(name) or reference_of(value) is not None:
+            elif looks_secret(name) or name.endswith("_key_id") or reference_of(value) is not None:
                 variable = self._to.variable(path, value, self._name, name)
                 if variable is not None:
                     kept[name] = f"os.environ/{variable}"

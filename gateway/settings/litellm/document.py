@@ -60,8 +60,8 @@ def from_litellm(data: dict[str, Any], folder: FilePath, migration: Migration) -
         return ours
     groups = ModelGroups(_list(pool.get("experts")))
     groups.add(data.get("model_list"), ("model_list",), migration, defaults)
-    pool["experts"] = [*_list(pool.get("experts")), *groups.experts]
     aliases = _aliases(sections, groups, migration)
+    pool["experts"] = [*_list(pool.get("experts")), *groups.experts]
     if aliases:
         ours["aliases"] = {**aliases, **(ours["aliases"] if isinstance(ours.get("aliases"), dict) else {})}
     _caller(sections["general_settings"], ours, migration)
@@ -131,7 +131,7 @@ def _aliases(
                 migration.became(path, f"became the alias '{name}'")
                 if isinstance(target, dict) and target.get("hidden"):
                     migration.lost((*path, "hidden"), "is not held: exact aliases are listed in /v1/models")
-    _fallbacks(sections, groups, known, found, migration)
+    _fallbacks(sections, groups, found, migration)
     return found
 
 
@@ -149,7 +149,6 @@ class _Known:
 def _fallbacks(
     sections: Mapping[str, dict[str, Any]],
     groups: ModelGroups,
-    known: _Known,
     aliases: dict[str, dict[str, Any]],
     migration: Migration,
 ) -> None:
@@ -166,17 +165,20 @@ def _fallbacks(
         for one in _list(sections[section].get(key)):
             for name in groups.names:
                 stated.setdefault(name, []).append(((section, key), one))
-    for name in dict.fromkeys([*groups.names, *stated]):
+    models = groups.names
+    for name in dict.fromkeys([*models, *stated]):
         then = dict.fromkeys(groups.fallbacks.get(name, ()))
         for path, one in stated.get(name, ()):
-            if name not in groups.names:
+            if name not in models:
                 migration.lost(path, f"is left out: '{name}' is not in model_list")
-            elif not isinstance(one, str) or not known.has(one) or ANY in one:
+            elif not isinstance(one, str) or not (members := groups.members(one)):
                 migration.lost(path, f"is left out: {shown(one)} is not in model_list")
             elif one != name:
-                then[one] = None
-        if then and name in groups.names:
+                then |= dict.fromkeys(members)
+        if then and name in models:
             alias = aliases.setdefault(name, {"experts": [name]})
+            if AUTO in alias["experts"]:
+                continue
             alias["fallbacks"] = list(then)
             path = next((path for path, _ in stated.get(name, ())), ("model_list",))
             migration.became(path, f"became fallbacks of the alias '{name}'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from pointsman.gateway.settings.aliases import ANY, AUTO
+from pointsman.gateway.settings.aliases import ANY, AUTO, by_length, fits, star_of
 from pointsman.gateway.settings.litellm.deployment import DeploymentContext, ModelDeployment, deployment
 from pointsman.gateway.settings.litellm.records import Migration
 from pointsman.gateway.settings.problems import shown
@@ -119,6 +119,21 @@ class ModelGroups:
         later = [one for one in named if one not in first]
         if later:
             self.fallbacks[name] = later
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The experts of a model; for a name that one with a `*` fits, an expert is made. Empty where there is none."""
+        if name in self._groups:
+            return tuple(one for one in self._groups[name] if one != AUTO)
+        pattern = next(iter(by_length([one for one in self._groups if fits(one, name)])), None)
+        if pattern is None or ANY in name:
+            return ()
+        star = star_of(pattern, name)
+        raw = next(one for one in self.experts if one["name"] == self._groups[pattern][0])
+        expert = self._free(name)
+        self._taken.add(expert)
+        self._groups[name] = [expert]
+        self.experts.append({**raw, "name": expert, "model": raw["model"].replace(ANY, star)})
+        return (expert,)
 
     def _free(self, name: str) -> str:
         tried = [name, *(f"{name}-{count}" for count in range(2, len(self._taken) + 3))]

@@ -97,7 +97,9 @@ def test_fallbacks_and_budgets_of_an_alias_hold_for_the_one_that_leads_to_it() -
         ("a: a", r"aliases\.a\.experts\[0\]: 'a' leads back to the alias 'a' \(line 2\)"),
         ("a: b, b: c, c: b", r"aliases\.b\.experts\[0\]: 'c' leads back|'b' leads back to the alias 'b'"),
         ('"x-*": x-y', r"'x-y' leads back to the alias 'x-\*'"),
-        ("a: {experts: big, fallbacks: [a]}", "'a' leads back to the alias 'a'"),
+        ("a: b, b: a, c: {experts: big, fallbacks: [a]}", "'b' leads back to the alias 'b'"),
+        ("a: {experts: big, fallbacks: [b]}, b: auto", "'b' stands for 'auto', which has fallbacks of its own"),
+        ("a: {experts: big, fallbacks: [b]}, b: nobody", r"aliases\.a\.fallbacks\[0\]: 'nobody' is neither"),
         ("a: nobody", "'nobody' is neither an expert nor an alias"),
         ("a: [big, nobody]", r"aliases\.a\.experts\[1\]"),
         ("auto: big", "'auto' is reserved for the router"),
@@ -114,6 +116,24 @@ def test_fallbacks_and_budgets_of_an_alias_hold_for_the_one_that_leads_to_it() -
 def test_what_leads_nowhere_is_an_error_that_says_so(aliases: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         read(aliases)
+
+
+def test_two_aliases_may_be_each_others_fallbacks() -> None:
+    settings = read("a: {experts: big, fallbacks: [b]}, b: {experts: [small, 'org/m:8b'], fallbacks: [a]}")
+    found, problems = resolve_aliases(settings.aliases, [one.name for one in settings.pool.experts])
+    assert not problems
+    assert (found["a"].fallbacks, found["b"].fallbacks) == (("small", "org/m:8b"), ("big",))
+
+
+def test_a_fallback_whose_model_is_not_named_is_none() -> None:
+    with pytest.raises(SettingsError, match=r"aliases\.a\.fallbacks: 'any' has a \* in its model"):
+        parse_settings(
+            "pool: {experts: [{name: any, backend: fake, model: '*'}, {name: b, backend: fake}]}\n"
+            "aliases: {a: {experts: b, fallbacks: [x/y]}, x/*: any}\n",
+            source="f",
+            folder=Path("/"),
+            env={},
+        )
 
 
 def test_aliases_that_lead_to_many_others_are_followed_once() -> None:
