@@ -14,6 +14,7 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.whole_reply import ReplyHead
 from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Recorder
+from pointsman.gateway.wire.header_text import header_text
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.reply import EventStream, usage_in, with_model_of_whole
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
@@ -205,7 +206,7 @@ def _keep(reply: CallResult, recording: Recording) -> None:
 
 def _notes(gathered: GatheredAnswers) -> Headers:
     """Response headers of our own: who was asked, what all of it cost, how sure the choice is."""
-    notes = [(b"x-pointsman-asked", ",".join(call.expert for call in gathered.calls).encode())]
+    notes = [(b"x-pointsman-asked", b",".join(header_text(call.expert) for call in gathered.calls))]
     costs = [call.cost_usd for call in gathered.calls]
     if None not in costs:
         notes.append((b"x-pointsman-total-cost-usd", b"%.8g" % sum(cost for cost in costs if cost is not None)))
