@@ -18,7 +18,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec, OptionProblems
-from pointsman.experts.backends.litellm_stream import EventReply, WholeReply, compact
+from pointsman.experts.backends.litellm_stream import EventReply, WholeReply, compact, vectors
 from pointsman.experts.backends.openai_wire import JSON_HEADERS, error_body, wants_usage_chunk
 from pointsman.experts.env_references import looks_secret, variable_of
 from pointsman.experts.errors import (
@@ -29,7 +29,7 @@ from pointsman.experts.errors import (
     ExpertUnavailable,
 )
 from pointsman.experts.protocols import Endpoint, ExpertCall, Headers
-from pointsman.experts.spec import ExpertSpec
+from pointsman.experts.spec import Capability, ExpertSpec
 
 #: What a client may say, by endpoint: OpenAI's own fields. litellm takes its own settings by the same door (`api_base`,
 #: `custom_llm_provider`, `mock_response`, `fallbacks`, ...): passed on, they would send the operator's key wherever the
@@ -43,6 +43,13 @@ _COMPLETIONS = "best_of echo logprobs prompt suffix"
 FIELDS = {
     Endpoint.CHAT: frozenset(" ".join((_SAMPLING, _DELIVERY, _CHAT, _CHAT_LATER, _CHAT_LATEST)).split()),
     Endpoint.COMPLETIONS: frozenset(" ".join((_SAMPLING, _DELIVERY, _COMPLETIONS)).split()),
+    Endpoint.EMBEDDINGS: frozenset({"input", "dimensions", "encoding_format", "user"}),
+}
+#: litellm's function for each endpoint.
+_FUNCTIONS = {
+    Endpoint.CHAT: "acompletion",
+    Endpoint.COMPLETIONS: "atext_completion",
+    Endpoint.EMBEDDINGS: "aembedding",
 }
 
 #: Two names of one limit.
@@ -167,7 +174,11 @@ class LiteLLMExpert:
             # The timeouts below are the ones that count; litellm's default is another.
             "timeout": head_timeout_s + idle_timeout_s,
         }
-        function = litellm.acompletion if call.endpoint is Endpoint.CHAT else litellm.atext_completion
+        embeds = call.endpoint is Endpoint.EMBEDDINGS
+        if embeds:
+            # Not every provider knows formats; how numbers are written is ours.
+            arguments.pop("encoding_format", None)
+        function = getattr(litellm, _FUNCTIONS[call.endpoint])
         try:
             async with asyncio.timeout(head_timeout_s):
                 answer = await function(**arguments)
@@ -175,6 +186,8 @@ class LiteLLMExpert:
             raise ExpertTimeout(self._spec.name, f"no answer within {head_timeout_s:g} s") from None
         except Exception as error:  # litellm lets through whatever the code of a hundred providers raises
             return self._refusal(error)
+        if embeds:
+            return WholeReply(200, JSON_HEADERS, orjson.dumps(vectors(answer.model_dump(mode="json"), call.payload)))
         if call.payload.get("stream") is True:
             pieces = self._pieces(answer, call.endpoint, idle_timeout_s)
             return EventReply(pieces, answer, with_usage=wants_usage_chunk(call.payload))
@@ -320,6 +333,7 @@ BACKEND = BackendSpec(
     options=LitellmOptions,
     build=_build,
     address="optional",
+    endpoints=frozenset({Capability.EMBEDDINGS}),
     probe="whether litellm is installed",
     when_left="closes the connection",
     needs="the extra `litellm`",

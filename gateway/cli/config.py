@@ -17,7 +17,7 @@ EMPTY_POOL = "the pool is empty: name at least one expert under pool.experts or 
 
 @click.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--keys", is_flag=True, help="Also check that every key the file refers to is there.")
+@click.option("--keys", is_flag=True, help="Also check that every key and variable the file refers to is there.")
 def check_config(file: Path, *, keys: bool) -> None:
     """Check a settings file and say everything that is wrong with it.
 
@@ -27,7 +27,7 @@ def check_config(file: Path, *, keys: bool) -> None:
     from pointsman.gateway.settings.load import read_settings
 
     try:
-        loaded = read_settings(file, os.environ)
+        loaded = read_settings(file, os.environ, elsewhere=not keys)
         settings = loaded.settings
         if not settings.pool.experts:
             raise SettingsError([EMPTY_POOL, *loaded.warnings], str(file))

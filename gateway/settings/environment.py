@@ -73,14 +73,20 @@ def interpolate(data: dict[str, Any], env: Mapping[str, str]) -> list[tuple[Path
     return problems
 
 
-def replace_addresses(data: dict[str, Any], change: Callable[[str, str], str]) -> None:
-    """Replace the addresses of experts and of Redis by what a function makes of the key and the address, in place."""
+def replace_addresses(data: dict[str, Any], change: Callable[[Path, str], str]) -> None:
+    """Replace the addresses of experts and of Redis by what a function makes of path and address, in place."""
 
-    def replace(holder: Any, key: str, _: Path) -> None:
+    def replace(holder: Any, key: str, path: Path) -> None:
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
-            holder[key] = change(key, holder[key])
+            holder[key] = change((*path, key), holder[key])
 
     _each_address(data, replace)
+
+
+def unset_in(address: str, env: Mapping[str, str]) -> list[str]:
+    """The variables that an address refers to, and that neither the environment nor a default gives a value."""
+    found = _REFERENCE.findall(address)
+    return [name for name, default in found if not (env.get(name) or default)]
 
 
 def variables_in(value: Any, key: str = "") -> set[str]:

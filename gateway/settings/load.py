@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pointsman.gateway.settings import yaml_source
 from pointsman.gateway.settings.base import SettingsError
-from pointsman.gateway.settings.environment import apply_environment, interpolate, put, replace_addresses
+from pointsman.gateway.settings.environment import apply_environment, interpolate, put, replace_addresses, unset_in
 from pointsman.gateway.settings.litellm.document import from_litellm, is_litellms
 from pointsman.gateway.settings.litellm.pool import with_model_list
 from pointsman.gateway.settings.litellm.records import Migration, MigrationRecord
@@ -27,7 +27,7 @@ from pointsman.gateway.settings.yaml_source import Path as PathInFile
 DEFAULT_FILE = Path(__file__).parent.parent / "default.yaml"
 
 #: An address in place of one that nobody knows yet.
-_STANDS_FOR = {"base_url": "http://localhost/v1", "url": "redis://localhost"}
+_STANDS_FOR = {"base_url": "http://not-set.invalid/v1", "url": "redis://not-set.invalid"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,27 @@ def load_settings(
 
 
 def read_settings(
-    path: Path | None = None, env: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+    path: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    elsewhere: bool = False,
 ) -> LoadedSettings:
     """The same, with what became of what stands in litellm's shape.
+
+    Args:
+        path: As for `load_settings`.
+        env: As for `load_settings`.
+        overrides: As for `load_settings`.
+        elsewhere: Whether the environment in which it is served is another one. Variables that are not set, and that
+            an address in litellm's shape refers to, are warnings then.
 
     Raises:
         SettingsError: As for `load_settings`.
     """
     file = path if path is not None else DEFAULT_FILE
     text = text_of(file)
-    return _parse(text, source=str(file), folder=file.parent, env=env, overrides=overrides)
+    return _parse(text, source=str(file), folder=file.parent, env=env, overrides=overrides, elsewhere=elsewhere)
 
 
 def text_of(file: Path) -> str:
@@ -125,6 +136,7 @@ def _parse(
     folder: Path,
     env: Mapping[str, str] | None,
     overrides: Mapping[str, Any] | None,
+    elsewhere: bool = False,
 ) -> LoadedSettings:
     document = yaml_source.parse(text, source)
     environment = env if env is not None else {}
@@ -135,10 +147,25 @@ def _parse(
     problems = migration.problems + apply_environment(data, environment)
     for dotted, value in (overrides or {}).items():
         put(data, tuple(dotted.split(".")), value)
+    if elsewhere:
+        _stand_in(data, environment, migration)
     problems += interpolate(data, environment)
     resolve_paths(data, folder)
     settings = _checked(data, problems, migration, document, source)
     return LoadedSettings(settings, told(migration, document))
+
+
+def _stand_in(data: dict[str, Any], env: Mapping[str, str], migration: Migration) -> None:
+    """Put other addresses in place of those in litellm's shape that refer to what is not set here."""
+
+    def change(path: PathInFile, address: str) -> str:
+        unset = unset_in(address, env)
+        if not unset or migration.origin(path) == path:
+            return address
+        migration.lost(migration.origin(path), f"the environment variable {unset[0]} is not set here; serve needs it")
+        return _STANDS_FOR[str(path[-1])]
+
+    replace_addresses(data, change)
 
 
 def _checked(
@@ -178,7 +205,7 @@ def check_raw(data: dict[str, Any], migration: Migration, document: Document, so
         SettingsError: They cannot.
     """
     data = copy.deepcopy(data)
-    replace_addresses(data, lambda key, url: _STANDS_FOR[key] if "${" in url else url)
+    replace_addresses(data, lambda path, address: _STANDS_FOR[str(path[-1])] if "${" in address else address)
     _checked(data, migration.problems, migration, document, source)
 
 

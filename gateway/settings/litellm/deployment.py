@@ -40,7 +40,7 @@ _DIRECT: Final = frozenset(
 #: Those of them whose servers are vLLM.
 _VLLM: Final = frozenset({"hosted_vllm", "vllm_proxy"})
 
-#: Where providers embed with OpenAI's protocol, and the usual variable of a key. litellm's backend embeds nothing.
+#: Where providers embed with OpenAI's protocol, and the usual variable of a key.
 _EMBEDDERS: Final[Mapping[str, tuple[str, str]]] = {
     "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY"),
     "mistral": ("https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
@@ -48,8 +48,8 @@ _EMBEDDERS: Final[Mapping[str, tuple[str, str]]] = {
     "together_ai": ("https://api.together.xyz/v1", "TOGETHERAI_API_KEY"),
     "jina_ai": ("https://api.jina.ai/v1", "JINA_AI_API_KEY"),
 }
-#: Those of them that rerank under `/rerank`.
-_RERANKERS: Final = frozenset({"voyage", "together_ai", "jina_ai"})
+#: Those of them that rerank under `/rerank`, too.
+_RERANKERS: Final = {name: _EMBEDDERS[name] for name in ("voyage", "together_ai", "jina_ai")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +206,15 @@ class _Conversion:
         direct = self._provider in _DIRECT and bool(self._bare) and (base is not None or self._provider in _VLLM)
         if kind in (ModelKind.EMBEDDING, ModelKind.RERANK) and not direct:
             provider = self._provider if self._bare else "openai"
-            usual = None if base is not None and provider != "openai" else _EMBEDDERS.get(provider)
-            if usual is None or (kind is ModelKind.RERANK and provider not in _RERANKERS):
-                self._to.lost(
-                    self._at,
-                    f"'{self._name}' is left out: {self._model} would have to {kind.value.removesuffix('ding')} "
-                    "through litellm, which is asked for chats and completions alone",
-                )
+            known = _EMBEDDERS if kind is ModelKind.EMBEDDING else _RERANKERS
+            usual = None if base is not None and provider != "openai" else known.get(provider)
+            if usual is not None:
+                base, direct = base or usual[0], True
+                self._bare = self._bare or self._model
+                params.setdefault("api_key", f"os.environ/{usual[1]}")
+            elif kind is ModelKind.RERANK:
+                self._to.lost(self._at, f"'{self._name}' is left out: nobody here reranks through litellm")
                 return False
-            base, direct = base or usual[0], True
-            self._bare = self._bare or self._model
-            params.setdefault("api_key", f"os.environ/{usual[1]}")
         elif direct and body and kind is ModelKind.CHAT:
             # Requests that go directly pass as they are: only litellm adds anything.
             direct = False

@@ -190,6 +190,22 @@ def test_an_empty_pool_says_why(tmp_path: Path) -> None:
     assert "'i' is left out" in done.output
 
 
+def test_addresses_that_the_environment_is_to_say_are_needed_to_serve_and_not_to_check(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(AZURE)
+    done = CliRunner(env={"REDIS_HOST": ""}).invoke(main, ["check-config", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "litellm_params.api_base: the environment variable AZURE_US_BASE is not set here" in done.output
+    assert "router_settings: the environment variable REDIS_HOST is not set here" in done.output
+    with pytest.raises(SettingsError, match=r"api_base: the environment variable AZURE_US_BASE is not set \(line"):
+        load_settings(file, {})
+    done = CliRunner().invoke(main, ["check-config", "--keys", str(file)])
+    assert done.exit_code == 1
+    ours = tmp_path / "ours.yaml"
+    ours.write_text("pool: {experts: [{name: a, backend: openai_http, base_url: '${NOT_SET_ANYWHERE}'}]}\n")
+    assert CliRunner().invoke(main, ["check-config", str(ours)]).exit_code == 1
+
+
 def test_sections_of_ours_may_stand_in_the_same_file(tmp_path: Path) -> None:
     loaded, _ = read(
         "model_list: [{model_name: a, litellm_params: {model: hosted_vllm/a, api_base: 'http://a'}}]\n"

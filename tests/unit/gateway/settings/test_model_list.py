@@ -218,6 +218,16 @@ def test_embedding_models_of_known_providers_are_reached_directly(entry: str, ad
     assert "/" not in expert.model
 
 
+def test_other_embedding_models_go_through_litellm() -> None:
+    expert = convert(
+        "{model_name: e, litellm_params: {model: azure/my-embedding, api_base: 'https://x.openai.azure.com', "
+        "api_version: '2024-06-01'}}"
+    )
+    assert (expert.backend, expert.model) == ("litellm", "azure/my-embedding")
+    assert set(expert.capabilities) == {"embeddings"}
+    assert expert.options == {"params": {"api_version": "2024-06-01"}}
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -226,7 +236,6 @@ def test_embedding_models_of_known_providers_are_reached_directly(entry: str, ad
         "{model_name: i, litellm_params: {model: whisper-1}}",
         "{model_name: i, litellm_params: {model: openai/tts-1-hd}}",
         "{model_name: i, litellm_params: {model: cohere/rerank-english-v3.0}}",
-        "{model_name: i, litellm_params: {model: azure/my-embedding, api_base: 'https://x.openai.azure.com'}}",
         "{model_name: i, litellm_params: {model: x}, model_info: {mode: audio_transcription}}",
         "{model_name: '*', litellm_params: {model: '*'}}",
         "{model_name: i, litellm_params: {model: 'openai/*'}}",
