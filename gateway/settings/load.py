@@ -219,7 +219,7 @@ def in_our_shape(document: Document, folder: Path, env: Mapping[str, str]) -> tu
     """
     data, migration = document.data, Migration(env)
     if is_litellms(data):
-        data = from_litellm(data, folder, migration)
+        data = from_litellm(data, folder, migration, frozenset(Settings.model_fields))
     return with_model_list(data, migration), migration
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final
 from urllib.parse import quote
@@ -35,21 +35,24 @@ def is_litellms(data: Mapping[str, Any]) -> bool:
     return "model_list" in data or (not named and not KNOWN_BY.isdisjoint(data))
 
 
-def from_litellm(data: dict[str, Any], folder: FilePath, migration: Migration) -> dict[str, Any]:
+def from_litellm(
+    data: dict[str, Any], folder: FilePath, migration: Migration, known: Collection[str]
+) -> dict[str, Any]:
     """Raw settings of ours from a file in litellm's shape; sections of ours in it stay as they are.
 
     Args:
         data: The file.
         folder: What it includes is relative to.
         migration: Is told what became of everything.
+        known: Sections of ours.
     """
     migration.keeps_secrets = True
     data = included(data, folder, migration)
-    ours = {name: value for name, value in data.items() if name not in READ and name not in SECTIONS}
+    ours = {name: value for name, value in data.items() if name in known}
     sections = {name: _section(data, name, migration) for name in (*_SETTINGS, "environment_variables")}
-    for name in SECTIONS:
-        if data.get(name) is not None:
-            migration.lost((name,), SECTIONS[name])
+    for name, value in data.items():
+        if name not in READ and name not in known and value is not None:
+            migration.lost((name,), SECTIONS.get(name, UNKNOWN))
     _variables(sections["environment_variables"], migration)
     litellm = sections["litellm_settings"]
     defaults = DeploymentContext(

@@ -165,6 +165,7 @@ general_settings:
       target: "https://api.cohere.com/v1/rerank"
       headers: {Authorization: "bearer os.environ/COHERE_API_KEY"}
 router_settings: {enable_tag_filtering: True}
+a_section_of_tomorrow: {x: 1}
 files_settings: [{custom_llm_provider: azure, api_key: os.environ/AZURE_API_KEY}]
 """
 

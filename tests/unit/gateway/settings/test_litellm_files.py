@@ -102,6 +102,7 @@ def test_what_has_no_counterpart_is_said_line_by_line(tmp_path: Path) -> None:
         "guardrails",
         "mcp_servers",
         "files_settings",
+        "a_section_of_tomorrow",
         "litellm_settings.callbacks",
         "litellm_settings.cache",
         "litellm_settings.max_budget",
