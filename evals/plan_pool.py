@@ -48,6 +48,9 @@ class _Energy(BaseModel):
 class _Price(BaseModel):
     input_usd_per_mtok: float = Field(ge=0)
     output_usd_per_mtok: float = Field(ge=0)
+    cached_input_usd_per_mtok: float | None = Field(None, ge=0)
+    cache_write_usd_per_mtok: float | None = Field(None, ge=0)
+    reasoning_usd_per_mtok: float | None = Field(None, ge=0)
 
 
 class _Expert(BaseModel):

@@ -78,6 +78,7 @@ class ExpertCall:
         head_timeout_s: How long to wait for the response head; None for the backend's own default.
         idle_timeout_s: How long to wait between bytes of the response; None for the backend's own default.
         prepared: The answer that a null expert offered; None for every other expert.
+        model: The model id that the body names, where it is not the expert's usual one; empty for that.
     """
 
     request_id: str
@@ -89,6 +90,7 @@ class ExpertCall:
     head_timeout_s: float | None = None
     idle_timeout_s: float | None = None
     prepared: PreparedAnswer | None = None
+    model: str = ""
 
 
 @runtime_checkable

@@ -53,14 +53,52 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """List price in US dollars per million tokens."""
+    """List price in US dollars per million tokens.
+
+    Attributes:
+        input_usd_per_mtok: Of prompt tokens.
+        output_usd_per_mtok: Of completion tokens.
+        cached_input_usd_per_mtok: Of prompt tokens that the expert had in its cache; None for those of others.
+        cache_write_usd_per_mtok: Of prompt tokens that it put there; None for those of others.
+        reasoning_usd_per_mtok: Of completion tokens that were reasoning; None for those of others.
+    """
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
+    cached_input_usd_per_mtok: float | None = None
+    cache_write_usd_per_mtok: float | None = None
+    reasoning_usd_per_mtok: float | None = None
 
     def cost_usd(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Cost of one call in US dollars."""
+        """Cost of one call in US dollars, without a cache and without reasoning."""
         return (prompt_tokens * self.input_usd_per_mtok + completion_tokens * self.output_usd_per_mtok) / 1e6
+
+    def cost_of_usage_usd(self, usage: Usage) -> float:
+        """Cost of one call in US dollars by what the expert counted, each kind of token at its own price."""
+        cost = self.cost_usd(usage.prompt_tokens, usage.completion_tokens)
+        for tokens, price, usual in (
+            (usage.cached_tokens, self.cached_input_usd_per_mtok, self.input_usd_per_mtok),
+            (usage.cache_write_tokens, self.cache_write_usd_per_mtok, self.input_usd_per_mtok),
+            (usage.reasoning_tokens, self.reasoning_usd_per_mtok, self.output_usd_per_mtok),
+        ):
+            if tokens and price is not None:
+                cost += tokens * (price - usual) / 1e6
+        return cost
+
+    @property
+    def worst_input_usd_per_mtok(self) -> float:
+        """The most that a prompt token may cost, whatever a cache makes of it."""
+        return max(self.input_usd_per_mtok, self.cached_input_usd_per_mtok or 0.0, self.cache_write_usd_per_mtok or 0.0)
+
+    @property
+    def worst_output_usd_per_mtok(self) -> float:
+        """The most that a completion token may cost, whether it is reasoning or not."""
+        return max(self.output_usd_per_mtok, self.reasoning_usd_per_mtok or 0.0)
+
+    def worst_cost_usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The most that a call with so many tokens may cost, in US dollars."""
+        prompt_usd = prompt_tokens * self.worst_input_usd_per_mtok
+        return (prompt_usd + completion_tokens * self.worst_output_usd_per_mtok) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +140,21 @@ class EnergyModel:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call as the expert itself reported them."""
+    """Tokens of one call as the expert itself reported them.
+
+    Attributes:
+        prompt_tokens: Of the prompt, those of a cache included.
+        completion_tokens: Of the answer, reasoning included.
+        cached_tokens: Of the prompt, those that came from the expert's cache.
+        cache_write_tokens: Of the prompt, those that went into it.
+        reasoning_tokens: Of the answer, those that were reasoning.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -191,7 +240,13 @@ class ExpertSpec:
         """US dollars of a call by its tokens; None where these or the price are unknown."""
         if usage is None or self.price is None:
             return None
-        return self.price.cost_usd(usage.prompt_tokens, usage.completion_tokens)
+        return self.price.cost_of_usage_usd(usage)
+
+    def worst_cost_usd(self, usage: Usage) -> float | None:
+        """The most that a call with so many tokens may cost in US dollars; None where the price is unknown."""
+        if self.price is None:
+            return None
+        return self.price.worst_cost_usd(usage.prompt_tokens, usage.completion_tokens)
 
     def energy_j(self, usage: Usage | None) -> float | None:
         """Joules of a call by its tokens; None where these or the energy model are unknown."""

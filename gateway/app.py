@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pointsman.experts.pool import ExpertPool
 from pointsman.gateway.access.access import create_access
 from pointsman.gateway.deciding.admission import Admission, AdmissionPolicy, TenantShare
+from pointsman.gateway.deciding.aliases import alias_table
 from pointsman.gateway.deciding.decider import Decider
 from pointsman.gateway.deciding.decision_policy import DecisionPolicy
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
@@ -182,6 +183,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         nulls=nulls,
         admission=_admission(settings, pool, telemetry),
         policy=_decision_policy(settings),
+        aliases=alias_table(settings),
         clock=time.monotonic,
     )
     explored = _exploration(settings, parts, pool, ledger, telemetry, learning)

@@ -62,6 +62,9 @@ class _Spent:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
     cost_usd: float = 0.0
     energy_j: dict[Source, float] = field(default_factory=dict)
 
@@ -182,6 +185,11 @@ class Telemetry:
             "pointsman_charges", "Calls of callers with limits, by what their charge went by.", ["expert", "basis"]
         )
         self.tokens = counter("pointsman_tokens", "Tokens as the experts reported them.", ["expert", "kind"])
+        self.token_details = counter(
+            "pointsman_token_details",
+            "Of these tokens: prompt tokens out of and into the expert's cache, and completion tokens of reasoning.",
+            ["expert", "kind"],
+        )
         self.cost = counter("pointsman_cost_usd", "Dollars by list price and reported tokens.", ["expert"])
         self.energy = counter(
             "pointsman_energy_joules", "Joules, measured or estimated as the label says.", ["expert", "source"]
@@ -251,6 +259,10 @@ class Telemetry:
             spent.prompt_tokens += call.prompt_tokens
         if call.completion_tokens is not None:
             spent.completion_tokens += call.completion_tokens
+        if call.cached_tokens or call.cache_write_tokens or call.reasoning_tokens:
+            spent.cached_tokens += call.cached_tokens or 0
+            spent.cache_write_tokens += call.cache_write_tokens or 0
+            spent.reasoning_tokens += call.reasoning_tokens or 0
         if call.cost_usd is not None:
             spent.cost_usd += call.cost_usd
         if call.energy_j is not None and energy_source is not None:
@@ -279,6 +291,13 @@ class Telemetry:
         for expert, spent in spendings.items():
             self.tokens.labels(expert, "prompt").inc(spent.prompt_tokens)
             self.tokens.labels(expert, "completion").inc(spent.completion_tokens)
+            for kind, tokens in (
+                ("cached", spent.cached_tokens),
+                ("cache_write", spent.cache_write_tokens),
+                ("reasoning", spent.reasoning_tokens),
+            ):
+                if tokens:
+                    self.token_details.labels(expert, kind).inc(tokens)
             self.cost.labels(expert).inc(spent.cost_usd)
             for source, energy_j in spent.energy_j.items():
                 self.energy.labels(expert, source.value).inc(energy_j)

@@ -31,6 +31,9 @@ class CallOutcome:
     energy_j: float | None = None
     latency_ms: float | None = None
     usage_implausible: bool = False
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 # Made for every request, and freezing costs a third of the making: not frozen, and never changed.
@@ -43,6 +46,8 @@ class Outcome:
         expert: Who answered in the end (a fallback, perhaps).
         status: HTTP status the client saw; 499 when the client left.
         prompt_tokens, completion_tokens: As the expert reported, None when it did not.
+        cached_tokens, cache_write_tokens, reasoning_tokens: Of these, what came from the expert's cache, what went into
+            it, and what was reasoning.
         cost_usd: From the price list and the reported usage.
         energy_j: Joules, and `energy_source` says whether measured or estimated.
         ttft_ms, latency_ms: As the gateway saw them.
@@ -68,3 +73,6 @@ class Outcome:
     calls: tuple[CallOutcome, ...] = ()
     shadow: CallOutcome | None = None
     usage_implausible: bool = False
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None

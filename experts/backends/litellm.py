@@ -18,7 +18,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec, OptionProblems
-from pointsman.experts.backends.litellm_stream import EventReply, WholeReply, compact
+from pointsman.experts.backends.litellm_stream import EventReply, WholeReply, compact, vectors
 from pointsman.experts.backends.openai_wire import JSON_HEADERS, error_body, wants_usage_chunk
 from pointsman.experts.env_references import looks_secret, variable_of
 from pointsman.experts.errors import (
@@ -29,7 +29,7 @@ from pointsman.experts.errors import (
     ExpertUnavailable,
 )
 from pointsman.experts.protocols import Endpoint, ExpertCall, Headers
-from pointsman.experts.spec import ExpertSpec
+from pointsman.experts.spec import Capability, ExpertSpec
 
 #: What a client may say, by endpoint: OpenAI's own fields. litellm takes its own settings by the same door (`api_base`,
 #: `custom_llm_provider`, `mock_response`, `fallbacks`, ...): passed on, they would send the operator's key wherever the
@@ -43,7 +43,17 @@ _COMPLETIONS = "best_of echo logprobs prompt suffix"
 FIELDS = {
     Endpoint.CHAT: frozenset(" ".join((_SAMPLING, _DELIVERY, _CHAT, _CHAT_LATER, _CHAT_LATEST)).split()),
     Endpoint.COMPLETIONS: frozenset(" ".join((_SAMPLING, _DELIVERY, _COMPLETIONS)).split()),
+    Endpoint.EMBEDDINGS: frozenset({"input", "dimensions", "encoding_format", "user"}),
 }
+#: litellm's function for each endpoint.
+_FUNCTIONS = {
+    Endpoint.CHAT: "acompletion",
+    Endpoint.COMPLETIONS: "atext_completion",
+    Endpoint.EMBEDDINGS: "aembedding",
+}
+
+#: Two names of one limit.
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 
 _DEFAULT_HEAD_TIMEOUT_S = 600.0
 _DEFAULT_IDLE_TIMEOUT_S = 120.0
@@ -54,8 +64,9 @@ class LitellmOptions(BackendOptions):
     """Options of `litellm`."""
 
     params: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of every call, such as `api_version` or `aws_region_name`. A value `os.environ/NAME` is taken from the
-    environment; secrets must be written so."""
+    """Arguments of every call, such as `api_version` or `aws_region_name`. What is a field of a request, such as
+    `temperature`, holds where the client states nothing. A value `os.environ/NAME` is taken from the environment;
+    secrets must be written so."""
     extra_fields: frozenset[str] = Field(default=frozenset(), json_schema_extra={"default": []})
     """Fields beyond OpenAI's own that clients may send on to this provider; others are refused by name."""
 
@@ -119,7 +130,10 @@ class LiteLLMExpert:
         idle_timeout_s: float = _DEFAULT_IDLE_TIMEOUT_S,
     ) -> None:
         self._spec = spec
-        self._fixed: dict[str, Any] = {**(params or {}), "model": spec.model, "max_retries": 0, "num_retries": 0}
+        fields = FIELDS[Endpoint.CHAT] | FIELDS[Endpoint.COMPLETIONS]
+        self._usual = {name: value for name, value in (params or {}).items() if name in fields}
+        fixed = {name: value for name, value in (params or {}).items() if name not in fields}
+        self._fixed: dict[str, Any] = {**fixed, "max_retries": 0, "num_retries": 0}
         for name, value in (("api_key", api_key), ("api_base", api_base), ("extra_headers", dict(headers or {}))):
             if value:
                 self._fixed[name] = value
@@ -153,12 +167,18 @@ class LiteLLMExpert:
         head_timeout_s = call.head_timeout_s or self._head_timeout_s
         idle_timeout_s = call.idle_timeout_s or self._idle_timeout_s
         arguments = {
+            **self._defaults(call.payload, known),
             **{name: value for name, value in call.payload.items() if name in known},
             **self._fixed,
+            "model": call.model or self._spec.model,
             # The timeouts below are the ones that count; litellm's default is another.
             "timeout": head_timeout_s + idle_timeout_s,
         }
-        function = litellm.acompletion if call.endpoint is Endpoint.CHAT else litellm.atext_completion
+        embeds = call.endpoint is Endpoint.EMBEDDINGS
+        if embeds:
+            # Not every provider knows formats; how numbers are written is ours.
+            arguments.pop("encoding_format", None)
+        function = getattr(litellm, _FUNCTIONS[call.endpoint])
         try:
             async with asyncio.timeout(head_timeout_s):
                 answer = await function(**arguments)
@@ -166,10 +186,21 @@ class LiteLLMExpert:
             raise ExpertTimeout(self._spec.name, f"no answer within {head_timeout_s:g} s") from None
         except Exception as error:  # litellm lets through whatever the code of a hundred providers raises
             return self._refusal(error)
+        if embeds:
+            return WholeReply(200, JSON_HEADERS, orjson.dumps(vectors(answer.model_dump(mode="json"), call.payload)))
         if call.payload.get("stream") is True:
             pieces = self._pieces(answer, call.endpoint, idle_timeout_s)
             return EventReply(pieces, answer, with_usage=wants_usage_chunk(call.payload))
         return WholeReply(200, JSON_HEADERS, orjson.dumps(compact(answer.model_dump(mode="json"), call.endpoint)))
+
+    def _defaults(self, payload: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+        """What the operator states of the body's own fields, where the client states nothing."""
+        if not self._usual:
+            return {}
+        stated = set(payload)
+        if not stated.isdisjoint(_LIMITS):
+            stated |= _LIMITS
+        return {name: value for name, value in self._usual.items() if name in known and name not in stated}
 
     async def probe(self) -> str | None:
         """Only whether litellm is there: asking a provider costs money. What calls say decides about health."""
@@ -250,6 +281,8 @@ def _import_litellm(spec: ExpertSpec, api_base: str | None) -> Any:
     litellm.telemetry = False
     litellm.drop_params = False
     litellm.suppress_debug_info = True  # else it writes advertisements to standard output
+    if spec.model.startswith("*"):
+        return litellm
     try:
         litellm.get_llm_provider(spec.model, api_base=api_base)
     except litellm.exceptions.BadRequestError as error:
@@ -300,6 +333,7 @@ BACKEND = BackendSpec(
     options=LitellmOptions,
     build=_build,
     address="optional",
+    endpoints=frozenset({Capability.EMBEDDINGS}),
     probe="whether litellm is installed",
     when_left="closes the connection",
     needs="the extra `litellm`",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, cast
 
@@ -96,6 +98,31 @@ def compact(data: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     if usage is not None:
         shaped["usage"] = usage
     return shaped
+
+
+def vectors(data: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Embeddings of litellm in OpenAI's shape, with their numbers written as the client asks for them.
+
+    Args:
+        data: The response, dumped.
+        payload: The request.
+    """
+    shaped = {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _vector(one.get("embedding"), payload)}
+            for index, one in enumerate(data.get("data") or ())
+        ],
+        "model": data.get("model"),
+    }
+    usage = _without_nulls(data.get("usage"))
+    return shaped if usage is None else {**shaped, "usage": usage}
+
+
+def _vector(vector: Any, payload: Mapping[str, Any]) -> Any:
+    if payload.get("encoding_format") == "base64" and isinstance(vector, list):
+        return base64.b64encode(array("f", vector).tobytes()).decode()
+    return vector
 
 
 def _choice(choice: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:

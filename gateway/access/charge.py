@@ -119,9 +119,10 @@ def _amounts(reservation: Reservation, spec: ExpertSpec, charge: Charge) -> tupl
     if charge.basis is Basis.NOTHING:
         return 0.0, 0.0, 0.0
     tokens = charge.tokens.prompt_tokens + charge.tokens.completion_tokens
-    usd, joules = spec.cost_usd(charge.tokens) or 0.0, spec.energy_j(charge.tokens) or 0.0
+    joules = spec.energy_j(charge.tokens) or 0.0
     if charge.basis is Basis.REPORTED:
-        return tokens, usd, joules
+        return tokens, spec.cost_usd(charge.tokens) or 0.0, joules
+    usd = spec.worst_cost_usd(charge.tokens) or 0.0
     # What was held, or more: of a rate of tokens not the longest answer is held where nobody stated its length, and the
     # expert may have said that the prompt is longer than it was thought to be.
     _, held_tokens, held_usd, held_joules = reservation.amounts
@@ -149,7 +150,9 @@ def _believed(spec: ExpertSpec, inbound: Inbound, reported: Usage) -> Charge:
     prompt, answer = min(prompt, _most_prompt(spec, inbound)), min(answer, _most_answer(spec, inbound))
     if prompt == reported.prompt_tokens and answer == reported.completion_tokens:
         return Charge(Basis.REPORTED, reported)
-    return Charge(Basis.REPORTED, Usage(prompt, answer), True)
+    # Nothing that it says of a cache makes this cheaper.
+    written, reasoned = min(reported.cache_write_tokens, prompt), min(reported.reasoning_tokens, answer)
+    return Charge(Basis.REPORTED, Usage(prompt, answer, 0, written, reasoned), True)
 
 
 def _most_answer(spec: ExpertSpec, inbound: Inbound) -> int:

@@ -16,7 +16,7 @@ _USUAL_ANSWER_TOKENS: Final = 1_024
 def known_of(spec: ExpertSpec, account: Account) -> bool:
     """Whether the worst case of every call to an expert is known in all that is promised to be kept."""
     bounded = spec.default_max_tokens is not None or spec.context_window_tokens is not None
-    priced = spec.price is not None and (bounded or spec.price.output_usd_per_mtok == 0)
+    priced = spec.price is not None and (bounded or spec.price.worst_output_usd_per_mtok == 0)
     metered = spec.energy is not None and (bounded or spec.energy.j_per_completion_token == 0)
     return spec.null or ((priced or not account.in_usd) and (metered or not account.in_joules))
 
@@ -48,7 +48,7 @@ def worst_case(spec: ExpertSpec, inbound: Inbound, account: Account, *, requests
         # What cannot be read holds no less than what is not stated.
         usual = max(usual, min(spec.default_max_tokens or 0, answer))
     answer *= answers
-    usd = spec.price.cost_usd(prompt, answer) if account.in_usd and spec.price is not None else 0.0
+    usd = spec.price.worst_cost_usd(prompt, answer) if account.in_usd and spec.price is not None else 0.0
     joules = spec.energy.energy_j(prompt, answer) if account.in_joules and spec.energy is not None else 0.0
     return requests, prompt + usual * answers, usd, joules
 

@@ -12,19 +12,25 @@ import click
 if TYPE_CHECKING:
     from pointsman.gateway.settings import Settings
 
+EMPTY_POOL = "the pool is empty: name at least one expert under pool.experts or pool.model_list"
+
 
 @click.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--keys", is_flag=True, help="Also check that every key the file refers to is there.")
+@click.option("--keys", is_flag=True, help="Also check that every key and variable the file refers to is there.")
 def check_config(file: Path, *, keys: bool) -> None:
     """Check a settings file and say everything that is wrong with it.
 
     Exits with 1 when something is.
     """
-    from pointsman.gateway.settings import SettingsError, load_settings
+    from pointsman.gateway.settings import SettingsError
+    from pointsman.gateway.settings.load import read_settings
 
     try:
-        settings = load_settings(file, os.environ)
+        loaded = read_settings(file, os.environ, elsewhere=not keys)
+        settings = loaded.settings
+        if not settings.pool.experts:
+            raise SettingsError([EMPTY_POOL, *loaded.warnings], str(file))
         if keys:
             _check_keys(settings)
         known = _artifact_experts(settings)
@@ -36,6 +42,10 @@ def check_config(file: Path, *, keys: bool) -> None:
     for expert in experts:
         click.echo(f"  {expert.name}: {expert.backend}{f' at {expert.base_url}' if expert.base_url else ''}")
     click.echo(f"  time limits: {_time_limits(settings)}")
+    for name, alias in settings.aliases.items():
+        click.echo(f"  {name}: alias of {', '.join(alias.experts)}")
+    for sentence in loaded.warnings:
+        click.echo(f"  warning: {sentence}")
     # The artefact that ships knows its own small experts alone; everybody else's go by card and size there.
     known = frozenset() if settings.router.artifact == "default" else known
     strangers = [expert.name for expert in experts if (expert.known_as or expert.name) not in known]

@@ -25,6 +25,7 @@ _SECTIONS = {
     "LatencySettings": "pool.experts[].latency",
     "EnergySettings": "pool.experts[].energy",
     "ModelListEntry": "pool.model_list[]",
+    "AliasSettings": "aliases.*",
     "RouterSettings": "router",
     "BudgetSettings": "budgets",
     "WeightSettings": "budgets.weights",

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pointsman.gateway.cli.config import EMPTY_POOL
+
 if TYPE_CHECKING:
     from pointsman.gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _LEVELS = ("debug", "info", "warning", "error")
-_EMPTY = "the pool is empty: name at least one expert under pool.experts or pool.model_list"
 
 
 @click.command("serve")
@@ -39,13 +40,17 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
     environment is stronger than the file. SIGTERM and Ctrl-C let requests in flight end. SIGHUP reads the file again,
     SIGUSR1 goes back to the settings before, SIGUSR2 replaces the workers one by one; no request is lost by any of it.
     """
-    from pointsman.gateway.settings import SettingsError, load_settings
+    from pointsman.gateway.settings import SettingsError
+    from pointsman.gateway.settings.load import read_settings
 
     options = {"server.host": host, "server.port": port, "server.workers": workers}
     overrides = {key: value for key, value in options.items() if value is not None}
 
     def read() -> Settings:
-        return load_settings(config, os.environ, overrides)
+        loaded = read_settings(config, os.environ, overrides)
+        for sentence in loaded.warnings:
+            click.echo(f"warning: {sentence}", err=True)
+        return loaded.settings
 
     try:
         settings = read()
@@ -68,7 +73,7 @@ def _serve(settings: Settings, read: Callable[[], Settings], config: Path | None
     from pointsman.gateway.process.server import Server, bind, handle_signals, log_config, serve_here
 
     if not settings.pool.experts:
-        raise click.ClickException(_EMPTY)
+        raise click.ClickException(EMPTY_POOL)
     logging.config.dictConfig(log_config(log_level))
     try:
         listener = bind(settings.server.host, settings.server.port)
@@ -116,7 +121,7 @@ def _read_again(
         raise SettingsError(["the terminal is gone; stopping"])
     settings = read()
     if not settings.pool.experts:
-        raise SettingsError([_EMPTY])
+        raise SettingsError([EMPTY_POOL])
     if settings.redis.url is not None or not settings.redis.embedded:
         return settings
     if embedded_redis is None:

@@ -9,9 +9,10 @@ model.feedback(answer.response_metadata["decision_id"], 1.0)
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from urllib.parse import unquote
 
 from langchain_core.language_models import LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
@@ -35,9 +36,10 @@ _OF_OPENAIS_CLIENT: Final = frozenset(
 _PROVIDER: Final = {"model_provider": "pointsman"}
 
 #: Response header -> key of `response_metadata`, and how its value is read.
-_DECISION: Final = {
+_DECISION: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "x-pointsman-decision": ("decision_id", str),
-    "x-pointsman-expert": ("expert", str),
+    # Names are percent-encoded where a header could not hold them.
+    "x-pointsman-expert": ("expert", unquote),
     "x-pointsman-category": ("category", str),
     "x-pointsman-reason": ("reason", str),
     "x-pointsman-cache": ("cache", str),

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from pointsman.experts.pool import ExpertPool
 from pointsman.gateway.access.caller import ANYBODY, Caller
 from pointsman.gateway.deciding.admission import Admission, AdmissionRequest, full_experts
+from pointsman.gateway.deciding.aliases import AliasTable, with_fallbacks
 from pointsman.gateway.deciding.assessor import Assessor
 from pointsman.gateway.deciding.decision_memory import DecisionMemory, again, rests_on_load
 from pointsman.gateway.deciding.decision_memory import NullAnswers as Repeated
@@ -21,7 +23,7 @@ from pointsman.gateway.deciding.decision_policy import DecisionPolicy
 from pointsman.gateway.deciding.eligibility import bound, in_pool, known, owned, permitted, spoken
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
-from pointsman.gateway.deciding.question import NO_OFFERS, Assessed, Question
+from pointsman.gateway.deciding.question import NO_OFFERS, Assessed, Question, named_in, without_quality
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.ids import DecisionIds
 from pointsman.gateway.shared.average_budgets import AverageBudgets
@@ -35,7 +37,6 @@ from pointsman.gateway.wire.caching import CacheStatus, parse_caching
 from pointsman.gateway.wire.evidence import parse_evidence
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.opening import opening_of
-from pointsman.gateway.wire.provider_ids import NamedId, named_ids
 from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing, write_out
 from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
 from pointsman.routers.conversation import Turn, recall
@@ -49,7 +50,6 @@ from pointsman.routers.types import (
     Rejection,
     Rule,
     Stay,
-    Weights,
 )
 
 #: Id of the decision to be, and when the request's last byte was in (monotonic).
@@ -79,6 +79,7 @@ class Decider:
         evidence: Plans to ask several experts.
         admission: Lets requests wait for room.
         policy: The operator's.
+        aliases: Further names that may be asked for.
         clock: Monotonic seconds.
     """
 
@@ -97,6 +98,7 @@ class Decider:
         evidence: EvidencePlanner,
         admission: Admission,
         policy: DecisionPolicy,
+        aliases: AliasTable,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -112,6 +114,7 @@ class Decider:
         self._evidence = evidence
         self._admission = admission
         self._policy = policy
+        self.aliases = aliases
         self._unbounded = policy.budget == _NO_BUDGET
         self._clock = clock
         self._ids = DecisionIds()
@@ -153,7 +156,9 @@ class Decider:
         """
         decision_id, received_s = self.arrival() if arrival is None else arrival
         routing = strip_routing(inbound)
-        budget, experts, session, evidence_options, urgency = self._policy.budget, None, None, None, NOT_URGENT
+        name, alias = inbound.model, self.aliases.applied(inbound, self._pool)
+        budget = self._policy.budget if alias is None or alias.budget is None else alias.budget
+        experts, session, evidence_options, urgency = None, None, None, NOT_URGENT
         if routing is not None or states_routing(headers):
             budget, experts = parse_budget(routing, headers, budget)
             session = self._session(parse_session(routing, headers), caller.tenant)
@@ -165,25 +170,31 @@ class Decider:
             session, opens = self._session(opening_of(inbound.payload), caller.tenant), not inbound.earlier
         caching = parse_caching(routing, headers)
         if not inbound.endpoint.writes:
-            budget = replace(budget, weights=_without_quality(budget.weights))
+            budget = replace(budget, weights=without_quality(budget.weights))
         elif self._policy.flags:
             budget = take_flags(inbound, budget, self._policy.flags)
         if inbound.translated is not None and inbound.translated.native_only is not None:
             spoken(self._pool, inbound.model, inbound.translated)
         allowed = in_pool(self._pool, experts)
+        meant = None
+        if alias is not None:
+            meant = self.aliases.meant(alias, inbound, self._pool, allowed, caller.experts)
+            allowed = alias.narrowed(allowed)
         texts: tuple[str, ...] = (inbound.text,)
         if inbound.model == AUTO:
             if self._policy.stay_bonus is not None:
                 texts = (*inbound.earlier, inbound.text)
             if self._averages is not None:
                 budget = self._averages.priced(budget)
+            allowed = self.aliases.chosen_among(allowed, self._pool, inbound)
             if caller.experts is not None:
-                allowed = permitted(caller.experts, allowed)
+                allowed = permitted(caller.experts, allowed, None if alias is None else name)
         else:
-            known(self._pool, inbound.model, caller.experts)
+            known(self._pool, inbound.model, caller.experts, self.aliases, inbound.star)
             if caller.experts is not None:
-                permitted(caller.experts, frozenset({inbound.model}))
-            if allowed is None and (self._unbounded if budget is self._policy.budget else budget == _NO_BUDGET):
+                permitted(caller.experts, frozenset({inbound.model}), name)
+            unbounded = self._unbounded if budget is self._policy.budget else budget == _NO_BUDGET
+            if allowed is None and unbounded and (meant is None or not meant.fallbacks):
                 texts = ()
             # A concrete model bypasses routing, but no cap and no block: these hold however the expert was chosen.
             named = frozenset({inbound.model})
@@ -202,7 +213,8 @@ class Decider:
             received_s,
             opens,
             # Without keys there is one tenant, and everything is its own.
-            () if caller is ANYBODY else _named(inbound),
+            () if caller is ANYBODY else named_in(inbound),
+            meant=meant,
         )
 
     def now(self, question: Question) -> RoutedRequest | None:
@@ -339,7 +351,12 @@ class Decider:
             offers = NO_OFFERS if self._nulls is None or asked is None else self._nulls.offers(asked, assessment)
             request = question.request(inbound.text, question.stay, offers)
             learned = None if self._learning is None else self._learning.corrections_of(question.tenant)
-            decision = self._router.select(assessment, request, self._pool.snapshot(), learned)
+            view = self._pool.snapshot()
+            decision = self._router.select(assessment, request, view, learned)
+            if question.fallbacks and request.offers.blocked_by is None:
+                select = partial(self._router.select, assessment, view=view, learned=learned)
+                further = replace(request, required=inbound.required)
+                decision = with_fallbacks(decision, question.fallbacks, further, select)
             if inbound.model != AUTO and decision.expert is not None and decision.reason is not Reason.BLOCKED:
                 decision = replace(decision, reason=Reason.NAMED)
         return self._routed(question, decision, hit)
@@ -379,18 +396,3 @@ class Decider:
     async def _session_affinity(self, session: str) -> Stay | None:
         expert = await self._sessions.previous(session)
         return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
-
-
-def _named(inbound: Inbound) -> tuple[NamedId, ...]:
-    """The ids that a request names, as its client wrote it."""
-    translated = inbound.translated
-    if translated is None:
-        return named_ids(inbound.endpoint, inbound.body, inbound.payload)
-    return named_ids(translated.endpoint, translated.body, translated.payload)
-
-
-def _without_quality(weights: Weights) -> Weights:
-    """For answers that no model writes: nobody predicts how good they are, so what they take is all that counts."""
-    if weights.latency or weights.energy or weights.cost:
-        return replace(weights, quality=0.0)
-    return replace(weights, quality=0.0, latency=1.0, cost=1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.spec import Capability
 from pointsman.gateway.access.caller import EVERY_ID
+from pointsman.gateway.deciding.aliases import Alias, AliasTable
 from pointsman.gateway.deciding.question import Question
 from pointsman.gateway.errors import Code, RequestRefused, invalid_budget
 from pointsman.gateway.shared.made_ids import MadeIds
@@ -14,22 +15,39 @@ from pointsman.gateway.wire.responses.bindings import Binding
 from pointsman.gateway.wire.translation import TranslatedRequest
 
 
-def known(pool: ExpertPool, name: str, permitted: frozenset[str] | None) -> None:
+def known(
+    pool: ExpertPool, name: str, permitted: frozenset[str] | None, aliases: AliasTable, star: str | None = None
+) -> None:
     """See that a named expert is here.
 
     Args:
         pool: The experts.
         name: What is asked for.
         permitted: Those that the caller's key may ask, and be told of; None for all.
+        aliases: Other names that could be asked for.
+        star: What the alias by which it is asked for leaves open.
 
     Raises:
         RequestRefused: It is not.
     """
-    if name not in pool:
-        names = ", ".join(spec.name for spec in pool.specs if permitted is None or spec.name in permitted)
+    if name not in pool or (name in aliases.named_only and not star):
+        names = ", ".join(names_of(pool, permitted, aliases))
         raise RequestRefused(
             Code.MODEL_NOT_FOUND, f"model: '{name}' is not here; ask for 'auto' or one of: {names}", param="model"
         )
+
+
+def names_of(pool: ExpertPool, permitted: frozenset[str] | None, aliases: AliasTable) -> list[str]:
+    """All that a key may ask for beside `auto`, each once: experts, then aliases."""
+    experts = [spec.name for spec in pool.specs if spec.name not in aliases.named_only]
+    named = {name: None for name in experts if permitted is None or name in permitted}
+    named |= {alias.name: None for alias in aliases.listed if may_ask(alias, permitted)}
+    return list(named)
+
+
+def may_ask(alias: Alias, permitted: frozenset[str] | None) -> bool:
+    """Whether a key may ask for an alias: for one of its experts at least."""
+    return permitted is None or alias.experts is None or bool(alias.experts & permitted)
 
 
 def in_pool(pool: ExpertPool, experts: frozenset[str] | None) -> frozenset[str] | None:
@@ -44,15 +62,20 @@ def in_pool(pool: ExpertPool, experts: frozenset[str] | None) -> frozenset[str] 
     return experts
 
 
-def permitted(experts: frozenset[str], asked: frozenset[str] | None) -> frozenset[str]:
+def permitted(experts: frozenset[str], asked: frozenset[str] | None, name: str | None = None) -> frozenset[str]:
     """Which of the experts that a caller names, or of all, its key may ask.
+
+    Args:
+        experts: Those that the key may ask.
+        asked: Those that are named; None for all.
+        name: The alias by which they are: what it stands for is not told to those who may not ask them.
 
     Raises:
         RequestRefused: None of them.
     """
     both = experts if asked is None else experts & asked
     if not both:
-        names = "an expert" if asked is None else ", ".join(sorted(asked))
+        names = name or ("an expert" if asked is None else ", ".join(sorted(asked)))
         raise RequestRefused(Code.MODEL_NOT_ALLOWED, f"This key may not ask {names}.", param="model")
     return both
 
@@ -72,16 +95,18 @@ def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
         )
 
 
-def counts_tokens(pool: ExpertPool, name: str, permitted: frozenset[str] | None) -> bool:
+def counts_tokens(pool: ExpertPool, name: str, permitted: frozenset[str] | None, aliases: AliasTable) -> bool:
     """Whether a model of that name counts tokens itself; `auto` is nobody yet.
 
     Raises:
         RequestRefused: It is not here.
     """
-    if name == AUTO:
+    alias = aliases.find(name, pool)
+    model = name if alias is None else alias.model
+    if model == AUTO:
         return False
-    known(pool, name, permitted)
-    spec = pool[name].spec
+    known(pool, model, permitted, aliases, None if alias is None else alias.star(name))
+    spec = pool[model].spec
     return Capability.COUNT_TOKENS in spec.capabilities and not spec.null
 
 

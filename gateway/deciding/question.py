@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pointsman.gateway.access.caller import Caller
+from pointsman.gateway.deciding.aliases import AliasedRequest
 from pointsman.gateway.deciding.null_experts import NullAnswers
+from pointsman.gateway.deciding.safety import HarmLevel
 from pointsman.gateway.wire.caching import CacheControl, CacheStatus
 from pointsman.gateway.wire.evidence import EvidenceOptions
-from pointsman.gateway.wire.provider_ids import NamedId
+from pointsman.gateway.wire.provider_ids import NamedId, named_ids
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.urgency import Urgency
-from pointsman.routers.types import Assessment, Budget, Offers, RouteRequest, Stay
+from pointsman.routers.types import Assessment, Budget, Offers, RouteRequest, Stay, Weights
 
 NO_OFFERS: Final = Offers()
 
@@ -44,6 +46,7 @@ class Question:
         stay: Who answered the session's previous turn; None where nobody did.
         complete: Whether all that the decision rests upon is here.
         keys: Of the texts in the decision cache, where they are known already.
+        meant: What the alias means that it asks for; None where it asks for none.
     """
 
     inbound: Inbound
@@ -64,6 +67,7 @@ class Question:
     stay: Stay | None = None
     complete: bool = False
     keys: tuple[str, ...] = ()
+    meant: AliasedRequest | None = None
 
     @property
     def tenant(self) -> str:
@@ -76,18 +80,46 @@ class Question:
         stated_ms = self.urgency.deadline_ms
         return None if stated_ms is None else self.received_s + stated_ms / 1e3
 
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Who is asked, in this order, where none of the experts that are asked for answers.
+
+        Nobody, where the request is about what others may not do: ids and answers of one provider, or harm.
+        """
+        if self.meant is None or self.named:
+            return ()
+        translated, safety = self.inbound.translated, None if self.asked is None else self.asked.safety
+        bound = translated is not None and translated.binding is not None
+        harmful = safety is not None and safety.shade is not HarmLevel.BENIGN
+        return () if bound or harmful else self.meant.fallbacks
+
     def request(self, text: str, stay: Stay | None = None, offers: Offers = NO_OFFERS) -> RouteRequest:
         """The request as the router reads it, with one of the user's turns."""
-        inbound = self.inbound
+        inbound, meant = self.inbound, self.meant
         return RouteRequest(
             self.decision_id,
             text,
             inbound.prompt_tokens,
             inbound.max_completion_tokens,
-            inbound.required,
+            inbound.required if meant is None else meant.required,
             self.budget,
             self.allowed,
             stay,
             offers,
             inbound.work,
         )
+
+
+def named_in(inbound: Inbound) -> tuple[NamedId, ...]:
+    """The ids that a request names, as its client wrote it."""
+    translated = inbound.translated
+    if translated is None:
+        return named_ids(inbound.endpoint, inbound.body, inbound.payload)
+    return named_ids(translated.endpoint, translated.body, translated.payload)
+
+
+def without_quality(weights: Weights) -> Weights:
+    """For answers that no model writes: nobody predicts how good they are, so what they take is all that counts."""
+    if weights.latency or weights.energy or weights.cost:
+        return replace(weights, quality=0.0)
+    return replace(weights, quality=0.0, latency=1.0, cost=1.0)

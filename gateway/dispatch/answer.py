@@ -16,6 +16,7 @@ from pointsman.gateway.record.recorder import Attempt, Recorder
 from pointsman.gateway.wire.expert_errors import client_error
 from pointsman.gateway.wire.first_event import error_within
 from pointsman.gateway.wire.generated_text import tokens_said
+from pointsman.gateway.wire.header_text import header_text
 from pointsman.gateway.wire.messages.counting import COUNTED
 from pointsman.gateway.wire.provider_ids import MOST_IDS, made_in
 from pointsman.gateway.wire.refusal_shape import path_of, refusal_body, refusal_event
@@ -107,7 +108,7 @@ class RelayedAnswer:
     def notes(self) -> Headers:
         """Response headers of our own beside those of every answer."""
         hedged_with = self._attempt.hedged_with
-        notes: Headers = ((b"x-pointsman-hedged", hedged_with.encode()),) if hedged_with else ()
+        notes: Headers = ((b"x-pointsman-hedged", header_text(hedged_with)),) if hedged_with else ()
         return (*notes, COUNTED) if self._routed.inbound.asked is Endpoint.COUNT_TOKENS else notes
 
     @property

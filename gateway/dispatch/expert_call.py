@@ -6,6 +6,7 @@ from pointsman.experts.protocols import Endpoint, ExpertCall, Headers
 from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.access.caller import ANYBODY
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.settings.aliases import ANY
 from pointsman.gateway.wire.asked_usage import asking, may_ask
 from pointsman.gateway.wire.cache_salt import SALTED, salted
 from pointsman.gateway.wire.forwarding import without_anthropics
@@ -42,15 +43,17 @@ def call_for(
         with_usage: Whether to ask for the token counts of a stream (`adds_usage`).
     """
     inbound = routed.inbound
-    translated = inbound.translated
+    translated, model = inbound.translated, spec.model
+    if inbound.star:
+        model = model.replace(ANY, inbound.star)
     if translated is not None and translated.spoken_by(spec):
-        endpoint, body, payload = translated.endpoint, translated.body_for(spec.model), translated.payload
+        endpoint, body, payload = translated.endpoint, translated.body_for(model), translated.payload
     else:
-        endpoint, body, payload = inbound.endpoint, expert_body(inbound, spec.model), inbound.payload
+        endpoint, body, payload = inbound.endpoint, expert_body(inbound, model), inbound.payload
         if translated is not None:
             forward = without_anthropics(forward)
         if with_usage:
-            body, payload = asking(body, payload, spec.model)
+            body, payload = asking(body, payload, model)
     if spec.cache_salt:
         body = salted_for(routed, endpoint, body)
     if routed.deadline_s is not None:
@@ -65,6 +68,7 @@ def call_for(
         stream=inbound.stream,
         headers=forward,
         prepared=None if routed.asked is None else routed.asked.answers.get(spec.name),
+        model=model,
     )
 
 

@@ -14,6 +14,7 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.whole_reply import ReplyHead
 from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Recorder
+from pointsman.gateway.wire.header_text import header_text
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.reply import EventStream, usage_in, with_model_of_whole
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
@@ -67,6 +68,9 @@ class CallResult:
             verdict=verdict,
             prompt_tokens=None if self.usage is None else self.usage.prompt_tokens,
             completion_tokens=None if self.usage is None else self.usage.completion_tokens,
+            cached_tokens=None if self.usage is None else self.usage.cached_tokens,
+            cache_write_tokens=None if self.usage is None else self.usage.cache_write_tokens,
+            reasoning_tokens=None if self.usage is None else self.usage.reasoning_tokens,
             cost_usd=self.cost_usd,
             energy_j=self.energy_j,
             latency_ms=self.latency_ms,
@@ -109,7 +113,13 @@ def usage_of(outcome: Outcome) -> Usage | None:
     """The tokens of a call's outcome; None where they are unknown."""
     if outcome.prompt_tokens is None or outcome.completion_tokens is None:
         return None
-    return Usage(outcome.prompt_tokens, outcome.completion_tokens)
+    return Usage(
+        outcome.prompt_tokens,
+        outcome.completion_tokens,
+        outcome.cached_tokens or 0,
+        outcome.cache_write_tokens or 0,
+        outcome.reasoning_tokens or 0,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +206,7 @@ def _keep(reply: CallResult, recording: Recording) -> None:
 
 def _notes(gathered: GatheredAnswers) -> Headers:
     """Response headers of our own: who was asked, what all of it cost, how sure the choice is."""
-    notes = [(b"x-pointsman-asked", ",".join(call.expert for call in gathered.calls).encode())]
+    notes = [(b"x-pointsman-asked", b",".join(header_text(call.expert) for call in gathered.calls))]
     costs = [call.cost_usd for call in gathered.calls]
     if None not in costs:
         notes.append((b"x-pointsman-total-cost-usd", b"%.8g" % sum(cost for cost in costs if cost is not None)))

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from pointsman.experts.protocols import Headers
 from pointsman.gateway.access.caller import Role
 from pointsman.gateway.deciding.routed import RoutedRequest
+from pointsman.gateway.wire.header_text import header_text
 
 #: Response headers of an expert that reach the client: what clients act upon, and nothing that tells of the inside.
 _PASSED_ON: Final = frozenset(
@@ -57,7 +58,7 @@ def answer_headers(routed: RoutedRequest, answer: AnswerHead) -> list[tuple[byte
     kind = decision.classification
     headers += [
         (b"x-pointsman-decision", decision.id.encode()),
-        (b"x-pointsman-expert", answer.expert.encode()),
+        (b"x-pointsman-expert", header_text(answer.expert)),
         (b"x-pointsman-reason", str.encode(decision.reason)),
         (b"x-pointsman-cache", str.encode(routed.hit)),
         (b"x-pointsman-overhead-ms", _overhead_ms(routed, answer)),

@@ -175,7 +175,7 @@ class Exchange:
     def _counted(self, inbound: Inbound) -> bool:
         """Answer a question for tokens that no expert counts; whether it is one."""
         if self._endpoint is not Endpoint.COUNT_TOKENS or counts_tokens(
-            self._plane.pool, inbound.model, self._caller.experts
+            self._plane.pool, inbound.model, self._caller.experts, self._plane.decider.aliases
         ):
             return False
         self._client.send_whole(200, list(ESTIMATE_HEADERS), estimate_body(inbound))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from pointsman.gateway.settings.base import EnvName, Name, Node, Positive, read_secret
+from pointsman.gateway.settings.base import EnvName, Name, Node, Positive, TableName, read_secret
 from pointsman.gateway.settings.problems import TreeProblems
 
 RoleName = Literal["client", "operator", "metrics"]
@@ -64,7 +64,7 @@ class KeySettings(Node):
     role: RoleName = "client"
     """`client`: the OpenAI endpoints and its own tenant's decisions; `operator`: also every tenant's decisions, the
     metrics and the admin listener; `metrics`: GET /metrics and nothing else."""
-    experts: tuple[Name, ...] | None = None
+    experts: tuple[TableName, ...] | None = None
     """Experts that may be asked; `auto` chooses among them. All when left out."""
     expires: AwareDatetime | None = None
     """From when on the key is not accepted any more, such as `2027-01-31T00:00:00Z`."""

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=200)]
-#: A model's name as tables and artefacts have it: any text of one line ("Claude 3.5 Sonnet").
+#: A model's name, as tables, artefacts and people have it: any text of one line ("Claude 3.5 Sonnet").
 TableName = Annotated[
     str, Field(pattern=r"^[^\x00-\x1f\x7f\s](?:[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?$", max_length=200)
 ]

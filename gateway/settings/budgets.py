@@ -59,3 +59,12 @@ class BudgetSettings(CapSettings):
         """The same as the decision reads it."""
         caps: dict[str, Any] = {cap.name: getattr(self, cap.name) for cap in CAPS}
         return Budget(**caps, weights=Weights(**self.weights.model_dump()), local_only=self.local_only)
+
+    def overridden(self, by: BudgetSettings) -> BudgetSettings:
+        """The same with what others state in its place; what keeps prompts on own hardware, they do not lift."""
+        stated = {name: getattr(by, name) for name in by.model_fields_set}
+        if "weights" in stated:
+            weights = {name: getattr(by.weights, name) for name in by.weights.model_fields_set}
+            stated["weights"] = self.weights.model_copy(update=weights)
+        stated["local_only"] = self.local_only or by.local_only
+        return self.model_copy(update=stated)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
+from pointsman.experts.env_references import variable_of
 from pointsman.gateway.settings.yaml_source import Path
 
 #: Environment variable -> the setting it overrides. REDIS_URL only fills a gap: a URL in the file is more deliberate.
@@ -16,8 +18,6 @@ OVERRIDES: Final[Mapping[str, Path]] = {
 }
 REDIS_URL: Final = "REDIS_URL"
 
-#: litellm's way to name a variable, for the addresses in its `model_list`.
-_LITELLM_REFERENCE = re.compile(r"^os\.environ/([A-Za-z_][A-Za-z0-9_]*)$")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -63,12 +63,46 @@ def interpolate(data: dict[str, Any], env: Mapping[str, str]) -> list[tuple[Path
             if found is None:
                 problems.append(((*path, key), f"the environment variable {name} is not set"))
                 return ""
-            return found
+            # Who names a user or a password alone may write it as it is.
+            before, after = match.string[: match.start()], match.string[match.end() :]
+            return quote(found, safe="%") if key == "url" and "://" in before and "@" in after else found
 
-        holder[key] = _REFERENCE.sub(value, _LITELLM_REFERENCE.sub(r"${\1}", holder[key]))
+        holder[key] = _REFERENCE.sub(value, holder[key])
 
     _each_address(data, replace)
     return problems
+
+
+def replace_addresses(data: dict[str, Any], change: Callable[[Path, str], str]) -> None:
+    """Replace the addresses of experts and of Redis by what a function makes of path and address, in place."""
+
+    def replace(holder: Any, key: str, path: Path) -> None:
+        if isinstance(holder, dict) and isinstance(holder.get(key), str):
+            holder[key] = change((*path, key), holder[key])
+
+    _each_address(data, replace)
+
+
+def unset_in(address: str, env: Mapping[str, str]) -> list[str]:
+    """The variables that an address refers to, and that neither the environment nor a default gives a value."""
+    found = _REFERENCE.findall(address)
+    return [name for name, default in found if not (env.get(name) or default)]
+
+
+def variables_in(value: Any, key: str = "") -> set[str]:
+    """Names of the environment variables that raw settings refer to."""
+    if isinstance(value, dict):
+        return {name for inner, one in value.items() for name in variables_in(one, str(inner))}
+    if isinstance(value, list | tuple):
+        return {name for one in value for name in variables_in(one, key)}
+    if not isinstance(value, str):
+        return set()
+    if key.endswith("_env"):
+        return {value}
+    if key in ("base_url", "url"):
+        return {match.group(1) for match in _REFERENCE.finditer(value)}
+    named = variable_of(value)
+    return set() if named is None else {named}
 
 
 def _each_address(data: dict[str, Any], visit: Callable[[Any, str, Path], None]) -> None:
@@ -78,10 +112,6 @@ def _each_address(data: dict[str, Any], visit: Callable[[Any, str, Path], None])
         return
     for index, expert in _items(pool.get("experts")):
         visit(expert, "base_url", ("pool", "experts", index))
-    for index, entry in _items(pool.get("model_list")):
-        if isinstance(entry, dict):
-            params = entry.get("litellm_params")
-            visit(params, "api_base", ("pool", "model_list", index, "litellm_params"))
 
 
 def _items(value: Any) -> list[tuple[int, Any]]:

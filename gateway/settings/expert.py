@@ -24,7 +24,7 @@ from pointsman.experts.spec import (
     Price,
     Source,
 )
-from pointsman.gateway.settings.base import EnvName, Name, Node, NonNegative, Positive, Share, TableName, read_secret
+from pointsman.gateway.settings.base import EnvName, Node, NonNegative, Positive, Share, TableName, read_secret
 from pointsman.gateway.settings.problems import TreeProblems, describe_items
 from pointsman.gateway.settings.yaml_source import Path
 
@@ -55,6 +55,13 @@ class PriceSettings(Node):
     """US dollars per million prompt tokens."""
     output_usd_per_mtok: NonNegative
     """US dollars per million completion tokens."""
+    cached_input_usd_per_mtok: NonNegative | None = None
+    """Of prompt tokens that the expert had in its cache, as it reports them; as of other prompt tokens when left
+    out."""
+    cache_write_usd_per_mtok: NonNegative | None = None
+    """Of prompt tokens that it put into its cache; where that has several prices, the highest."""
+    reasoning_usd_per_mtok: NonNegative | None = None
+    """Of completion tokens that were reasoning, where these have a price of their own."""
 
 
 class LatencySettings(Node):
@@ -88,8 +95,8 @@ class EnergySettings(Node):
 class ExpertSettings(Node):
     """One expert: what it is, and how to reach it."""
 
-    name: Name
-    """The name clients may ask for; unique in the pool. `auto` is reserved for the router."""
+    name: TableName
+    """The name clients may ask for, any text of one line; unique in the pool. `auto` is reserved for the router."""
     # Those that are installed are not known where this is read.
     backend: str = Field(json_schema_extra=lambda field: field.update(enum=[*installed_backends()]))
     """How it is reached: the name of a backend. A package may bring one of its own."""

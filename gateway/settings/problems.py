@@ -112,6 +112,8 @@ def _below(annotation: Any, step: str | int) -> Iterator[Any]:
                 yield field.annotation
         elif get_origin(part) in {tuple, list} and isinstance(step, int):
             yield get_args(part)[0]
+        elif get_origin(part) is dict:
+            yield get_args(part)[1]
 
 
 def _unwrapped(annotation: Any) -> Iterator[Any]:

@@ -9,12 +9,16 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from pointsman.gateway.settings.aliases import ANY, Aliases, AliasSettings, resolve_aliases
 from pointsman.gateway.settings.auth import AdminSettings, AuthSettings
 from pointsman.gateway.settings.base import Node, NonNegative, Positive
 from pointsman.gateway.settings.budgets import BudgetSettings
 from pointsman.gateway.settings.cors import CorsSettings
 from pointsman.gateway.settings.evidence import EvidenceSettings
+from pointsman.gateway.settings.expert import ExpertSettings
 from pointsman.gateway.settings.learning import LearningSettings
+from pointsman.gateway.settings.litellm.pool import with_model_list
+from pointsman.gateway.settings.litellm.records import Migration
 from pointsman.gateway.settings.null_experts import NullExpertSettings, NullKind
 from pointsman.gateway.settings.overload import AdmissionSettings, HedgingSettings, RetrySettings
 from pointsman.gateway.settings.pool import PoolSettings
@@ -230,6 +234,10 @@ class Settings(Node):
 
     pool: PoolSettings = PoolSettings()
     """The experts, and how their health is watched."""
+    aliases: Aliases = Field(default_factory=dict)
+    """Further names that clients may ask for, each with what it stands for: an expert, `auto`, or several experts. A
+    `*` in a name stands for any text; an exact name goes before it, and of several the one that says most of the
+    name."""
     router: RouterSettings = RouterSettings()
     """The decision."""
     budgets: BudgetSettings = BudgetSettings()
@@ -270,6 +278,39 @@ class Settings(Node):
         """The null experts that are switched on, in the order of the pool; safety routing needs the refusal."""
         kinds = self.null_experts.kinds
         return (*kinds, NullKind.REFUSAL) if self.safety.enabled and NullKind.REFUSAL not in kinds else kinds
+
+    @model_validator(mode="after")
+    def _model_list_becomes_experts(self) -> Self:
+        # The loader has done it already, to know the lines; this is for settings made by a program.
+        if self.pool.model_list:
+            migration = Migration({})
+            pool = {"experts": [{"name": expert.name} for expert in self.pool.experts]}
+            listed = [entry.model_dump() for entry in self.pool.model_list]
+            made = with_model_list({"pool": {**pool, "model_list": listed}}, migration)
+            if migration.problems:
+                raise TreeProblems(migration.problems)
+            further = made["pool"]["experts"][len(self.pool.experts) :]
+            experts = (*self.pool.experts, *map(ExpertSettings.model_validate, further))
+            aliases = {name: AliasSettings.model_validate(alias) for name, alias in made.get("aliases", {}).items()}
+            # A frozen model is completed once, before anybody else sees it.
+            object.__setattr__(self, "pool", self.pool.model_copy(update={"experts": experts, "model_list": ()}))
+            object.__setattr__(self, "aliases", {**aliases, **self.aliases})
+        return self
+
+    @model_validator(mode="after")
+    def _has_aliases_that_lead_somewhere(self) -> Self:
+        names = [*(expert.name for expert in self.pool.experts), *self.null_kinds]
+        resolved, problems = resolve_aliases(self.aliases, names)
+        named_only = {expert.name for expert in self.pool.experts if ANY in expert.model}
+        problems += [
+            ((name, "fallbacks"), f"'{one}' has a * in its model, and no name says what it stands for here")
+            for name, alias in resolved.items()
+            for one in alias.fallbacks
+            if one in named_only
+        ]
+        if problems and self.pool.experts:
+            raise TreeProblems([(("aliases", *path), text) for path, text in problems])
+        return self
 
     @model_validator(mode="after")
     def _knows_who_is_cautious(self) -> Self:

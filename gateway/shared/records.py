@@ -26,7 +26,7 @@ from pointsman.routers.outcomes import Outcome
 from pointsman.routers.types import Decision, Reason
 
 #: Of a record; another replica may run another version.
-_VERSION: Final = 2
+_VERSION: Final = 3
 #: Hexadecimal digits of an id's milliseconds that all decisions of one hash have in common: 2^12 ms.
 _SAME_DIGITS: Final = slice(4, 13)
 _OWN_DIGITS: Final = slice(13, None)
@@ -38,6 +38,9 @@ _OUTCOME: Final = (
     "status",
     "prompt_tokens",
     "completion_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
     "cost_usd",
     "energy_j",
     "energy_source",
@@ -183,6 +186,9 @@ def _outcome(outcome: Outcome) -> bytes:
         outcome.status,
         outcome.prompt_tokens,
         outcome.completion_tokens,
+        outcome.cached_tokens,
+        outcome.cache_write_tokens,
+        outcome.reasoning_tokens,
         outcome.cost_usd,
         outcome.energy_j,
         outcome.energy_source,

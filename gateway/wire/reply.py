@@ -13,13 +13,10 @@ from pointsman.gateway.wire.asked_usage import USAGE_FIELD, without_usage_events
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.model_field import MODEL_FIELD
 from pointsman.gateway.wire.top_level import span_at, values_at_top
+from pointsman.gateway.wire.usage import usage_of
 
 _DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
-#: What stands for counts that are none: a counter cannot fall, and has no half.
-ABSURD: Final = Usage(-1, -1)
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
-#: What Messages count of a prompt: what was new, what came from a cache, what went into one.
-_INPUT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
 #: No account, and no name, is longer.
@@ -30,8 +27,7 @@ _WITHIN: Final = (b"response", b"message")
 def usage_in(body: bytes, before: Usage | None = None) -> Usage | None:
     """Usage in one JSON document; None where it has none (or it is no JSON), `ABSURD` where its counts are none.
 
-    OpenAI's endpoints count prompt and completion tokens; Responses and Messages count input and output tokens, in an
-    event one level down, and Messages count what came from or went into a cache apart.
+    Responses and Messages say it in an event one level down.
 
     Args:
         body: The document.
@@ -47,19 +43,7 @@ def _usage_of(document: Mapping[str, Any], before: Usage | None) -> Usage | None
     if usage is None:
         inner = document.get("response", document.get("message"))
         usage = inner.get("usage") if isinstance(inner, dict) else None
-    if not isinstance(usage, dict):
-        return None
-    if "prompt_tokens" in usage:
-        prompt, answer = (usage["prompt_tokens"],), usage.get("completion_tokens", 0)
-    else:
-        prompt, answer = _input_counts(usage, before), usage.get("output_tokens", 0)
-    if prompt[0] is None or answer is None:
-        return None
-    counts = [0 if count is None else count for count in (*prompt, answer)]
-    # `true` is no count.
-    if any(type(count) is not int or count < 0 for count in counts):
-        return ABSURD
-    return Usage(sum(counts[:-1]), counts[-1])
+    return usage_of(usage, before) if isinstance(usage, dict) else None
 
 
 def _document(body: bytes) -> dict[str, Any] | None:
@@ -83,12 +67,6 @@ def _usage_of_large(body: bytes, begin: int) -> dict[str, Any]:
         return {} if said is None else {"usage": orjson.loads(said)}
     except orjson.JSONDecodeError:
         return {}
-
-
-def _input_counts(usage: Mapping[str, Any], before: Usage | None) -> tuple[Any, ...]:
-    if usage.get("input_tokens") is None:
-        return (None if before is None else before.prompt_tokens,)
-    return tuple(usage.get(name) for name in _INPUT)
 
 
 def _ends(document: Mapping[str, Any]) -> bool:

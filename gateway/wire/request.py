@@ -59,6 +59,7 @@ class Inbound:
         rewritten: The payload no longer equals the body, so that the body must be written anew.
         translated: The request as its client wrote it, where that is no chat but amounts to one.
         work: How much is asked for beyond one answer to one prompt.
+        star: Where the client asked for an alias with a `*` in its name, what stood in its place.
     """
 
     endpoint: Endpoint
@@ -74,6 +75,7 @@ class Inbound:
     rewritten: bool = False
     translated: TranslatedRequest | None = None
     work: Work = ONE_ANSWER
+    star: str = ""
 
     @property
     def asked(self) -> Endpoint:

@@ -130,14 +130,18 @@ class CallFigures:
 
     @cached_property
     def cost_usd(self) -> Estimate:
-        """List price of the call in US dollars."""
+        """List price of the call in US dollars.
+
+        What an expert finds in its cache, or reasons, nobody knows beforehand: it is expected to do neither, and the
+        worst case takes every token at the highest of its prices.
+        """
         roster, tokens, work = self.roster, self.completion_tokens, self._work
         prompt, each = self.prompt_tokens * roster.usd_per_prompt_mtok, roster.usd_per_completion_mtok
-        expected, worst = prompt * self.live.tokens_typical, prompt * self.live.tokens_worst
-        if work is not ONE_ANSWER:
-            each = each * float(work.answers)
-            worst = worst + work.unseen_tokens * roster.usd_per_prompt_mtok
-        return Estimate((expected + tokens.expected * each) / 1e6, (worst + tokens.worst * each) / 1e6)
+        expected = prompt * self.live.tokens_typical + tokens.expected * (each * float(work.answers))
+        worst_prompt = self.prompt_tokens * self.live.tokens_worst + work.unseen_tokens
+        worst = worst_prompt * roster.worst_usd_per_prompt_mtok
+        worst = worst + tokens.worst * (roster.worst_usd_per_completion_mtok * float(work.answers))
+        return Estimate(expected / 1e6, worst / 1e6)
 
     @cached_property
     def energy_j(self) -> Estimate:

@@ -59,6 +59,12 @@ class Roster:
         prices = [spec.price for spec in specs]
         self.usd_per_prompt_mtok = _column(None if price is None else price.input_usd_per_mtok for price in prices)
         self.usd_per_completion_mtok = _column(None if price is None else price.output_usd_per_mtok for price in prices)
+        self.worst_usd_per_prompt_mtok = _column(
+            None if price is None else price.worst_input_usd_per_mtok for price in prices
+        )
+        self.worst_usd_per_completion_mtok = _column(
+            None if price is None else price.worst_output_usd_per_mtok for price in prices
+        )
         models = [spec.latency for spec in specs]
         self.base_ms = _column(None if model is None else model.base_ms for model in models)
         self.prefill_ms_per_token = _column(None if model is None else model.prefill_ms_per_token for model in models)

@@ -65,6 +65,8 @@ def caller(tree: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
     secrets = {name: f"sk-{name.lower()}-{'0' * 20}" for name in ("".join(pair) for pair in named)}
     for name, secret in secrets.items():
         monkeypatch.setenv(name, secret)
+    if "master_key" in tree.get("general_settings", {}):
+        return secrets["LITELLM_MASTER_KEY"]
     keys = tree.get("auth", {}).get("keys", [])
     return next((secrets[key["key_env"]] for key in keys if "key_env" in key and key.get("role") != "metrics"), "none")
 
@@ -77,8 +79,9 @@ def pointsman(*arguments: str) -> None:
 
 def reachable(tree: dict[str, Any]) -> str:
     """Whom to ask: whomever the router chooses, but no provider of litellm's, which is not on this machine."""
-    experts = tree["pool"].get("experts", [])
-    local = [one["model_name"] for one in tree["pool"].get("model_list", []) if "api_base" in one["litellm_params"]]
+    pool = tree.get("pool", tree)  # litellm's own files have their models at the top
+    experts = pool.get("experts", [])
+    local = [one["model_name"] for one in pool.get("model_list", []) if "api_base" in one["litellm_params"]]
     if all(expert["backend"] != "litellm" for expert in experts) and not local:
         return "auto"
     return next(iter([*local, *(expert["name"] for expert in experts if expert["backend"] == "openai_http")]))

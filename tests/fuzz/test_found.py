@@ -11,8 +11,9 @@ import pytest
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Usage
-from pointsman.gateway.wire.reply import ABSURD, EventStream, usage_in
+from pointsman.gateway.wire.reply import EventStream, usage_in
 from pointsman.gateway.wire.request import expert_body, parse_inbound
+from pointsman.gateway.wire.usage import ABSURD
 from tests.e2e.running import fake, running
 from tests.fuzz.targets import response
 

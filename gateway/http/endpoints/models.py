@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
 
 from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.access.caller import CALLER, Caller
+from pointsman.gateway.deciding.eligibility import may_ask, names_of
 from pointsman.gateway.errors import Code, RequestRefused
 from pointsman.gateway.runtime import Runtime
 from pointsman.gateway.wire.request import AUTO
@@ -20,8 +22,17 @@ def models(runtime: Runtime) -> APIRouter:
     def listing(request: Request) -> list[dict[str, Any]]:
         caller: Caller = request.scope[CALLER]
         auto = _model(AUTO, "The expert that suits the prompt, within the budgets stated.")
-        specs = [spec for spec, _ in runtime.pool.snapshot().entries]
-        return [auto, *(_expert(spec) for spec in specs if caller.experts is None or spec.name in caller.experts)]
+        aliases, pool = runtime.decider.aliases, runtime.pool
+        names = names_of(pool, caller.experts, aliases)
+        return [auto, *(_expert(pool[name].spec) if name in pool else _alias(name) for name in names)]
+
+    def described(name: str, request: Request) -> dict[str, Any] | None:
+        """What is listed, and what an alias with a `*` stands for."""
+        listed = next((model for model in listing(request) if model["id"] == name), None)
+        caller: Caller = request.scope[CALLER]
+        aliases = runtime.decider.aliases
+        alias = None if listed else aliases.find(name, runtime.pool)
+        return listed if alias is None or not may_ask(alias, caller.experts) else _alias(name)
 
     @api.get("", summary="List the experts, and `auto`")
     async def list_models(request: Request) -> dict[str, Any]:
@@ -31,9 +42,8 @@ def models(runtime: Runtime) -> APIRouter:
 
     @api.get("/{name:path}", summary="One of them")
     async def get_model(name: str, request: Request) -> dict[str, Any]:
-        for model in listing(request):
-            if model["id"] == name:
-                return model
+        if (model := described(name, request)) is not None:
+            return model
         raise RequestRefused(Code.MODEL_NOT_FOUND, f"The model '{name}' is not here.", param="model")
 
     return api
@@ -46,6 +56,11 @@ def _model(name: str, card: str) -> dict[str, Any]:
     return {"id": name, **openai, **anthropic, "description": card}
 
 
+def _alias(name: str) -> dict[str, Any]:
+    # What it stands for may be none of the caller's business.
+    return _model(name, "Another name for one or more experts.")
+
+
 def _expert(spec: ExpertSpec) -> dict[str, Any]:
     price = spec.price
     return {
@@ -54,7 +69,5 @@ def _expert(spec: ExpertSpec) -> dict[str, Any]:
         "context_window_tokens": spec.context_window_tokens,
         "capabilities": sorted(spec.capabilities),
         "generalist": spec.generalist,
-        "price": None
-        if price is None
-        else {"input_usd_per_mtok": price.input_usd_per_mtok, "output_usd_per_mtok": price.output_usd_per_mtok},
+        "price": None if price is None else {name: one for name, one in asdict(price).items() if one is not None},
     }

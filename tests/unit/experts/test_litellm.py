@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib.util
+import struct
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -15,9 +18,15 @@ from pointsman.experts.backends.fake import Script
 from pointsman.experts.backends.fake.server import FakeServer
 from pointsman.experts.backends.litellm import LiteLLMExpert
 from pointsman.experts.errors import ExpertMisconfigured
-from pointsman.experts.spec import ExpertSpec
+from pointsman.experts.protocols import Endpoint, ExpertCall
+from pointsman.experts.spec import Capability, ExpertSpec
+from tests.e2e.upstream import Says, upstream
 from tests.unit.experts.calls import chat, read, text
 
+CHAT = (
+    b'{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop",'
+    b'"message":{"role":"assistant","content":"Hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
 SPEC = ExpertSpec("hosted", "litellm", "openai/m")
 
 needs_litellm = pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="the extra litellm is absent")
@@ -119,3 +128,55 @@ async def test_a_call_with_tools_needs_nothing_that_the_extra_does_not_bring() -
     assert status == 200, body
     call = orjson.loads(body)["choices"][0]["message"]["tool_calls"][0]["function"]
     assert (call["name"], orjson.loads(call["arguments"])) == ("add_up", {"a": 3})
+
+
+@needs_litellm
+@pytest.mark.parametrize("encoding", [None, "float", "base64"])
+async def test_embeddings_come_in_openais_shape(encoding: str | None) -> None:
+    expected = {"object": "list", "model": "m", "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+    data = [{"object": "embedding", "index": index, "embedding": [0.5, -1.0]} for index in range(2)]
+    async with upstream(embeddings=Says(orjson.dumps({**expected, "data": data}))) as provider:
+        spec = replace(SPEC, capabilities=frozenset({Capability.EMBEDDINGS}))
+        expert = LiteLLMExpert(spec, api_key="sk-own", api_base=f"http://127.0.0.1:{provider.port}/v1")
+        payload: dict[str, Any] = {"model": "x", "input": ["a", "b"]}
+        payload |= {} if encoding is None else {"encoding_format": encoding}
+        call = ExpertCall("r", Endpoint.EMBEDDINGS, orjson.dumps(payload), payload, stream=False)
+        status, body = await read(expert, call)
+        asked = provider.asked[-1]
+        assert (asked.json["input"], asked.json["model"]) == (["a", "b"], "m")
+        assert asked.headers["authorization"] == "Bearer sk-own"
+        await expert.aclose()
+    found = orjson.loads(body)
+    assert (status, found["object"], [one["index"] for one in found["data"]]) == (200, "list", [0, 1])
+    assert found["usage"]["prompt_tokens"] == 3
+    vector = found["data"][0]["embedding"]
+    assert vector == [0.5, -1.0] if encoding != "base64" else struct.unpack("2f", base64.b64decode(vector)) == (0.5, -1)
+
+
+@needs_litellm
+async def test_what_the_operator_states_of_a_request_holds_where_the_client_states_nothing() -> None:
+    async with upstream(chat__completions=Says(CHAT)) as provider:
+        expert = LiteLLMExpert(
+            SPEC,
+            api_key="sk-own",
+            api_base=f"http://127.0.0.1:{provider.port}/v1",
+            params={"temperature": 0.25, "max_tokens": 7},
+        )
+        await read(expert, chat())
+        await read(expert, chat(temperature=0.75))
+        await read(expert, chat(max_completion_tokens=3))
+        await expert.aclose()
+    sent = [request.json for request in provider.asked]
+    assert [one.get("temperature") for one in sent] == [0.25, 0.75, 0.25]
+    assert [one.get("max_tokens") for one in sent] == [7, 7, None]
+    assert sent[2]["max_completion_tokens"] == 3
+
+
+@needs_litellm
+async def test_a_call_may_name_another_model_than_the_usual_one() -> None:
+    async with upstream(chat__completions=Says(CHAT)) as provider:
+        spec = replace(SPEC, model="openai/*")
+        expert = LiteLLMExpert(spec, api_key="sk-own", api_base=f"http://127.0.0.1:{provider.port}/v1")
+        await read(expert, replace(chat(), model="openai/gpt-x"))
+        await expert.aclose()
+    assert provider.asked[-1].json["model"] == "gpt-x"

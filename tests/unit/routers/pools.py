@@ -81,6 +81,7 @@ def figures_of(
 
 _unit = st.floats(0.0, 1.0)
 _amount = st.floats(0.0, 100.0)
+_usd = st.floats(0.0, 50.0)
 _sometimes = lambda strategy: st.none() | strategy  # noqa: E731
 
 _factor = st.floats(1.0, 8.0)
@@ -141,7 +142,7 @@ def views(draw: st.DrawFn, most: int = 6) -> tuple[PoolView, dict[str, float]]:
                 spec(
                     name,
                     params_total_b=draw(_sometimes(st.floats(0.1, 500.0))),
-                    price=draw(_sometimes(st.builds(Price, st.floats(0, 50), st.floats(0, 50)))),
+                    price=draw(_sometimes(st.builds(Price, _usd, _usd, *[_sometimes(_usd)] * 3))),
                     latency=draw(
                         _sometimes(st.builds(LatencyModel, st.floats(0, 500), st.floats(0, 2), st.floats(0.1, 50)))
                     ),

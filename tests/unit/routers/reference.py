@@ -27,7 +27,13 @@ def plain_estimates(
     prompt, prompt_worst = (request.prompt_tokens * by for by in (state.tokens.typical, state.tokens.worst))
     out: dict[str, float | None] = {"completion_tokens": tokens, "completion_tokens_worst": worst}
     out["cost_usd"] = spec.price.cost_usd(prompt, tokens) if spec.price else None
-    out["cost_usd_worst"] = spec.price.cost_usd(prompt_worst, worst) if spec.price else None
+    out["cost_usd_worst"] = None
+    if spec.price:
+        price = spec.price
+        inputs = (price.input_usd_per_mtok, price.cached_input_usd_per_mtok, price.cache_write_usd_per_mtok)
+        outputs = (price.output_usd_per_mtok, price.reasoning_usd_per_mtok)
+        dearest = [max(one for one in kinds if one is not None) for kinds in (inputs, outputs)]
+        out["cost_usd_worst"] = (prompt_worst * dearest[0] + worst * dearest[1]) / 1e6
     out["energy_j"] = spec.energy.energy_j(prompt, tokens) if spec.energy else None
     out["energy_j_worst"] = spec.energy.energy_j(prompt_worst, worst) if spec.energy else None
     load = 1.0 + state.in_flight / spec.batch
@@ -162,7 +168,7 @@ def plain_select(
             barred[spec.name] = refusal
     terms = dict(zip([spec.name for spec, _, _ in left], plain_terms(request, left), strict=True))
 
-    def key(one: tuple[ExpertSpec, Quality, dict[str, float | None]]) -> tuple[float, float, float, str]:
+    def key(one: tuple[ExpertSpec, Quality, dict[str, float | None]]) -> tuple[float, float, float, int, str]:
         spec, quality, amounts = one
         cost = math.inf if amounts["cost_usd"] is None else amounts["cost_usd"]
         utility = 0.0

@@ -101,6 +101,14 @@ def test_ties_go_to_quality_then_cost_then_name():
     assert [pool[index].name for index in order] == ["f", "e", "a", "b", "d", "c"]
 
 
+def test_further_ties_go_to_fewer_calls_in_flight_then_to_fewer_lately_and_then_by_name() -> None:
+    states = {"c": (0, 1.0), "a": (0, 2.0), "b": (0, 1.0), "busy": (1, 0.0)}
+    entries = [(spec(name), ExpertState(in_flight=now, recent_calls=lately)) for name, (now, lately) in states.items()]
+    figures = figures_of(*entries, given=assessment({}))
+    order = by_utility(figures, figures.roster.positions, np.zeros(4))
+    assert [entries[index][0].name for index in order] == ["b", "c", "a", "busy"]
+
+
 def test_a_utility_without_ties_needs_no_other_key():
     figures = figures_of((spec("a"), ExpertState()), (spec("b"), ExpertState()))
     assert by_utility(figures, figures.roster.positions, np.array([0.1, 0.2])).tolist() == [1, 0]

@@ -13,8 +13,8 @@ from pointsman.gateway.access.charge import Basis, charge_of, settle, turned_awa
 from pointsman.gateway.access.limits import Account, Amounts, Limit, Meter, Resource
 from pointsman.gateway.access.windows import Period
 from pointsman.gateway.access.worst_case import worst_case
-from pointsman.gateway.wire.reply import ABSURD
 from pointsman.gateway.wire.request import Inbound, parse_inbound
+from pointsman.gateway.wire.usage import ABSURD
 
 SPEC = ExpertSpec(
     "e", "fake", "m", context_window_tokens=1_000, price=Price(1e6, 2e6), energy=EnergyModel(1.0, 0.0, 0.5)
@@ -162,3 +162,49 @@ def test_pairs_read_a_text_once_each() -> None:
         Endpoint.RERANK, orjson.dumps({"model": "e", "query": "which one of all of these", "documents": documents})
     )
     assert not charge_of(SPEC, asked, Usage(50 * 13, 0)).implausible
+
+
+CACHING = ExpertSpec("e", "fake", "m", context_window_tokens=1_000, price=Price(1e6, 2e6, 1e5, 1.25e6, 4e6))
+
+
+@pytest.mark.parametrize(
+    ("reported", "usd"),
+    [
+        (Usage(20, 10), 20 + 20),
+        (Usage(20, 10, cached_tokens=15), 5 + 1.5 + 20),
+        (Usage(20, 10, cache_write_tokens=16), 4 + 20 + 20),
+        (Usage(20, 10, cached_tokens=10, cache_write_tokens=8), 2 + 1 + 10 + 20),
+        (Usage(20, 10, reasoning_tokens=6), 20 + 8 + 24),
+        (Usage(20, 10, 20, 0, 10), 2 + 40),
+    ],
+)
+def test_each_kind_of_token_is_charged_at_its_price(reported: Usage, usd: float) -> None:
+    held, charged = spent(CACHING, inbound(max_tokens=100), reported)
+    assert charged[2] == pytest.approx(usd)
+    assert charged[2] <= held[2]
+
+
+def test_what_is_held_is_the_dearest_that_a_cache_and_reasoning_can_make_it() -> None:
+    request = inbound(max_tokens=100)
+    held, _ = spent(CACHING, request, None)
+    assert held[2] == pytest.approx(request.prompt_tokens * 1.25 + 100 * 4)
+    every_kind = Usage(request.prompt_tokens, 100, 0, request.prompt_tokens, 100)
+    assert spent(CACHING, request, every_kind)[1][2] == pytest.approx(held[2])
+
+
+def test_a_call_of_unknown_end_is_charged_what_was_held_whatever_was_said_of_a_cache() -> None:
+    request = inbound(max_tokens=100)
+    held, charged = spent(CACHING, request, Usage(5, 7, 5), complete=False)
+    assert charged == held
+
+
+def test_a_report_that_cannot_be_is_not_made_cheaper_by_a_cache() -> None:
+    request = inbound(max_tokens=100)
+    charge = charge_of(CACHING, request, Usage(10**9, 10**9, 10**9, 0, 10**9))
+    assert charge.implausible
+    assert charge.tokens.cached_tokens == 0
+    assert charge.tokens.reasoning_tokens == charge.tokens.completion_tokens == 100
+
+
+def test_without_prices_of_their_own_all_tokens_cost_alike() -> None:
+    assert spent(SPEC, inbound(max_tokens=100), Usage(20, 10, 15, 3, 6))[1][2] == 40

@@ -155,7 +155,7 @@ def test_an_unknown_key_that_resembles_nothing_lists_what_there_is() -> None:
             "pool.experts[1].name: 'a' is already the name of experts[0]",
         ),
         ("pool: {experts: [{backend: fake}]}", "pool.experts[0].name: is missing"),
-        ("pool: {experts: [{name: a b, backend: fake}]}", "pool.experts[0].name: "),
+        ("pool: {experts: [{name: 'a ', backend: fake}]}", "pool.experts[0].name: "),
         (
             "pool: {experts: [{name: a, backend: fake, params_total_b: 1, params_active_b: 2}]}",
             "params_active_b: cannot be",
@@ -332,7 +332,7 @@ def test_a_missing_or_unreadable_file_is_a_sentence(tmp_path: Path) -> None:
     ("expert", "sentence"),
     [
         ("backend: fake, capabilities: [chat, messages]", "backend fake has no endpoint 'messages'"),
-        ("backend: litellm, model: x/y, capabilities: [embeddings]", "backend litellm has no endpoint 'embeddings'"),
+        ("backend: litellm, model: x/y, capabilities: [rerank]", "backend litellm has no endpoint 'rerank'"),
         ("backend: openai_http, base_url: 'http://x', capabilities: [responses]", "'responses' needs 'chat' beside it"),
         ("backend: openai_http, base_url: 'http://x', capabilities: [chat, responses, rerank]", ""),
         ("backend: fake, capabilities: [embeddings, score]", ""),
