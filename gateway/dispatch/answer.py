@@ -12,10 +12,11 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.whole_reply import ReplyHead
 from pointsman.gateway.errors import CLIENT_LEFT, refusal_for
 from pointsman.gateway.record.recorder import Attempt, Recorder
+from pointsman.gateway.wire.events_of_document import events_of
 from pointsman.gateway.wire.generated_text import tokens_said
 from pointsman.gateway.wire.messages.counting import COUNTED
 from pointsman.gateway.wire.provider_ids import MOST_IDS, made_in
-from pointsman.gateway.wire.refusal_shape import JSON_TYPE, path_of, refusal_body, refusal_event
+from pointsman.gateway.wire.refusal_shape import EVENTS_TYPE, JSON_TYPE, path_of, refusal_body, refusal_event
 from pointsman.gateway.wire.reply import EventStream
 from pointsman.gateway.wire.translation import AnswerTranslation
 from pointsman.gateway.wire.whole_answer import WholeAnswer, brings_ids
@@ -42,6 +43,7 @@ class RelayedAnswer:
     __slots__ = (
         "_attempt",
         "_events",
+        "_kind",
         "_made",
         "_over",
         "_recorder",
@@ -73,6 +75,8 @@ class RelayedAnswer:
         self.head = reply
         self.overhead_s = overhead_s
         self.body: bytes | None = None
+        #: The media type of what is written anew, whatever came.
+        self._kind: tuple[bytes, bytes] | None = None
         self.status = reply.status
         translated = routed.inbound.translated
         self._translation: AnswerTranslation | None = None
@@ -103,10 +107,9 @@ class RelayedAnswer:
     @property
     def headers(self) -> Headers:
         """The expert's response headers."""
-        if self._translation is None or self.body is None:
+        if self._kind is None:
             return self.head.headers
-        # What the translation writes is JSON, whatever came.
-        return (*[pair for pair in self.head.headers if pair[0] != b"content-type"], JSON_TYPE)
+        return (*[pair for pair in self.head.headers if pair[0] != b"content-type"], self._kind)
 
     def feed(self, chunk: bytes) -> bytes:
         """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty.
@@ -179,6 +182,7 @@ class RelayedAnswer:
     def _account_for(self, whole: WholeAnswer) -> None:
         self._over = True
         self.body = whole.body
+        self._kind = JSON_TYPE if whole.rewritten or self._translation is not None else None
         self._recorder.first_byte(self._attempt)
         if self.status < 400:
             for recording in self._recordings:
@@ -186,7 +190,19 @@ class RelayedAnswer:
             self._remember(whole.made)
         if self._translation is not None:
             self._translate(whole.body, self._translation)
+        self._tell_as_events()
         self._recorder.finish(self._routed, self._attempt, self.status, whole.usage)
+
+    def _tell_as_events(self) -> None:
+        """An answer in one piece goes out as events where the client asked for a stream: it reads nothing else."""
+        inbound = self._routed.inbound
+        if not inbound.stream or self.status >= 400 or self.body is None:
+            return
+        options = inbound.payload.get("stream_options")
+        with_usage = isinstance(options, dict) and options.get("include_usage") is True
+        events = events_of(inbound.asked, self.body, with_usage=with_usage)
+        if events is not None:
+            self.body, self._kind = events, EVENTS_TYPE
 
     def _translate(self, body: bytes, translation: AnswerTranslation) -> None:
         """Put a whole answer into the client's shape; one that cannot be read is an error of the expert."""

@@ -10,8 +10,9 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Final
 
-#: The line break that ends an event and the one before it; a return and a line feed are one break together.
-BOUNDARY: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\r\n")
+#: The line break that ends an event and the one before it, as a group: what is split by it is put together from its
+#: pieces. A return and a line feed are one break together.
+BOUNDARY: Final = re.compile(rb"(\r\n\r\n|\r?\n\n|\r\r\n?|\n\r\n)")
 #: How a body begins that is events, whatever its media type says.
 _BEGINS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.document_of_events import document_of
 from pointsman.gateway.wire.provider_ids import made_in
 from pointsman.gateway.wire.reply import usage_in, with_model_of_whole
 from pointsman.gateway.wire.request import Inbound
+from pointsman.gateway.wire.server_events import are_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +18,16 @@ class WholeAnswer:
     """A whole answer, read.
 
     Attributes:
-        body: With `model` naming the expert, where it says one.
+        body: A document, with `model` naming the expert where it says one.
         usage: As the expert reported it; None where it reports none.
         made: Ids that its expert alone can go on from.
+        rewritten: Whether the expert sent it as events.
     """
 
     body: bytes
     usage: Usage | None = None
     made: frozenset[str] = frozenset()
+    rewritten: bool = False
 
 
 def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, native: bool) -> WholeAnswer:
@@ -38,12 +42,15 @@ def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, nati
     """
     if status >= 400:
         return WholeAnswer(body)
+    if rewritten := are_events(body):
+        # It was asked for in one piece, or its media type says that it is no stream.
+        body = document_of(inbound.asked if native else inbound.endpoint, body)
     usage = usage_in(body)
     if not native:
-        return WholeAnswer(body, usage)
+        return WholeAnswer(body, usage, rewritten=rewritten)
     made = frozenset(made_in(body)) if brings_ids(inbound) else frozenset()
     ordinary = inbound.translated is None and inbound.endpoint.writes
-    return WholeAnswer(with_model_of_whole(body, expert, ordinary=ordinary), usage, made)
+    return WholeAnswer(with_model_of_whole(body, expert, ordinary=ordinary), usage, made, rewritten)
 
 
 def brings_ids(inbound: Inbound) -> bool:

@@ -216,7 +216,7 @@ def _usage(prompt: int, completion: int, tokens: Tokens) -> dict[str, Any]:
     """OpenAI's own readers take nothing but whole numbers here: 0 where the expert does not say."""
     return {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": tokens.cached or 0},
+        "input_tokens_details": {"cached_tokens": tokens.cached or 0, "cache_write_tokens": 0},
         "output_tokens": completion,
         "output_tokens_details": {"reasoning_tokens": tokens.thinking or 0},
         "total_tokens": prompt + completion,

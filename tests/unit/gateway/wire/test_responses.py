@@ -154,7 +154,7 @@ def test_a_whole_answer_with_all_there_is() -> None:
     )
     assert response["usage"] == {
         "input_tokens": 4,
-        "input_tokens_details": {"cached_tokens": 1},
+        "input_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 0},
         "output_tokens": 6,
         "output_tokens_details": {"reasoning_tokens": 2},
         "total_tokens": 10,
