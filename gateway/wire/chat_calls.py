@@ -144,7 +144,8 @@ def _begins_anew(call: ChatCall, name: str, text: str) -> bool:
         return False
     if call.arguments.complete:
         return bool(text.strip()) or name != call.name
-    return name != call.name and (call.begun or bool(text.strip()))
+    # Of one that has no name yet, it may be the name.
+    return bool(call.name) and name != call.name and (call.begun or bool(text.strip()))
 
 
 def arguments_of(function: Mapping[str, Any]) -> str:

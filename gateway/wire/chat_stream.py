@@ -118,7 +118,7 @@ class ChatStream(ABC):
             last: The last call that the client gets; None where it gets none.
         """
         if last is not None and self.reason != "length":
-            cut = self.reason == "content_filter" and not last.arguments.complete
+            cut = self.reason == "content_filter" and last.arguments.unfinished
             return "content_filter" if cut else "tool_calls"
         return "stop" if self.reason in (None, "tool_calls") else str(self.reason)
 

@@ -74,6 +74,11 @@ class ObjectText:
                 break
         return "".join(out)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether an object has begun and has no end yet."""
+        return bool(self._stack) and not self.complete
+
     def close(self, *, cut: bool) -> str:
         """The end of the object; empty where there is nothing but an empty one.
 

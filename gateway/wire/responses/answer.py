@@ -21,6 +21,8 @@ from pointsman.gateway.wire.responses.repeated_fields import repeated
 #: Of what is kept of an answer, an item counts so many bytes beside its text.
 _ITEM_BYTES: Final = 1024
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+#: What some servers write for no arguments.
+_NOTHING: Final = "null"
 
 _ItemT = TypeVar("_ItemT", bound=Item)
 
@@ -72,8 +74,14 @@ class ResponsesAnswer(ChatStream):
         for piece in self._whole_calls(message):
             self._last_call = piece.call
             piece.call.arguments.feed(piece.text)
-            self._items.append(CallItem(self._item_id("fc"), piece.call.id, piece.call.name, piece.text or "{}"))
-        return orjson.dumps(self._response(self._status()))
+            arguments = "{}" if _nothing(piece.text) else piece.text
+            self._items.append(CallItem(self._item_id("fc"), piece.call.id, piece.call.name, arguments))
+        status = self._status()
+        for item in self._items:
+            item.ended = "completed"
+        if self._items:
+            self._items[-1].ended = status
+        return orjson.dumps(self._response(status))
 
     @staticmethod
     def refused(status: int, body: bytes) -> bytes:
@@ -107,7 +115,7 @@ class ResponsesAnswer(ChatStream):
             "error": None,
             "incomplete_details": None if reason is None else {"reason": reason},
             "model": self._model,
-            "output": [item.document(_item_status(status)) for item in self._items],
+            "output": [item.document(item.ended) for item in self._items],
             "previous_response_id": None,
             "store": False,
             **self._repeated,
@@ -143,13 +151,13 @@ class ResponsesAnswer(ChatStream):
     def _call(self, piece: CallChunk, out: list[bytes]) -> None:
         call = piece.call
         item = self._of_calls.get(id(call))
-        if item is not None and item.closed:
+        if item is not None and item.ended:
             # What comes after the end of its object is no part of it.
             return
         call.arguments.feed(piece.text)
         if item is None:
             call.kept += piece.text
-            if call.name and call.kept:
+            if call.name and not _NOTHING.startswith(call.kept.strip()):
                 # Calls stand in the order in which they began.
                 for earlier in self._reader.calls[: self._reader.calls.index(call) + 1]:
                     self._open_call(earlier, out)
@@ -164,13 +172,13 @@ class ResponsesAnswer(ChatStream):
         item = self._of_calls[id(call)] = CallItem(self._item_id("fc"), call.id, call.name)
         self._open(item, out)
         kept, call.kept = call.kept, ""
-        if kept:
+        if not _nothing(kept):
             self._grow(item, kept, out)
 
     def _current(self, kind: type[_ItemT]) -> _ItemT | None:
         """The last item, if it is of that kind and can still grow."""
         last = self._items[-1] if self._items else None
-        return last if isinstance(last, kind) and not last.closed else None
+        return last if isinstance(last, kind) and not last.ended else None
 
     def _open(self, item: _ItemT, out: list[bytes]) -> _ItemT:
         """Begin an item; those end that cannot grow any more."""
@@ -192,11 +200,11 @@ class ResponsesAnswer(ChatStream):
 
     def _close(self, items: list[Item], out: list[bytes], status: str = "completed") -> None:
         for item in items:
-            if item.closed:
+            if item.ended:
                 continue
             if isinstance(item, CallItem) and item.unwritten:
                 self._grow(item, "{}", out)
-            item.closed = True
+            item.ended = status
             for kind, fields in item.ending(status):
                 self._emit(out, kind, {"output_index": item.index, **fields})
 
@@ -204,12 +212,13 @@ class ResponsesAnswer(ChatStream):
         for call in self._reader.calls:
             self._open_call(call, out)
         status = self._status()
-        self._close(self._items, out, _item_status(status))
+        self._close(self._items, out, status)
         self._emit(out, f"response.{status}", {"response": self._response(status)})
 
 
-def _item_status(status: str) -> str:
-    return "incomplete" if status == "incomplete" else "completed"
+def _nothing(arguments: str) -> bool:
+    """Whether a call has no arguments, however its server says so."""
+    return arguments.strip() in ("", _NOTHING)
 
 
 def _usage(prompt: int, completion: int, tokens: Tokens) -> dict[str, Any]:

@@ -20,13 +20,13 @@ class Item(ABC):
     Attributes:
         id: As given.
         index: Its place in the output, once it is there.
-        closed: Whether it is whole, and was said to be.
+        ended: `completed`, or `incomplete` where the answer stopped within it; empty as long as it can grow.
     """
 
     def __init__(self, item_id: str, text: str = "") -> None:
         self.id = item_id
         self.index = 0
-        self.closed = False
+        self.ended = ""
         # Adding to a string of megabytes would copy it with every piece.
         self._buffer = StringIO(text)
         self._buffer.seek(0, SEEK_END)
