@@ -251,8 +251,9 @@ def _cut(text: str, chance: random.Random) -> list[str]:
     else:
         letters = list(text)
     pieces: list[str] = []
+    most = chance.choice((2, 8, 30))
     while letters:
-        size = chance.randint(1, 8)
+        size = chance.randint(1, most)
         pieces.append("".join(letters[:size]))
         letters = letters[size:]
     return pieces
