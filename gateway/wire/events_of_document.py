@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import orjson
-
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.lenient_json import json_text, read_json
 
@@ -94,7 +92,8 @@ def _delta(message: object) -> dict[str, Any]:
 
 
 def _of_message(message: Mapping[str, Any]) -> Iterator[_Event]:
-    usage = message.get("usage") if isinstance(message.get("usage"), dict) else {}
+    said = message.get("usage")
+    usage: dict[str, Any] = said if isinstance(said, dict) else {}
     ending = {name: message.get(name) for name in _ENDS_MESSAGE}
     begun = {**message, **dict.fromkeys(_ENDS_MESSAGE), "content": [], "usage": {**usage, "output_tokens": 0}}
     yield "message_start", {"message": begun}
@@ -143,7 +142,7 @@ def _of_response(response: Mapping[str, Any]) -> Iterator[_Event]:
 
 def _unsaid(item: Mapping[str, Any]) -> dict[str, Any]:
     told = _TOLD.get(str(item.get("type")))
-    nothing = {name: [] for name in ("content", "summary") if isinstance(item.get(name), list)}
+    nothing: dict[str, Any] = {name: [] for name in ("content", "summary") if isinstance(item.get(name), list)}
     said: dict[str, Any] = {} if told is None else {told[0]: ""}
     return {**item, **({"status": "in_progress"} if "status" in item else {}), **nothing, **said}
 
@@ -178,5 +177,3 @@ def _of_item(item: Mapping[str, Any], place: Mapping[str, Any]) -> Iterator[_Eve
 
 def _objects(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-

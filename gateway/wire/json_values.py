@@ -44,8 +44,8 @@ class ValueCount:
 
 def count_in(value: object) -> int | None:
     """A count of something: a whole number from 0 on, be it written as 12.0 or "12"; None for anything else."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
-        value = int(value)
-    elif isinstance(value, float) and value.is_integer():
+    if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS) or (
+        isinstance(value, float) and value.is_integer()
+    ):
         value = int(value)
     return value if type(value) is int and 0 <= value < 10**_MOST_DIGITS else None

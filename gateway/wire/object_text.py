@@ -142,6 +142,11 @@ class ObjectText:
             out.append(sign)
             self._want = "value"
             return at + 1
+        return self._value(text, at, out)
+
+    def _value(self, text: str, at: int, out: list[str]) -> int:
+        """A name or a value begins."""
+        sign = text[at]
         if sign == '"' and self._want in ("key", "value"):
             self._begin(out)
             self._key = self._want == "key"

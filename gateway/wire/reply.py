@@ -236,9 +236,7 @@ class EventStream:
         if (field := MODEL_FIELD.search(data)) is not None:
             self._theirs = field.group()
             self._ours = data[field.start() : field.start(1)] + orjson.dumps(self._name)
-        return b"".join(
-            with_model(piece, self._name) if b"{" in piece else piece for piece in BOUNDARY.split(data)
-        )
+        return b"".join(with_model(piece, self._name) if b"{" in piece else piece for piece in BOUNDARY.split(data))
 
     def _renamed_event(self, event: bytes) -> bytes:
         at = event.find(self._theirs)

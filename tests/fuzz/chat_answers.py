@@ -5,9 +5,24 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-_TEXTS = ("Hello", "é", "😀", "a 'quote' \"", "line\n", "{", "\\", " ", "数", "[DONE]", "data: x", '"model":"y"', "\u2028")
+_TEXTS = (
+    "Hello",
+    "é",
+    "😀",
+    "a 'quote' \"",
+    "line\n",
+    "{",
+    "\\",
+    " ",
+    "数",
+    "[DONE]",
+    "data: x",
+    '"model":"y"',
+    "\u2028",
+)
 _KEYS = ("a", "model", "city", "é", "deep", "😀")
 _NAMES = ("get_weather", "clock", "Read", "run")
 _NUMBERS = ("one", "zero", "none", "text")
@@ -296,13 +311,15 @@ def pieces(data: bytes, chance: random.Random) -> list[bytes]:
     """Bytes as a connection brings them."""
     cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 1, 3, 20))))
     edges = [0, *cuts, len(data)]
-    return [data[begin:end] for begin, end in zip(edges, edges[1:], strict=False) if end > begin]
+    return [data[begin:end] for begin, end in pairwise(edges) if end > begin]
 
 
 def bent(data: bytes, chance: random.Random) -> bytes:
     """Bytes with a few of them changed, or a value put where another was."""
     for _ in range(chance.randint(1, 3)):
         at = chance.randrange(len(data) + 1)
-        with_what = chance.choice((b"", b"null", b"{}", b"[", b'"', b"1", b"\xff", b"\\ud83d", b"\n\n", b"NaN", b"error"))
+        with_what = chance.choice(
+            (b"", b"null", b"{}", b"[", b'"', b"1", b"\xff", b"\\ud83d", b"\n\n", b"NaN", b"error")
+        )
         data = data[:at] + with_what + data[at + chance.randint(0, 6) :]
     return data

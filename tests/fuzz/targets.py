@@ -25,8 +25,8 @@ from pointsman.gateway.wire.caching import parse_caching
 from pointsman.gateway.wire.evidence import parse_evidence
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.reply import EventStream
-from pointsman.gateway.wire.server_events import events_in
 from pointsman.gateway.wire.request import expert_body, parse_inbound, strip_routing
+from pointsman.gateway.wire.server_events import events_in
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.gateway.wire.translation import TranslatedRequest
 from pointsman.gateway.wire.urgency import parse_urgency

@@ -124,8 +124,8 @@ class MessagesAnswer(ChatStream):
         self._look_for_stop(choice)
 
     def _look_for_stop(self, choice: Mapping[str, Any] | None) -> None:
-        for name in _STOPPED_AT if choice is not None else ():
-            said = choice.get(name)
+        for name in _STOPPED_AT:
+            said = None if choice is None else choice.get(name)
             if isinstance(said, str) and said in self._stops:
                 self._stopped_at = said
 

@@ -1,4 +1,4 @@
-"""Of a request, what its response repeats: every field that OpenAI's response has, and what stands where none was stated.
+"""Of a request, what its response repeats: every field that OpenAI's response has, be it stated or not.
 
 https://www.openresponses.org/specification
 """

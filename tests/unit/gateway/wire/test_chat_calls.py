@@ -44,7 +44,12 @@ TWO = [("x", "f", A), ("y", "g", B)]
         ),
         # All with one number, or with none.
         ([piece(A, index=0, id="x", name="f")], [piece(B, index=0, id="y", name="g")]),
-        ([piece("", index=0, id="x", name="f")], [piece(A, index=0)], [piece("", index=0, id="y", name="g")], [piece(B)]),
+        (
+            [piece("", index=0, id="x", name="f")],
+            [piece(A, index=0)],
+            [piece("", index=0, id="y", name="g")],
+            [piece(B)],
+        ),
         ([piece(A, id="x", name="f"), piece(B, id="y", name="g")],),
         ([piece("", index=None, id="x", name="f")], [piece(A)], [piece("", id="y", name="g")], [piece(B)]),
         # Numbers that are texts.
@@ -102,6 +107,8 @@ def test_the_older_api_calls_one_function() -> None:
     assert read(first, rest) == [("", "f", A)]
 
 
-@pytest.mark.parametrize("calls", [None, 1, "x", [None, 1, "x"], {}, [{}], [{"function": 1}], {"function": {"name": 1}}])
+@pytest.mark.parametrize(
+    "calls", [None, 1, "x", [None, 1, "x"], {}, [{}], [{"function": 1}], {"function": {"name": 1}}]
+)
 def test_what_is_no_call_breaks_nothing(calls: Any) -> None:
     assert all((call_id, name, text) == ("", "", "") for call_id, name, text in read(calls))

@@ -111,7 +111,9 @@ def test_a_stream_without_its_end_is_an_error(endpoint: Endpoint) -> None:
     assert orjson.loads(document_of(endpoint, short + failed))["error"]["message"] == "out of memory"
 
 
-@pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"{}", b'{"choices":{}}', b'{"content":"x"}', b'{"error":{}}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"nonsense", b"[]", b"{}", b'{"choices":{}}', b'{"content":"x"}', b'{"error":{}}']
+)
 def test_what_is_no_answer_has_no_events(body: bytes) -> None:
     for endpoint in Endpoint:
         assert events_of(endpoint, body) is None

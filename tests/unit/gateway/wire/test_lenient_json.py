@@ -33,7 +33,7 @@ def test_nothing_is_lost_for_one_letter(said: bytes, value: Any) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"{", b"nonsense", b"[" * 100_000, b'{"a":1}}', b"9" * 100_000 + b"x"])
 def test_what_is_no_json_is_a_value_error(said: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # json's own, and ours
+    with pytest.raises(ValueError):  # json's own, and ours
         read_json(said)
 
 

@@ -28,7 +28,7 @@ def read(text: str, *, cut: bool = False, seed: int | None = None) -> str:
         ('{"a":1}', False, {"a": 1}),
         (' {"a": [1, {"b": "c\\"d"}]} \n', False, {"a": [1, {"b": 'c"d'}]}),
         # Nothing is no argument, however it is written.
-        *(((said, False, {}) for said in ("", " ", "null", '""', "{}", "[]", "{ }"))),
+        *((said, False, {}) for said in ("", " ", "null", '""', "{}", "[]", "{ }")),
         # An object within a text, and one after an empty one.
         ('"{\\"a\\":1}"', False, {"a": 1}),
         ('{}{"a":2}', False, {"a": 2}),

@@ -37,9 +37,8 @@ def test_events_are_known_from_documents(body: bytes, events: bool) -> None:
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"])
 def test_whole_events_pass_as_they_come(end: bytes) -> None:
     said = [b'data: {"model":"theirs"}', b"data: [DONE]"]
-    stream, out = EventStream("ours"), []
-    for byte in end.join([*said, b""]):
-        out.append(stream.feed(bytes([byte])))
+    stream = EventStream("ours")
+    out = [stream.feed(bytes([byte])) for byte in end.join([*said, b""])]
     assert b"".join(out).startswith(b'data: {"model":"ours"}' + end[:2])
     assert b"".join(out) + stream.finish() == end.join([said[0].replace(b"theirs", b"ours"), said[1], b""])
     assert stream.done

@@ -90,15 +90,17 @@ def test_a_blank_between_calls_is_no_block() -> None:
 
 def test_a_whole_call_goes_out_before_the_end_of_the_stream() -> None:
     """An agent may begin to run it."""
-    first, second = (
-        delta(tool_calls=[call(one, index=n, id=f"x{n}", name="f")]) for n, one in enumerate((A, B), 0)
-    )
+    first, second = (delta(tool_calls=[call(one, index=n, id=f"x{n}", name="f")]) for n, one in enumerate((A, B), 0))
     assert b"content_block_stop" in told(Endpoint.MESSAGES, first, second, done=False)
     assert b"response.output_item.done" in told(Endpoint.RESPONSES, first, second, done=False)
 
 
 def test_calls_without_ids_get_ids_of_their_own() -> None:
-    said = (delta(tool_calls=[call(A, index=0, name="f")]), delta(tool_calls=[call(B, index=0, name="f")]), delta("stop"))
+    said = (
+        delta(tool_calls=[call(A, index=0, name="f")]),
+        delta(tool_calls=[call(B, index=0, name="f")]),
+        delta("stop"),
+    )
     ids = [one.id for one in message(*said).content]
     assert len(set(ids)) == 2
     assert all(ids)
@@ -123,10 +125,16 @@ def test_calls_are_to_be_run_whatever_word_the_server_has(reason: str) -> None:
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS"])
 def test_a_call_that_a_limit_cuts_short_is_a_short_answer(reason: str) -> None:
     called = [call('{"path": "a', index=0, id="x", name="f")]
-    for said in (message(delta(tool_calls=called), delta(reason)), whole(Endpoint.MESSAGES, answer(reason, tool_calls=called))):
+    for said in (
+        message(delta(tool_calls=called), delta(reason)),
+        whole(Endpoint.MESSAGES, answer(reason, tool_calls=called)),
+    ):
         assert said.stop_reason == "max_tokens"
         assert said.content[0].input == {"path": "a"}
-    for said in (response(delta(tool_calls=called), delta(reason)), whole(Endpoint.RESPONSES, answer(reason, tool_calls=called))):
+    for said in (
+        response(delta(tool_calls=called), delta(reason)),
+        whole(Endpoint.RESPONSES, answer(reason, tool_calls=called)),
+    ):
         assert (said.status, said.incomplete_details.reason) == ("incomplete", "max_output_tokens")
         assert said.output[0].arguments == '{"path": "a'
 
@@ -143,8 +151,12 @@ def test_a_stream_without_a_reason_to_end_broke_off(ending: tuple[Any, ...]) -> 
 def test_an_end_by_an_error_is_an_error() -> None:
     for endpoint in (Endpoint.MESSAGES, Endpoint.RESPONSES):
         assert b"event: error" in told(endpoint, delta(content="x"), delta("error"))
-        assert b"out of memory" in told(endpoint, delta(content="x"), b'event: error\ndata: {"message":"out of memory"}\n\n')
-        assert TranslatedRequest(endpoint, b"", {}).translation("1", "m", 3).whole(orjson.dumps(answer("error"))) is None
+        assert b"out of memory" in told(
+            endpoint, delta(content="x"), b'event: error\ndata: {"message":"out of memory"}\n\n'
+        )
+        assert (
+            TranslatedRequest(endpoint, b"", {}).translation("1", "m", 3).whole(orjson.dumps(answer("error"))) is None
+        )
 
 
 def test_a_content_in_parts_is_read() -> None:
@@ -166,7 +178,9 @@ def test_half_a_letter_in_each_event_is_one_letter() -> None:
     second = b'data: {"choices":[{"index":0,"delta":{"content":"\\ude00 there \\ud83d"}}]}\n\n'
     assert message(first, second, delta("stop")).content[0].text == "Hi 😀 there �"
     assert response(first, second, delta("stop")).output[0].content[0].text == "Hi 😀 there �"
-    called = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":'
+    called = (
+        b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":'
+    )
     pieces = (called + b'"{\\"a\\":\\"\\ud83d"}}]}}]}\n\n', delta(tool_calls=[call('"}', index=0)]), delta("stop"))
     assert message(*pieces).content[0].input == {"a": "�"}
 
@@ -220,7 +234,10 @@ def test_a_response_repeats_what_was_asked() -> None:
         "text": {"verbosity": "low"},
         "truncation": 5,
     }
-    for found in (whole(Endpoint.RESPONSES, answer(content="x"), **asked), response(delta(content="x"), delta("stop"), **asked)):
+    for found in (
+        whole(Endpoint.RESPONSES, answer(content="x"), **asked),
+        response(delta(content="x"), delta("stop"), **asked),
+    ):
         assert (found.temperature, found.top_p, found.instructions, found.max_tool_calls) == (0.5, 1.0, "be brief", 3)
         assert (found.prompt_cache_key, found.safety_identifier, found.service_tier) == ("k", "s", "default")
         assert (found.reasoning.effort, found.text.verbosity, found.text.format.type) == ("high", "low", "text")
