@@ -119,11 +119,13 @@ class TranslatedRequest:
                 stops=_stops(self.payload),
                 most_bytes=most_bytes,
             )
+        # Nothing is kept of it.
+        asked = {**self.payload, "previous_response_id": None, "store": False}
         return ResponsesAnswer(
             answer_id=answer_id,
             model=model,
             prompt_tokens=prompt_tokens,
-            asked=self.payload,
+            asked=asked,
             now_s=int(time.time()),
             most_bytes=most_bytes,
         )

@@ -52,6 +52,7 @@ class ResponsesAnswer(ChatStream):
         super().__init__(f"call_{answer_id}", prompt_tokens, most_bytes)
         self._id = answer_id
         self._model = model
+        self._asked = asked
         self._repeated = repeated(asked)
         self._now_s = now_s
         self._items: list[Item] = []
@@ -116,8 +117,8 @@ class ResponsesAnswer(ChatStream):
             "incomplete_details": None if reason is None else {"reason": reason},
             "model": self._model,
             "output": [item.document(item.ended) for item in self._items],
-            "previous_response_id": None,
-            "store": False,
+            "previous_response_id": self._asked.get("previous_response_id"),
+            "store": self._asked.get("store") is True,
             **self._repeated,
             "usage": _usage(*self._account) if over else None,
         }
