@@ -10,16 +10,17 @@ from pointsman.experts.errors import ExpertError, ExpertProtocolError, ExpertStr
 from pointsman.experts.protocols import Endpoint, Headers
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
-from pointsman.gateway.dispatch.whole_reply import ReplyHead, with_json_type
+from pointsman.gateway.dispatch.whole_reply import ReplyHead
 from pointsman.gateway.errors import CLIENT_LEFT, refusal_for
 from pointsman.gateway.record.recorder import Attempt, Recorder
+from pointsman.gateway.wire.events_of_document import events_of
 from pointsman.gateway.wire.expert_errors import client_error
 from pointsman.gateway.wire.first_event import error_within
 from pointsman.gateway.wire.generated_text import tokens_said
 from pointsman.gateway.wire.header_text import header_text
 from pointsman.gateway.wire.messages.counting import COUNTED
 from pointsman.gateway.wire.provider_ids import MOST_IDS, made_in
-from pointsman.gateway.wire.refusal_shape import path_of, refusal_body, refusal_event
+from pointsman.gateway.wire.refusal_shape import EVENTS_TYPE, JSON_TYPE, path_of, refusal_body, refusal_event
 from pointsman.gateway.wire.reply import EventStream
 from pointsman.gateway.wire.translation import AnswerTranslation
 from pointsman.gateway.wire.whole_answer import WholeAnswer, brings_ids
@@ -51,6 +52,7 @@ class RelayedAnswer:
         "_attempt",
         "_events",
         "_failed",
+        "_kind",
         "_made",
         "_over",
         "_private",
@@ -89,6 +91,8 @@ class RelayedAnswer:
         self.head = reply
         self.overhead_s = overhead_s
         self.body: bytes | None = None
+        #: The media type of what is written anew, whatever came.
+        self._kind: tuple[bytes, bytes] | None = None
         self.status = reply.status if whole is None else whole.status
         translated = routed.inbound.translated
         self._translation: AnswerTranslation | None = None
@@ -114,10 +118,9 @@ class RelayedAnswer:
     @property
     def headers(self) -> Headers:
         """The expert's response headers."""
-        if self.body is None or (self._translation is None and self.status < 300):
+        if self._kind is None:
             return self.head.headers
-        # What a translation writes is JSON, whatever came; so is an error.
-        return with_json_type(self.head.headers)
+        return (*[pair for pair in self.head.headers if pair[0] != b"content-type"], self._kind)
 
     def feed(self, chunk: bytes) -> bytes:
         """A piece of the streamed body came: what goes to the client now, whole events byte for byte; may be empty.
@@ -198,6 +201,9 @@ class RelayedAnswer:
     def _account_for(self, whole: WholeAnswer) -> None:
         self._over = True
         self.body = whole.body
+        # What a translation writes is JSON, whatever came; so is an error.
+        written = whole.rewritten or whole.error is not None or self._translation is not None
+        self._kind = JSON_TYPE if written else None
         self._recorder.first_byte(self._attempt)
         if whole.error is not None:
             asked = self._routed.inbound.asked
@@ -208,7 +214,19 @@ class RelayedAnswer:
             self._remember(whole.made)
             if self._translation is not None:
                 self._translate(whole.body, self._translation)
+            self._tell_as_events()
         self._recorder.finish(self._routed, self._attempt, self.status, whole.usage)
+
+    def _tell_as_events(self) -> None:
+        """An answer in one piece goes out as events where the client asked for a stream: it reads nothing else."""
+        inbound = self._routed.inbound
+        if not inbound.stream or self.status >= 400 or self.body is None:
+            return
+        options = inbound.payload.get("stream_options")
+        with_usage = isinstance(options, dict) and options.get("include_usage") is True
+        events = events_of(inbound.asked, self.body, with_usage=with_usage)
+        if events is not None:
+            self.body, self._kind = events, EVENTS_TYPE
 
     def _translate(self, body: bytes, translation: AnswerTranslation) -> None:
         """Put a whole answer into the client's shape; one that cannot be read is an error of the expert."""

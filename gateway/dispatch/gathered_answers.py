@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pointsman.experts.protocols import Headers
+from pointsman.experts.protocols import Endpoint, Headers
 from pointsman.experts.spec import Usage
 from pointsman.gateway.deciding.null_experts import Recording
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.dispatch.whole_reply import ReplyHead
 from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Recorder
+from pointsman.gateway.wire.document_of_events import document_of
 from pointsman.gateway.wire.header_text import header_text
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.reply import EventStream, usage_in, with_model_of_whole
+from pointsman.gateway.wire.server_events import are_events
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
 
@@ -105,6 +107,8 @@ def _read(expert: str, reply: ReplyHead, data: bytes, streamed: bool, hides_usag
         return CallResult(expert, status, headers, events, True, transcript.text(), usage)
     if status >= 400:
         return CallResult(expert, status, headers, data)
+    if are_events(data):
+        data = document_of(Endpoint.CHAT, data)
     named = with_model_of_whole(data, expert, ordinary=True)
     return CallResult(expert, status, headers, named, False, text_of_whole(data), usage_in(data))
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import orjson
 
+from pointsman.gateway.wire.server_events import BOUNDARY
+
 _FIELD: Final = "stream_options"
 _ADDED: Final = b'"stream_options":{"include_usage":true},'
-_BOUNDARY: Final = re.compile(rb"(\r?\n\r?\n)")
 #: Many servers say `"usage":null` in every event but the last.
 USAGE_FIELD: Final = re.compile(rb'"usage"\s*:\s*\{')
 
@@ -41,7 +42,7 @@ def without_usage_events(data: bytes) -> bytes:
     """Whole server-sent events without those that hold usage and nothing else."""
     if USAGE_FIELD.search(data) is None:
         return data
-    pieces = _BOUNDARY.split(data)
+    pieces = BOUNDARY.split(data)
     # An event and the boundary behind it; there is none behind a last event that ends with the stream.
     pairs = [(pieces[index], b"".join(pieces[index + 1 : index + 2])) for index in range(0, len(pieces), 2)]
     return b"".join([event + boundary for event, boundary in pairs if not _is_usage_alone(event)])

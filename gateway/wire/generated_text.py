@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import orjson
-
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.lenient_json import read_json
 from pointsman.gateway.wire.token_estimate import BYTES_PER_TOKEN
 
 
@@ -20,8 +19,8 @@ def tokens_said(events: bytes) -> int:
                 tokens += math.ceil(len(line) / BYTES_PER_TOKEN)
                 continue
             try:
-                event = orjson.loads(line[5:])
-            except orjson.JSONDecodeError:
+                event = read_json(line[5:])
+            except ValueError:
                 continue
             if isinstance(event, dict):
                 # OpenAI's chunks have choices, events of other APIs a delta.

@@ -6,6 +6,11 @@ to read is a matter of its values more than of its bytes.
 
 from __future__ import annotations
 
+from typing import Final
+
+#: No count has more digits: every reader of JSON takes such a number for the same.
+_MOST_DIGITS: Final = 15
+
 
 class ValueCount:
     """Counts the values of a document that comes in pieces: what stands between its commas, colons and brackets.
@@ -35,3 +40,12 @@ class ValueCount:
         outside = b"".join(parts[self._in_text :: 2])
         self._in_text = (self._in_text + len(parts) - 1) % 2
         self.found += outside.count(b",") + outside.count(b":") + outside.count(b"{") + outside.count(b"[")
+
+
+def count_in(value: object) -> int | None:
+    """A count of something: a whole number from 0 on, be it written as 12.0 or "12"; None for anything else."""
+    if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS) or (
+        isinstance(value, float) and value.is_integer()
+    ):
+        value = int(value)
+    return value if type(value) is int and 0 <= value < 10**_MOST_DIGITS else None

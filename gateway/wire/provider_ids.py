@@ -34,7 +34,7 @@ _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 #: Items of Responses that hold all they say in one of these fields, so that their id is a name and no reference.
 _WHOLE_ITEMS: Final[Mapping[str, tuple[str, ...]]] = {
     "message": ("content",),
-    "reasoning": ("content",),
+    "reasoning": ("content", "summary"),
     "function_call": ("arguments",),
     "function_call_output": ("output",),
     "custom_tool_call": ("input",),

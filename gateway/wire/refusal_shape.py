@@ -13,6 +13,7 @@ from pointsman.gateway.wire.paths import PATHS, is_anthropic
 
 #: Of whatever is written here.
 JSON_TYPE: Final = (b"content-type", b"application/json")
+EVENTS_TYPE: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
 def refusal_body(refusal: RequestRefused, path: str) -> bytes:

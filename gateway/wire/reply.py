@@ -11,12 +11,15 @@ import orjson
 from pointsman.experts.spec import Usage
 from pointsman.gateway.wire.asked_usage import USAGE_FIELD, without_usage_events
 from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.lenient_json import read_json
 from pointsman.gateway.wire.model_field import MODEL_FIELD
+from pointsman.gateway.wire.server_events import BOUNDARY, events_in
 from pointsman.gateway.wire.top_level import span_at, values_at_top
 from pointsman.gateway.wire.usage import usage_of
 
-_DONE: Final = re.compile(rb"(?:^|\n)data:[ \t]*\[DONE\]")
-_BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
+_DONE: Final = re.compile(rb"(?:^|[\r\n])data:[ \t]*\[DONE\]")
+#: What ends an event: two line breaks, each of one kind or the other.
+_BOUNDARIES: Final = (b"\n\n", b"\n\r\n", b"\r\r")
 #: An event larger than this passes in pieces: memory is bounded whatever an expert sends.
 _MAX_HELD_BYTES: Final = 8 * 1024 * 1024
 #: No account, and no name, is longer.
@@ -53,11 +56,15 @@ def _document(body: bytes) -> dict[str, Any] | None:
         for name, begin in ({} if document else values_at_top(body, _WITHIN)).items():
             document[name.decode()] = _usage_of_large(body, begin)
         return document
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
+    found = _read(body)
     return found if isinstance(found, dict) else None
+
+
+def _read(said: bytes) -> Any:
+    try:
+        return read_json(said)
+    except ValueError:
+        return None
 
 
 def _usage_of_large(body: bytes, begin: int) -> dict[str, Any]:
@@ -81,32 +88,44 @@ def _ends(document: Mapping[str, Any]) -> bool:
 
 
 def with_model(body: bytes, name: str) -> bytes:
-    """The JSON document with its `model` naming the expert that answered.
+    """The JSON document, or the event that holds one, with its own `model` naming the expert that answered.
 
-    The first `"model":"…"` of a reply is the top-level field in every server's field order; the text of an answer
-    cannot match, since quotes inside JSON strings are escaped.
+    What is nested in it, arguments of a call or what a client wrote, keeps its words. In nearly every server's order of
+    fields `model` comes before anything nested, and the first `"model":"…"` is the one; texts cannot match, since
+    quotes inside them are escaped.
     """
     field = MODEL_FIELD.search(body)
-    quoted = orjson.dumps(name)
-    if field is None or field.group(1) == quoted:
+    if field is None:
         return body
-    return body[: field.start(1)] + quoted + body[field.end(1) :]
+    begin = body.find(b"{")
+    if body.count(b"{", 0, field.start()) == 1 and not body.count(b"[", begin, field.start()):
+        quoted = orjson.dumps(name)
+        return body if field.group(1) == quoted else body[: field.start(1)] + quoted + body[field.end(1) :]
+    if len(body) <= LARGE_BYTES and MODEL_FIELD.search(body, field.end()) is None:
+        # Some write their fields in the order of the alphabet: where the only one is, a parser tells sooner.
+        document = _read(body[begin:])
+        if isinstance(document, dict) and isinstance(document.get("model"), str):
+            return body[: field.start(1)] + orjson.dumps(name) + body[field.end(1) :]
+    return with_model_anywhere(body, name, begin)
 
 
-def with_model_anywhere(body: bytes, name: str) -> bytes:
-    """As `with_model` for answers that hold objects of others (ranked documents, arguments) before their own fields.
+def with_model_anywhere(body: bytes, name: str, begin: int = 0) -> bytes:
+    """As `with_model`, wherever the field stands: in the outermost object, or in what an event is about.
 
-    Of several `"model":"…"` the one is rewritten that is the outermost object's.
+    Args:
+        body: The document or event.
+        name: The expert's.
+        begin: Where the document begins.
     """
-    if len(body) <= LARGE_BYTES:
-        first = MODEL_FIELD.search(body)
-        if first is None or MODEL_FIELD.search(body, first.end()) is None:
-            return with_model(body, name)
-    value = values_at_top(body, (b"model",)).get(b"model")
-    said = None if value is None else span_at(body, value, _MOST_SPAN_BYTES)
-    if value is None or said is None or not said.startswith(b'"'):
+    if b'"model"' not in body:
         return body
-    return b"%b%b%b" % (body[:value], orjson.dumps(name), body[value + len(said) :])
+    found = values_at_top(body, (b"model", *_WITHIN), begin)
+    within = (values_at_top(body, (b"model",), found[one]).get(b"model") for one in _WITHIN if one in found)
+    for value in sorted((one for one in (found.get(b"model"), *within) if one is not None), reverse=True):
+        said = span_at(body, value, _MOST_SPAN_BYTES)
+        if said is not None and said.startswith(b'"'):
+            body = b"%b%b%b" % (body[:value], orjson.dumps(name), body[value + len(said) :])
+    return body
 
 
 def with_model_of_whole(body: bytes, name: str, *, ordinary: bool) -> bytes:
@@ -155,8 +174,10 @@ class EventStream:
         # Only what is new can hold a boundary, so that a long event in many pieces is not searched over and over.
         begin = max(len(held) - 3, 0)
         held += chunk
-        plain, returns = held.rfind(b"\n\n", begin), held.rfind(b"\r\n\r\n", begin)
-        cut = max(plain + 2 if plain >= 0 else 0, returns + 4 if returns >= 0 else 0)
+        cut = 0
+        for boundary in _BOUNDARIES:
+            at = held.rfind(boundary, begin)
+            cut = max(cut, at + len(boundary) if at >= 0 else 0)
         if not cut and len(held) <= _MAX_HELD_BYTES:
             return b""
         data = bytes(held[:cut]) if cut else bytes(held)
@@ -190,21 +211,22 @@ class EventStream:
         """Every event with its `model` naming the expert."""
         # All fields alike: the usual stream. The first of each event is the one that names the model.
         if self._theirs and named == data.count(self._theirs) and b"\r" not in data:
-            return b"\n\n".join([event.replace(self._theirs, self._ours, 1) for event in data.split(b"\n\n")])
+            return b"\n\n".join([self._renamed_event(event) for event in data.split(b"\n\n")])
         if (field := MODEL_FIELD.search(data)) is not None:
             self._theirs = field.group()
             self._ours = data[field.start() : field.start(1)] + orjson.dumps(self._name)
-        return b"".join(
-            piece if _BOUNDARY.fullmatch(piece) else with_model(piece, self._name)
-            for piece in re.split(rb"(\r?\n\r?\n)", data)
-        )
+        return b"".join(with_model(piece, self._name) if b"{" in piece else piece for piece in BOUNDARY.split(data))
+
+    def _renamed_event(self, event: bytes) -> bytes:
+        at = event.find(self._theirs)
+        # Before anything nested, it is the event's own.
+        if at < 0 or event.count(b"{", 0, at) != 1 or event.count(b"[", 0, at):
+            return with_model(event, self._name)
+        return event[:at] + self._ours + event[at + len(self._theirs) :]
 
     def _find_usage(self, data: bytes) -> None:
-        for line in data.splitlines():
-            if line.startswith(b"data:") and USAGE_FIELD.search(line):
-                try:
-                    document = orjson.loads(line[5:].strip())
-                except orjson.JSONDecodeError:
-                    continue
+        for _, said in events_in(data):
+            if USAGE_FIELD.search(said):
+                document = _read(said)
                 if isinstance(document, dict) and (found := _usage_of(document, self.usage)) is not None:
                     self.usage, self._ended = found, _ends(document)

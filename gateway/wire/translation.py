@@ -6,6 +6,7 @@ gets the chat, and its answer is translated back.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -112,9 +113,19 @@ class TranslatedRequest:
                 model=model,
                 prompt_tokens=prompt_tokens,
                 thoughts=_thinks(self.payload),
+                stops=_stops(self.payload),
                 most_bytes=most_bytes,
             )
-        return ResponsesAnswer(answer_id=answer_id, model=model, asked=self.payload, most_bytes=most_bytes)
+        # Nothing is kept of it.
+        asked = {**self.payload, "previous_response_id": None, "store": False}
+        return ResponsesAnswer(
+            answer_id=answer_id,
+            model=model,
+            prompt_tokens=prompt_tokens,
+            asked=asked,
+            now_s=int(time.time()),
+            most_bytes=most_bytes,
+        )
 
 
 _TO_CHAT: Final[Mapping[Endpoint, Callable[[Mapping[str, Any], list[str]], dict[str, Any]]]] = {
@@ -165,3 +176,8 @@ def rewrite_content(message: dict[str, Any], rewrite: Rewrite) -> bool:
 def _thinks(payload: Mapping[str, Any]) -> bool:
     thinking = payload.get("thinking")
     return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
+
+
+def _stops(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    stops = payload.get("stop_sequences")
+    return tuple(one for one in stops if isinstance(one, str)) if isinstance(stops, list) else ()

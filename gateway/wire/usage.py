@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.json_values import count_in
 
 #: What stands for counts that are none: a counter cannot fall, and has no half.
 ABSURD: Final = Usage(-1, -1)
@@ -35,11 +36,11 @@ def usage_of(usage: Mapping[str, Any], before: Usage | None) -> Usage | None:
     answer = usage.get("completion_tokens" if chat else "output_tokens", 0)
     if prompt[0] is None or answer is None:
         return None
-    counts = [0 if count is None else count for count in (*prompt, answer)]
-    # `true` is no count.
-    if any(type(count) is not int or count < 0 for count in counts):
+    counts = [0 if count is None else count_in(count) for count in (*prompt, answer)]
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
         return ABSURD
-    read, written = sum(counts[:-1]), counts[-1]
+    read, written = sum(known[:-1]), known[-1]
     if chat and len(usage) <= 3 and usage.get("total_tokens") == read + written:
         # Nothing else is said: the usual report.
         return Usage(read, written)
@@ -82,7 +83,6 @@ def _object(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _count(counts: Mapping[str, Any], *names: str) -> int:
     """The first of these that is a count; 0 where none is."""
     for name in names:
-        count = counts.get(name)
-        if type(count) is int and count > 0:
+        if count := count_in(counts.get(name)):
             return count
     return 0

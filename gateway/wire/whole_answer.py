@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Usage
+from pointsman.gateway.wire.document_of_events import document_of
 from pointsman.gateway.wire.expert_errors import StatedError, error_in_answer, stated_error
 from pointsman.gateway.wire.first_event import error_within
 from pointsman.gateway.wire.provider_ids import made_in
 from pointsman.gateway.wire.reply import usage_in, with_model_of_whole
 from pointsman.gateway.wire.request import Inbound
+from pointsman.gateway.wire.server_events import are_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +20,10 @@ class WholeAnswer:
     """A whole answer, read.
 
     Attributes:
-        body: With `model` naming the expert, where it says one.
+        body: A document, with `model` naming the expert where it says one.
         usage: As the expert reported it; None where it reports none.
         made: Ids that its expert alone can go on from.
+        rewritten: Whether the expert sent it as events.
         error: What it says went wrong; None where it is an answer.
         status: HTTP status; of an error that came with one that promises none, what stands for it.
     """
@@ -28,6 +31,7 @@ class WholeAnswer:
     body: bytes
     usage: Usage | None = None
     made: frozenset[str] = frozenset()
+    rewritten: bool = False
     error: StatedError | None = None
     status: int = 200
 
@@ -42,15 +46,19 @@ def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, nati
         inbound: The request.
         native: Whether the expert answers as the client expects; if not, the answer is yet to be translated.
     """
+    if rewritten := status < 300 and are_events(body) and error_within(body) is None:
+        # It was asked for in one piece, or its media type says that it is no stream.
+        body = document_of(inbound.asked if native else inbound.endpoint, body)
     failure = failure_in(status, body, streamed=False)
     if failure is not None:
         return failure
     usage = usage_in(body)
     if not native:
-        return WholeAnswer(body, usage, status=status)
+        return WholeAnswer(body, usage, rewritten=rewritten, status=status)
     made = frozenset(made_in(body)) if brings_ids(inbound) else frozenset()
     ordinary = inbound.translated is None and inbound.endpoint.writes
-    return WholeAnswer(with_model_of_whole(body, expert, ordinary=ordinary), usage, made, status=status)
+    named = with_model_of_whole(body, expert, ordinary=ordinary)
+    return WholeAnswer(named, usage, made, rewritten, status=status)
 
 
 def failure_in(status: int, body: bytes, *, streamed: bool) -> WholeAnswer | None:
@@ -64,8 +72,7 @@ def failure_in(status: int, body: bytes, *, streamed: bool) -> WholeAnswer | Non
     if status >= 300:
         return WholeAnswer(body, error=stated_error(body, status), status=status)
     # Some servers stream whether it was asked for or not.
-    events = streamed or body[:64].lstrip().startswith((b"data:", b"event:", b":"))
-    error = error_within(body) if events else error_in_answer(body)
+    error = error_within(body) if streamed or are_events(body) else error_in_answer(body)
     return None if error is None else WholeAnswer(body, error=error, status=error.status or 502)
 
 

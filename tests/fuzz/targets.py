@@ -29,6 +29,7 @@ from pointsman.gateway.wire.evidence import parse_evidence
 from pointsman.gateway.wire.flags import take_flags
 from pointsman.gateway.wire.reply import EventStream
 from pointsman.gateway.wire.request import expert_body, parse_inbound, strip_routing
+from pointsman.gateway.wire.server_events import events_in
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
 from pointsman.gateway.wire.translation import TranslatedRequest
 from pointsman.gateway.wire.urgency import parse_urgency
@@ -133,10 +134,10 @@ def translated(data: bytes) -> None:
         translation, stream = translated.translation("1", "m", 1), EventStream("m")
         events = translation.feed(stream.feed(data[1:])) + translation.feed(stream.finish()) + translation.end()
         kinds = []
-        for event in events.split(b"\n\n")[:-1]:
-            name, _, said = event.partition(b"\n")
-            kinds.append(orjson.loads(said.removeprefix(b"data: "))["type"])
-            assert name == b"event: " + kinds[-1].encode()
+        for name, said in events_in(events):
+            if said:
+                kinds.append(orjson.loads(said)["type"])
+                assert name == kinds[-1].encode()
         ends = [kind for kind in kinds if kind in _LAST]
         assert len(ends) == translation.complete
         assert not ends or kinds[-1] in _LAST

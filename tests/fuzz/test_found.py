@@ -67,7 +67,7 @@ def test_an_event_at_the_very_start_leaves_at_once() -> None:
     assert stream.feed(b":\n\ndata: 1") == b":\n\n"
 
 
-@pytest.mark.parametrize("prompt", ["-1", "true", "1.5", '"7"'])
+@pytest.mark.parametrize("prompt", ["-1", "true", "1.5", '"7 tokens"', "1e30"])
 def test_usage_that_counts_nothing_is_absurd(prompt: str) -> None:
     assert usage_in(b'{"usage":{"prompt_tokens":%b,"completion_tokens":3}}' % prompt.encode()) is ABSURD
 

@@ -6,44 +6,25 @@ The gateway stores no responses: the response says `store: false`, and no later 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from pointsman.gateway.errors import RequestRefused
-from pointsman.gateway.wire.chat_answer import (
-    Tokens,
-    calls_in,
-    first_choice,
-    index_of,
-    object_in,
-    part_of,
-    reason_in,
-    said_in,
-    thought_in,
-    tokens_of,
-)
+from pointsman.gateway.wire.chat_answer import Tokens, refused_in, said_in, thought_in
+from pointsman.gateway.wire.chat_calls import CallChunk, ChatCall
 from pointsman.gateway.wire.chat_stream import MOST_BYTES, ChatStream
+from pointsman.gateway.wire.lenient_json import mended
 from pointsman.gateway.wire.responses.items import CallItem, Item, TextItem, ThoughtItem
+from pointsman.gateway.wire.responses.repeated_fields import repeated
 
-#: Of the request, what the response repeats, and what stands there where the request does not say.
-_REPEATED: Final[Mapping[str, Any]] = {
-    "instructions": None,
-    "max_output_tokens": None,
-    "metadata": {},
-    "parallel_tool_calls": True,
-    "reasoning": {"effort": None, "summary": None},
-    "temperature": None,
-    "text": {"format": {"type": "text"}},
-    "tool_choice": "auto",
-    "tools": [],
-    "top_p": None,
-    "truncation": "disabled",
-    "user": None,
-}
 #: Of what is kept of an answer, an item counts so many bytes beside its text.
 _ITEM_BYTES: Final = 1024
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+#: What some servers write for no arguments.
+_NOTHING: Final = "null"
+
+_ItemT = TypeVar("_ItemT", bound=Item)
 
 
 class ResponsesAnswer(ChatStream):
@@ -52,39 +33,56 @@ class ResponsesAnswer(ChatStream):
     Args:
         answer_id: For the ids in it.
         model: Who answers.
+        prompt_tokens: Estimated; they stand where the expert does not count.
         asked: The client's request.
+        now_s: Unix time; it stands where the expert does not say when it answered.
         most_bytes: How much of a stream is translated: its text stands in events of its end again, and is kept.
     """
 
-    def __init__(self, *, answer_id: str, model: str, asked: Mapping[str, Any], most_bytes: int = MOST_BYTES) -> None:
-        super().__init__(most_bytes)
+    def __init__(
+        self,
+        *,
+        answer_id: str,
+        model: str,
+        prompt_tokens: int,
+        asked: Mapping[str, Any],
+        now_s: int,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        super().__init__(f"call_{answer_id}", prompt_tokens, most_bytes)
         self._id = answer_id
         self._model = model
         self._asked = asked
-        self._created_s: int | None = None
+        self._repeated = repeated(asked)
+        self._now_s = now_s
         self._items: list[Item] = []
-        self._open: list[Item] = []
-        self._calls: dict[int, CallItem] = {}
+        self._of_calls: dict[int, CallItem] = {}
+        self._last_call: ChatCall | None = None
         self._sequence = -1
-        self._reason: str | None = None
-        self._tokens: Tokens | None = None
 
     def whole(self, body: bytes) -> bytes | None:
         """The response; None where the body is no chat completion."""
-        document = object_in(body)
-        choice = None if document is None else first_choice(document)
-        if document is None or choice is None:
+        found = self._whole_message(body)
+        if found is None:
             return None
-        self._note(document, choice)
-        message = part_of(choice, "message")
+        _, message = found
         if thought := thought_in(message):
-            self._items.append(ThoughtItem(self._item_id("rs"), thought))
-        said, refusal = said_in(message), said_in(message, "refusal")
-        if said or refusal:
-            self._items.append(TextItem(self._item_id("msg"), said or refusal, refusal=not said))
-        for call in calls_in(message):
-            self._items.append(self._call(call))
-        return orjson.dumps(self._response(self._status()))
+            self._items.append(ThoughtItem(self._item_id("rs"), mended(thought)))
+        if said := said_in(message):
+            self._items.append(TextItem(self._item_id("msg"), mended(said)))
+        if refusal := refused_in(message):
+            self._items.append(TextItem(self._item_id("msg"), mended(refusal), refusal=True))
+        for piece in self._whole_calls(message):
+            self._last_call = piece.call
+            piece.call.arguments.feed(piece.text)
+            arguments = "{}" if _nothing(piece.text) else piece.text
+            self._items.append(CallItem(self._item_id("fc"), piece.call.id, piece.call.name, arguments))
+        status = self._status()
+        for item in self._items:
+            item.ended = "completed"
+        if self._items:
+            self._items[-1].ended = status
+        return orjson.dumps(self._response(status))
 
     def broken(self, refusal: RequestRefused) -> bytes:
         """The event in place of a clean end."""
@@ -96,40 +94,28 @@ class ResponsesAnswer(ChatStream):
     def _item_id(self, prefix: str) -> str:
         return f"{prefix}_{self._id}_{len(self._items)}"
 
-    def _call(self, call: Mapping[str, Any]) -> CallItem:
-        function = call["function"]
-        name, arguments = said_in(function, "name"), said_in(function, "arguments")
-        return CallItem(self._item_id("fc"), said_in(call, "id"), name, arguments)
-
-    def _note(self, document: Mapping[str, Any], choice: Mapping[str, Any] | None) -> None:
-        """What every document of an answer says of the whole."""
-        created_s = document.get("created")
-        if self._created_s is None and isinstance(created_s, int):
-            self._created_s = created_s
-        self._tokens = tokens_of(document) or self._tokens
-        self._reason = reason_in(choice) or self._reason
-
     def _status(self) -> str:
-        return "incomplete" if self._reason in _INCOMPLETE else "completed"
+        return "incomplete" if self._why(self._last_call) in _INCOMPLETE else "completed"
 
     def _response(self, status: str) -> dict[str, Any]:
-        stated = {name: self._asked.get(name) for name in _REPEATED}
-        repeated = {name: _REPEATED[name] if value is None else value for name, value in stated.items()}
-        reason = _INCOMPLETE.get(str(self._reason)) if status == "incomplete" else None
+        over = status != "in_progress"
+        reason = _INCOMPLETE[self._why(self._last_call)] if status == "incomplete" else None
+        created_s = self._created_s or self._now_s
         return {
             "id": f"resp_{self._id}",
             "object": "response",
-            "created_at": self._created_s,
+            "created_at": created_s,
+            "completed_at": max(created_s, self._now_s) if status == "completed" else None,
             "status": status,
             "background": False,
             "error": None,
             "incomplete_details": None if reason is None else {"reason": reason},
             "model": self._model,
-            "output": [item.document(_item_status(status)) for item in self._items],
-            "previous_response_id": None,
-            "store": False,
-            **repeated,
-            "usage": None if self._tokens is None or status == "in_progress" else _usage(self._tokens),
+            "output": [item.document(item.ended) for item in self._items],
+            "previous_response_id": self._asked.get("previous_response_id"),
+            "store": self._asked.get("store") is True,
+            **self._repeated,
+            "usage": _usage(*self._account) if over else None,
         }
 
     def _emit(self, out: list[bytes], kind: str, fields: Mapping[str, Any]) -> None:
@@ -137,84 +123,106 @@ class ResponsesAnswer(ChatStream):
         data = orjson.dumps({"type": kind, "sequence_number": self._sequence, **fields})
         out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data))
 
+    def _quiet(self, out: list[bytes]) -> None:
+        out.append(b": keep-alive\n\n")
+
     def _failed(self, message: str, out: list[bytes]) -> None:
         self._emit(out, "error", {"code": "server_error", "message": message, "param": None})
 
-    def _chunk(
-        self, document: Mapping[str, Any], choice: Mapping[str, Any] | None, delta: Mapping[str, Any], out: list[bytes]
-    ) -> None:
-        self._note(document, choice)
-        if self._sequence < 0:
-            for kind in ("response.created", "response.in_progress"):
-                self._emit(out, kind, {"response": self._response("in_progress")})
-        if thought := thought_in(delta):
-            item = self._current(ThoughtItem, out) or self._begin(ThoughtItem(self._item_id("rs")), out)
-            self._grow(item, thought, out)
-        said, refusal = said_in(delta), said_in(delta, "refusal")
-        if said or refusal:
-            text = self._current(TextItem, out)
-            if text is None:
-                text = self._begin(TextItem(self._item_id("msg"), refusal=not said), out)
-            self._grow(text, said or refusal, out)
-        for call in calls_in(delta):
-            self._call_piece(call, out)
+    def _begin(self, out: list[bytes]) -> None:
+        for kind in ("response.created", "response.in_progress"):
+            self._emit(out, kind, {"response": self._response("in_progress")})
 
-    def _call_piece(self, piece: Mapping[str, Any], out: list[bytes]) -> None:
-        index = index_of(piece)
-        call = self._calls.get(index)
-        if call is None:
-            self._close(out)
-            call = self._calls[index] = self._call({**piece, "function": {**piece["function"], "arguments": ""}})
-            self._begin(call, out)
-        if arguments := said_in(piece["function"], "arguments"):
-            self._grow(call, arguments, out)
+    def _say(self, kind: str, text: str, out: list[bytes]) -> None:
+        if kind == "thought":
+            item: Item = self._current(ThoughtItem) or self._open(ThoughtItem(self._item_id("rs")), out)
+        else:
+            refusal, current = kind == "refusal", self._current(TextItem)
+            if current is None or current.refusal != refusal:
+                current = TextItem(self._item_id("msg"), refusal=refusal)
+                self._open(current, out)
+            item = current
+        self._grow(item, text, out)
 
-    def _current(self, kind: type[Item], out: list[bytes]) -> Item | None:
-        """The item that is open, if it is of that kind; any other is closed."""
+    def _call(self, piece: CallChunk, out: list[bytes]) -> None:
+        call = piece.call
+        item = self._of_calls.get(id(call))
+        if item is not None and item.ended:
+            # What comes after the end of its object is no part of it.
+            return
+        call.arguments.feed(piece.text)
+        if item is None:
+            call.kept += piece.text
+            if call.name and not _NOTHING.startswith(call.kept.strip()):
+                # Calls stand in the order in which they began.
+                for earlier in self._reader.calls[: self._reader.calls.index(call) + 1]:
+                    self._open_call(earlier, out)
+        elif piece.text:
+            self._grow(item, piece.text, out)
+
+    def _open_call(self, call: ChatCall, out: list[bytes]) -> None:
+        if id(call) in self._of_calls or not (call.id or call.name or call.kept):
+            return
+        self._settle(call)
+        self._last_call = call
+        item = self._of_calls[id(call)] = CallItem(self._item_id("fc"), call.id, call.name)
+        self._open(item, out)
+        kept, call.kept = call.kept, ""
+        if not _nothing(kept):
+            self._grow(item, kept, out)
+
+    def _current(self, kind: type[_ItemT]) -> _ItemT | None:
+        """The last item, if it is of that kind and can still grow."""
         last = self._items[-1] if self._items else None
-        if self._open and self._open[-1] is last and isinstance(last, kind):
-            return last
-        self._close(out)
-        return None
+        return last if isinstance(last, kind) and not last.ended else None
 
-    def _begin(self, item: Item, out: list[bytes]) -> Item:
+    def _open(self, item: _ItemT, out: list[bytes]) -> _ItemT:
+        """Begin an item; those end that cannot grow any more."""
+        going_on = {id(self._of_calls[id(call)]) for call in self._unfinished_calls()}
+        self._close([one for one in self._items if id(one) not in going_on], out)
         self._count(_ITEM_BYTES + len(item.id))
         item.index = len(self._items)
         self._items.append(item)
-        self._open.append(item)
         for kind, fields in item.beginning():
             self._emit(out, kind, {"output_index": item.index, **fields})
         return item
+
+    def _unfinished_calls(self) -> list[ChatCall]:
+        return [call for call in self._reader.calls if id(call) in self._of_calls and not call.arguments.complete]
 
     def _grow(self, item: Item, text: str, out: list[bytes]) -> None:
         kind, fields = item.grown(text)
         self._emit(out, kind, {"output_index": item.index, **fields})
 
-    def _close(self, out: list[bytes], status: str = "completed") -> None:
-        ending, self._open = self._open, []
-        for item in ending:
+    def _close(self, items: list[Item], out: list[bytes], status: str = "completed") -> None:
+        for item in items:
+            if item.ended:
+                continue
+            if isinstance(item, CallItem) and item.unwritten:
+                self._grow(item, "{}", out)
+            item.ended = status
             for kind, fields in item.ending(status):
                 self._emit(out, kind, {"output_index": item.index, **fields})
 
-    def _end(self, out: list[bytes]) -> None:
-        if self.complete or self._reason is None:
-            return
-        self.complete = True
+    def _finish(self, out: list[bytes]) -> None:
+        for call in self._reader.calls:
+            self._open_call(call, out)
         status = self._status()
-        self._close(out, _item_status(status))
+        self._close(self._items, out, status)
         self._emit(out, f"response.{status}", {"response": self._response(status)})
 
 
-def _item_status(status: str) -> str:
-    return "incomplete" if status == "incomplete" else "completed"
+def _nothing(arguments: str) -> bool:
+    """Whether a call has no arguments, however its server says so."""
+    return arguments.strip() in ("", _NOTHING)
 
 
-def _usage(tokens: Tokens) -> dict[str, Any]:
-    """What the expert does not say is null, never 0."""
+def _usage(prompt: int, completion: int, tokens: Tokens) -> dict[str, Any]:
+    """OpenAI's own readers take nothing but whole numbers here: 0 where the expert does not say."""
     return {
-        "input_tokens": tokens.prompt,
-        "input_tokens_details": {"cached_tokens": tokens.cached},
-        "output_tokens": tokens.completion,
-        "output_tokens_details": {"reasoning_tokens": tokens.thinking},
-        "total_tokens": tokens.prompt + tokens.completion,
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": tokens.cached or 0, "cache_write_tokens": 0},
+        "output_tokens": completion,
+        "output_tokens_details": {"reasoning_tokens": tokens.thinking or 0},
+        "total_tokens": prompt + completion,
     }

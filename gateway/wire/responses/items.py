@@ -20,11 +20,13 @@ class Item(ABC):
     Attributes:
         id: As given.
         index: Its place in the output, once it is there.
+        ended: `completed`, or `incomplete` where the answer stopped within it; empty as long as it can grow.
     """
 
     def __init__(self, item_id: str, text: str = "") -> None:
         self.id = item_id
         self.index = 0
+        self.ended = ""
         # Adding to a string of megabytes would copy it with every piece.
         self._buffer = StringIO(text)
         self._buffer.seek(0, SEEK_END)
@@ -52,11 +54,15 @@ class Item(ABC):
 
 
 class TextItem(Item):
-    """What the model says, or its refusal to."""
+    """What the model says, or its refusal to.
+
+    Attributes:
+        refusal: Whether it is that.
+    """
 
     def __init__(self, item_id: str, text: str = "", *, refusal: bool = False) -> None:
         super().__init__(item_id, text)
-        self._refusal = refusal
+        self.refusal = refusal
         self._kind = "refusal" if refusal else "output_text"
         self._place = {"item_id": item_id, "content_index": 0}
 
@@ -82,44 +88,58 @@ class TextItem(Item):
 
     def _unscored(self) -> dict[str, Any]:
         """Text has a list of log-probabilities, which is empty where none were asked for."""
-        return {} if self._refusal else {"logprobs": []}
+        return {} if self.refusal else {"logprobs": []}
 
     def _said(self) -> dict[str, Any]:
-        return {"refusal" if self._refusal else "text": self.text}
+        return {"refusal" if self.refusal else "text": self.text}
 
     def _part(self) -> dict[str, Any]:
-        hedged_with: dict[str, Any] = {} if self._refusal else {"annotations": []}
+        hedged_with: dict[str, Any] = {} if self.refusal else {"annotations": []}
         return {"type": self._kind, **self._said(), **hedged_with, **self._unscored()}
 
 
 class ThoughtItem(Item):
-    """What the model thinks before it answers."""
+    """What the model thinks before it answers, where clients look for it: in the summary."""
+
+    def __init__(self, item_id: str, text: str = "") -> None:
+        super().__init__(item_id, text)
+        self._place = {"item_id": item_id, "summary_index": 0}
 
     def document(self, status: str) -> dict[str, Any]:
         """The reasoning."""
-        content = [{"type": "reasoning_text", "text": self.text}] if self.text else []
-        return {"type": "reasoning", "id": self.id, "status": status, "summary": [], "content": content}
+        summary = [self._part()] if self.text else []
+        return {"type": "reasoning", "id": self.id, "status": status, "summary": summary}
 
     def beginning(self) -> Iterator[_Event]:
-        """The reasoning without text."""
+        """The reasoning without text, and its one part without text."""
         yield "response.output_item.added", {"item": self.document("in_progress")}
+        yield "response.reasoning_summary_part.added", {**self._place, "part": self._part()}
 
     def grown(self, text: str) -> _Event:
         """A piece of it."""
         self._buffer.write(text)
-        return "response.reasoning_text.delta", {"item_id": self.id, "content_index": 0, "delta": text}
+        return "response.reasoning_summary_text.delta", {**self._place, "delta": text}
 
     def ending(self, status: str) -> Iterator[_Event]:
         """All of it."""
-        yield "response.reasoning_text.done", {"item_id": self.id, "content_index": 0, "text": self.text}
+        yield "response.reasoning_summary_text.done", {**self._place, "text": self.text}
+        yield "response.reasoning_summary_part.done", {**self._place, "part": self._part()}
         yield "response.output_item.done", {"item": self.document(status)}
+
+    def _part(self) -> dict[str, Any]:
+        return {"type": "summary_text", "text": self.text}
 
 
 class CallItem(Item):
-    """A function to be called; what it says is the arguments."""
+    """A function to be called; what it says is the arguments.
+
+    Attributes:
+        unwritten: Whether nothing was said of them.
+    """
 
     def __init__(self, item_id: str, call_id: str, name: str, arguments: str = "") -> None:
         super().__init__(item_id, arguments)
+        self.unwritten = not arguments
         self._call_id = call_id
         self._name = name
 
@@ -134,6 +154,7 @@ class CallItem(Item):
 
     def grown(self, text: str) -> _Event:
         """A piece of the arguments."""
+        self.unwritten = False
         self._buffer.write(text)
         return "response.function_call_arguments.delta", {"item_id": self.id, "delta": text}
 

@@ -174,14 +174,21 @@ def whole(choice: dict[str, Any], usage: Any = None, **fields: Any) -> dict[str,
     [
         ({"finish_reason": "stop"}, "end_turn", None),
         ({"finish_reason": "length"}, "max_tokens", None),
-        ({"finish_reason": "tool_calls"}, "tool_use", None),
+        ({"finish_reason": "max_tokens"}, "max_tokens", None),
+        ({"finish_reason": "eos"}, "end_turn", None),
+        ({"finish_reason": None}, "end_turn", None),
+        ({}, "end_turn", None),
         ({"finish_reason": "content_filter"}, "refusal", None),
+        # Without a call there is nothing to run.
+        ({"finish_reason": "tool_calls"}, "end_turn", None),
         ({"finish_reason": "stop", "stop_reason": "END"}, "stop_sequence", "END"),
+        ({"finish_reason": "stop", "matched_stop": "END"}, "stop_sequence", "END"),
+        ({"finish_reason": "stop", "stop_reason": "end_turn"}, "end_turn", None),
         ({"finish_reason": "stop", "stop_reason": 151643}, "end_turn", None),
     ],
 )
 def test_why_an_answer_ends(said: dict[str, Any], stop: str, sequence: str | None) -> None:
-    message = whole({"message": {"content": "x"}, **said})
+    message = whole({"message": {"content": "x"}, **said}, stops=("END",))
     assert (message["stop_reason"], message["stop_sequence"]) == (stop, sequence)
 
 
@@ -189,8 +196,9 @@ def test_what_came_from_the_cache_is_counted_apart() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
     assert whole({"message": {"content": "x"}, "finish_reason": "stop"}, usage)["usage"] == {
         "input_tokens": 5,
-        "output_tokens": 2,
+        "cache_creation_input_tokens": None,
         "cache_read_input_tokens": 4,
+        "output_tokens": 2,
     }
 
 
@@ -200,19 +208,14 @@ def test_thoughts_are_shown_to_who_asked_for_them() -> None:
     assert [block["type"] for block in whole(choice)["content"]] == ["text"]
 
 
-def test_arguments_that_are_no_object_are_no_message() -> None:
-    call = {"id": "t", "function": {"name": "f", "arguments": "[1"}}
-    choice = {"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
-    assert answer().whole(orjson.dumps({"choices": [choice]})) is None
-
-
 def events(*chunks: Any) -> list[dict[str, Any]]:
     translation = answer(thoughts=True)
     data = b"".join(
         translation.feed(b"data: %b\n\n" % (chunk if isinstance(chunk, bytes) else orjson.dumps(chunk)))
         for chunk in chunks
     )
-    return [orjson.loads(line[6:]) for line in (data + translation.end()).splitlines() if line.startswith(b"data:")]
+    told = [orjson.loads(line[6:]) for line in (data + translation.end()).splitlines() if line.startswith(b"data:")]
+    return [event for event in told if event["type"] != "ping"]
 
 
 def delta(finish: str | None = None, **said: Any) -> dict[str, Any]:
@@ -241,15 +244,18 @@ def test_blocks_of_a_stream_open_and_close_in_turn() -> None:
         ("message_start", None),
         *[("start", 0), ("delta", 0), ("stop", 0)],
         *[("start", 1), ("delta", 1), ("delta", 1), ("stop", 1)],
-        *[("start", 2), ("delta", 2), ("delta", 2), ("stop", 2)],
-        *[("start", 3), ("delta", 3), ("stop", 3)],
+        # The last brace of an object goes out when nothing can follow it.
+        *[("start", 2), ("delta", 2), ("delta", 2), ("delta", 2), ("stop", 2)],
+        *[("start", 3), ("delta", 3), ("delta", 3), ("stop", 3)],
         ("message_delta", None),
         ("message_stop", None),
     ]
-    assert got[0]["message"]["usage"] == {"input_tokens": 3, "output_tokens": 0}
+    begun = got[0]["message"]["usage"]
+    assert (begun["input_tokens"], begun["output_tokens"]) == (3, 0)
     pieces = [event["delta"]["partial_json"] for event in got if event.get("index") == 2 and "delta" in event]
     assert "".join(pieces) == '{"a":1}'
-    assert got[-2]["usage"] == {"input_tokens": 4, "output_tokens": 6}
+    ended = got[-2]["usage"]
+    assert (ended["input_tokens"], ended["output_tokens"]) == (4, 6)
     assert got[-2]["delta"]["stop_reason"] == "tool_use"
 
 
@@ -265,7 +271,7 @@ def test_a_stream_without_a_reason_to_end_is_not_complete() -> None:
     assert not translation.complete
 
 
-def test_what_is_nested_too_deeply_to_be_written_again_is_refused_or_no_answer() -> None:
+def test_what_is_nested_too_deeply_to_be_written_again_is_refused_or_marked() -> None:
     for levels in (100, 246, 247, 250, 251, 300):
         deep = orjson.loads(b"[" * levels + b"]" * levels)
         body = b'{"model":"auto","max_tokens":1,"messages":[{"role":"user","content":"x"}],"tools":[{"name":"f",'
@@ -276,8 +282,8 @@ def test_what_is_nested_too_deeply_to_be_written_again_is_refused_or_no_answer()
             assert orjson.loads(expert_body(request, "m"))["tools"][0]["function"]["parameters"] == {"a": deep}
         arguments = (b'{"a":' + b"[" * levels + b"]" * levels + b"}").decode()
         call = {"id": "t", "function": {"name": "f", "arguments": arguments}}
-        choice = {"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
-        assert (answer().whole(orjson.dumps({"choices": [choice]})) is None) == (levels > 250)
+        said = whole({"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"})["content"][0]["input"]
+        assert ("INVALID_JSON" in said) == (levels > 239)
 
 
 VALID: dict[str, Any] = {

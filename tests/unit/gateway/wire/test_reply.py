@@ -90,3 +90,25 @@ def test_usage_that_is_not_there_is_none() -> None:
     assert usage_in(b"nonsense") is None
     assert usage_in(b'{"usage":null}') is None
     assert usage_in(b'{"usage":{"prompt_tokens":2}}') == Usage(2, 0)
+
+
+def test_only_the_answers_own_model_is_renamed() -> None:
+    nested = b'{"choices":[{"message":{"tool_calls":[{"function":{"arguments":{"model":"T"}}}]}}],"model":"up"}'
+    assert with_model(nested, "x") == nested.replace(b'"up"', b'"x"')
+    assert with_model(nested.replace(b',"model":"up"', b""), "x") == nested.replace(b',"model":"up"', b"")
+    said = b'{"choices":[{"message":{"content":"\\"model\\":\\"T\\""}}],"model":"up"}'
+    assert with_model(said, "x") == said.replace(b'"up"', b'"x"')
+
+
+def test_every_event_is_renamed_where_it_names_the_model() -> None:
+    events = [
+        b'data: {"type":"message_start","message":{"content":[],"model":"up","usage":{}}}',
+        b'data: {"type":"content_block_start","content_block":{"type":"tool_use","input":{"model":"T"}}}',
+        b'data: {"type":"response.created","response":{"metadata":{"model":"T"},"model":"up"}}',
+        b'data: {"choices":[{"delta":{"content":"a"}}],"model":"up"}',
+        b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"arguments":{"model":"T"}}}]}}]}',
+        b'data: {"model":"up","choices":[]}',
+        b"",
+    ]
+    data = b"\n\n".join(events)
+    assert EventStream("x").feed(data) == data.replace(b'"up"', b'"x"')

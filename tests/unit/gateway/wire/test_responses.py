@@ -123,8 +123,9 @@ def test_what_ties_a_request_to_an_expert(fields: dict[str, Any], ids: tuple[str
     assert free.binding is None
 
 
-def answer() -> ResponsesAnswer:
-    return ResponsesAnswer(answer_id="1", model="m", asked={"model": "auto", "input": "hi", "tools": None})
+def answer(**asked: Any) -> ResponsesAnswer:
+    fields = {"model": "auto", "input": "hi", "tools": None, **asked}
+    return ResponsesAnswer(answer_id="1", model="m", prompt_tokens=3, asked=fields, now_s=7)
 
 
 def test_a_whole_answer_with_all_there_is() -> None:
@@ -153,7 +154,7 @@ def test_a_whole_answer_with_all_there_is() -> None:
     )
     assert response["usage"] == {
         "input_tokens": 4,
-        "input_tokens_details": {"cached_tokens": 1},
+        "input_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 0},
         "output_tokens": 6,
         "output_tokens_details": {"reasoning_tokens": 2},
         "total_tokens": 10,
@@ -184,8 +185,10 @@ def test_items_of_a_stream_open_and_close_in_turn() -> None:
         ("created", None),
         ("in_progress", None),
         ("output_item.added", 0),
-        ("reasoning_text.delta", 0),
-        ("reasoning_text.done", 0),
+        ("reasoning_summary_part.added", 0),
+        ("reasoning_summary_text.delta", 0),
+        ("reasoning_summary_text.done", 0),
+        ("reasoning_summary_part.done", 0),
         ("output_item.done", 0),
         ("output_item.added", 1),
         ("content_part.added", 1),
@@ -205,8 +208,8 @@ def test_items_of_a_stream_open_and_close_in_turn() -> None:
     assert final["incomplete_details"] == {"reason": "max_output_tokens"}
     assert final["output"][1]["content"][0]["text"] == "ab"
     assert final["output"][2]["arguments"] == "{}"
-    # What the expert does not count is not known.
-    assert final["usage"] is None
+    # What the expert does not count is estimated.
+    assert (final["usage"]["input_tokens"], final["usage"]["output_tokens"]) == (3, 2)
 
 
 VALID: dict[str, Any] = {
@@ -248,7 +251,7 @@ def test_nearly_right_is_a_refusal_or_a_request(asked: dict[str, Any]) -> None:
 @given(one_change(ANSWERED), one_change(VALID))
 def test_no_answer_breaks_the_translation(answered: dict[str, Any], asked: dict[str, Any]) -> None:
     body = orjson.dumps(answered)
-    ResponsesAnswer(answer_id="1", model="m", asked=asked).whole(body)
-    translation = answer()
+    answer(**asked).whole(body)
+    translation = answer(**asked)
     translation.feed(b"data: " + body + b"\n\n")
     translation.end()
