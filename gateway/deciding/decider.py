@@ -18,7 +18,7 @@ from pointsman.gateway.deciding.assessor import Assessor
 from pointsman.gateway.deciding.decision_memory import DecisionMemory, again, rests_on_load
 from pointsman.gateway.deciding.decision_memory import NullAnswers as Repeated
 from pointsman.gateway.deciding.decision_policy import DecisionPolicy
-from pointsman.gateway.deciding.eligibility import bound, in_pool, known, owned, permitted, spoken
+from pointsman.gateway.deciding.eligibility import bound, held_by_expert, in_pool, known, owned, permitted, spoken
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
 from pointsman.gateway.deciding.question import NO_OFFERS, Assessed, Question
@@ -168,6 +168,8 @@ class Decider:
             budget = replace(budget, weights=_without_quality(budget.weights))
         elif self._policy.flags:
             budget = take_flags(inbound, budget, self._policy.flags)
+        if not self._policy.keeps_turns:
+            held_by_expert(inbound)
         if inbound.translated is not None and inbound.translated.native_only is not None:
             spoken(self._pool, inbound.model, inbound.translated)
         allowed = in_pool(self._pool, experts)
@@ -276,7 +278,7 @@ class Decider:
         if question.named:
             await owned(self._made, question)
         if inbound.translated is not None and inbound.translated.binding is not None:
-            question.allowed = await bound(self._made, question, inbound.translated.binding)
+            question.allowed = await bound(self._made, self._pool, question, inbound.translated.binding)
         if question.session is not None and not question.opens:
             question.stay = await self._session_affinity(question.session)
         texts = question.texts

@@ -9,9 +9,11 @@ from pointsman.gateway.deciding.question import Question
 from pointsman.gateway.errors import Code, RequestRefused, invalid_budget
 from pointsman.gateway.shared.made_ids import MadeIds
 from pointsman.gateway.shared.two_level_cache import key_of
-from pointsman.gateway.wire.request import AUTO
-from pointsman.gateway.wire.responses.bindings import Binding
+from pointsman.gateway.wire.bindings import THREAD_ID, Binding
+from pointsman.gateway.wire.request import AUTO, Inbound
+from pointsman.gateway.wire.stateful_fields import THREAD
 from pointsman.gateway.wire.translation import TranslatedRequest
+from pointsman.gateway.wire.turns import lost
 
 
 def known(pool: ExpertPool, name: str, permitted: frozenset[str] | None) -> None:
@@ -57,6 +59,14 @@ def permitted(experts: frozenset[str], asked: frozenset[str] | None) -> frozense
     return both
 
 
+def held_by_expert(inbound: Inbound) -> None:
+    """Have a thread held by an expert that can, where the gateway holds none."""
+    translated = inbound.translated
+    if translated is not None and translated.native_only is None and translated.payload.get(THREAD) is not None:
+        translated.native_only = THREAD
+        inbound.required |= {translated.endpoint.capability}
+
+
 def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
     """See that somebody can answer a request that no chat can express.
 
@@ -65,8 +75,11 @@ def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
     """
     specs = pool.specs if model == AUTO else [pool[model].spec] if model in pool else []
     if not any(translated.spoken_by(spec) for spec in specs):
+        binding = translated.binding
+        if binding is not None and binding.named is not None and binding.param == translated.native_only:
+            raise lost(binding.param, binding.named)
         raise RequestRefused(
-            Code.INVALID_VALUE,
+            Code.THREAD_UNSUPPORTED if translated.native_only == THREAD else Code.INVALID_VALUE,
             f"{translated.native_only}: only an expert that speaks this API itself can do this, and none here does.",
             param=translated.native_only,
         )
@@ -103,6 +116,8 @@ async def owned(made: MadeIds, question: Question) -> None:
         if one and await made.maker(tenant, one, patient=named.rename is None) is not None:
             continue
         translated = question.inbound.translated
+        if named.param == THREAD_ID:
+            raise lost(named.param, one)
         if named.rename is None or translated is None:
             raise RequestRefused(Code.ID_NOT_FOUND, f"{named.param}: '{one[:80]}' is not found.", param=named.param)
         prefix = one.partition("_")[0][:16] or "item"
@@ -110,23 +125,30 @@ async def owned(made: MadeIds, question: Question) -> None:
         translated.rewritten = True
 
 
-async def bound(made: MadeIds, question: Question, binding: Binding) -> frozenset[str] | None:
+async def bound(made: MadeIds, pool: ExpertPool, question: Question, binding: Binding) -> frozenset[str] | None:
     """Who may be asked what rests upon an earlier answer: the expert alone that gave it.
+
+    Where nobody here knows who that was, only one expert can be it that speaks the client's API.
 
     Raises:
         RequestRefused: That expert is not known, or is not the one that is asked for.
     """
-    makers = {await made.maker(question.tenant, one) for one in binding.ids} or {None}
-    model = question.inbound.model
-    if model != AUTO and makers <= {None, model}:
-        # The caller says who; only that expert itself can know better.
-        return question.allowed
-    maker = makers.pop()
-    if makers or maker is None or model != AUTO:
-        raise RequestRefused(
-            Code.INVALID_VALUE,
-            f"{binding.param}: only the expert that made it can go on from it, and that is not known here to be "
-            "one expert that may be asked. Name it as 'model'.",
-            param=binding.param,
-        )
-    return frozenset({maker}) if question.allowed is None else question.allowed & {maker}
+    makers = {maker for one in binding.ids if (maker := await made.maker(question.tenant, one)) is not None}
+    model, translated = question.inbound.model, question.inbound.translated
+    if model != AUTO:
+        # The caller says who; only that expert itself can know better than what is known here.
+        if makers <= {model}:
+            return question.allowed
+    else:
+        if not makers and translated is not None:
+            makers = {spec.name for spec in pool.specs if translated.spoken_by(spec)}
+        if len(makers) == 1:
+            return frozenset(makers) if question.allowed is None else question.allowed & makers
+    if binding.named is not None and len(makers) < 2:
+        raise lost(binding.param, binding.named)
+    raise RequestRefused(
+        Code.INVALID_VALUE,
+        f"{binding.param}: only the expert that made it can go on from it, and that is not known here to be "
+        "one expert that may be asked. Name it as 'model'.",
+        param=binding.param,
+    )

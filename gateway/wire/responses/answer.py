@@ -1,6 +1,6 @@
 """A chat completion as a response of OpenAI's Responses API, whole or as its events.
 
-The gateway stores no responses: the response says `store: false`, and no later request can refer to its id.
+The response says whether the gateway keeps it (`store`), so that a later request can refer to its id.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class ResponsesAnswer(ChatStream):
             "incomplete_details": None if reason is None else {"reason": reason},
             "model": self._model,
             "output": [item.document(_item_status(status)) for item in self._items],
-            "previous_response_id": None,
-            "store": False,
+            "previous_response_id": self._asked.get("previous_response_id"),
+            "store": self._asked.get("store") is True,
             **repeated,
             "usage": None if self._tokens is None or status == "in_progress" else _usage(self._tokens),
         }
