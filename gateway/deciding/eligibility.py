@@ -76,7 +76,8 @@ def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
     specs = pool.specs if model == AUTO else [pool[model].spec] if model in pool else []
     if not any(translated.spoken_by(spec) for spec in specs):
         binding = translated.binding
-        if binding is not None and binding.named is not None and binding.param == translated.native_only:
+        first = translated.native_only
+        if binding is not None and binding.named is not None and binding.param in (first, f"{first}.id"):
             raise lost(binding.param, binding.named)
         raise RequestRefused(
             Code.THREAD_UNSUPPORTED if translated.native_only == THREAD else Code.INVALID_VALUE,

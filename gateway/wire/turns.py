@@ -121,13 +121,15 @@ def with_turns(endpoint: Endpoint, payload: Mapping[str, Any], found: Mapping[st
     turns = {turn_id: orjson.loads(raw) for turn_id, raw in found.items()}
     if endpoint is not Endpoint.RESPONSES:
         return _continued(payload, turns)
-    whole = dict(payload)
+    whole, asked = dict(payload), payload.get("input")
+    if not (asked is None or isinstance(asked, str | list)):
+        return whole
     turns_before: list[Any] = []
     previous = turns.get(str(payload.get("previous_response_id")))
     if previous is not None:
         del whole["previous_response_id"]
         turns_before = [_nameless(item) for item in _items_of(previous) if _is_said(item)]
-    whole["input"] = [*turns_before, *_resolved(payload.get("input"), turns)]
+    whole["input"] = [*turns_before, *_resolved(asked, turns)]
     return whole
 
 
@@ -138,8 +140,13 @@ def response_in(raw: bytes) -> dict[str, Any]:
 
 
 def items_in(raw: bytes) -> list[dict[str, Any]]:
-    """The input items of a kept turn."""
+    """The input items of a kept turn, as OpenAI lists them: what a message says is always in parts."""
     items: list[dict[str, Any]] = orjson.loads(raw)["input"]
+    for item in items:
+        content = item.get("content")
+        if item["type"] == "message" and isinstance(content, str):
+            kind = "output_text" if item.get("role") == "assistant" else "input_text"
+            item["content"] = [{"type": kind, "text": content}]
     return items
 
 
@@ -154,11 +161,7 @@ def turn_of_responses(payload: Mapping[str, Any], response: Mapping[str, Any]) -
     items = [{"type": "message", "role": "user", "content": asked}] if isinstance(asked, str) else asked or []
     body = str(response["id"]).removeprefix("resp_")
     named = [
-        {
-            "type": "message",
-            **item,
-            "id": item.get("id") or f"{_PREFIXES.get(str(item.get('type')), 'msg')}_{body}_i{index}",
-        }
+        {"type": "message", **item, "id": item.get("id") or f"{_prefix_of(item)}_{body}_i{index}"}
         for index, item in enumerate(items)
     ]
     return orjson.dumps({"v": _VERSION, "input": named, "response": response})
@@ -208,6 +211,10 @@ def previous_message(payload: Mapping[str, Any]) -> str | None:
     return previous if isinstance(previous, str) else None
 
 
+def _prefix_of(item: Mapping[str, Any]) -> str:
+    return _PREFIXES.get(str(item.get("type")), "msg")
+
+
 def _previous_message(payload: Mapping[str, Any]) -> object:
     thread = payload.get(THREAD)
     return thread.get("previous_message_id") if isinstance(thread, dict) and thread.get("type") == "continue" else None
@@ -249,10 +256,10 @@ def _nameless(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name not in ("id", "status")}
 
 
-def _resolved(asked: object, turns: Mapping[str, Any]) -> list[Any]:
+def _resolved(asked: str | list[Any] | None, turns: Mapping[str, Any]) -> list[Any]:
     if asked is None:
         return []
-    if not isinstance(asked, list):
+    if isinstance(asked, str):
         return [{"role": "user", "content": asked}]
     by_id: dict[str, dict[str, dict[str, Any]]] = {}
     whole: list[Any] = []
