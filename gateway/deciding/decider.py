@@ -18,7 +18,7 @@ from pointsman.gateway.deciding.assessor import Assessor
 from pointsman.gateway.deciding.decision_memory import DecisionMemory, again, rests_on_load
 from pointsman.gateway.deciding.decision_memory import NullAnswers as Repeated
 from pointsman.gateway.deciding.decision_policy import DecisionPolicy
-from pointsman.gateway.deciding.eligibility import bound, held_by_expert, in_pool, known, owned, permitted, spoken
+from pointsman.gateway.deciding.eligibility import held_by_expert, holders, in_pool, known, permitted, spoken
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
 from pointsman.gateway.deciding.question import NO_OFFERS, Assessed, Question
@@ -203,8 +203,7 @@ class Decider:
             urgency,
             received_s,
             opens,
-            # Without keys there is one tenant, and everything is its own.
-            () if caller is ANYBODY else _named(inbound),
+            _named(inbound, caller),
         )
 
     def now(self, question: Question) -> RoutedRequest | None:
@@ -275,10 +274,7 @@ class Decider:
     async def _complete(self, question: Question) -> None:
         """Find out what else the decision rests upon: earlier answers, the null experts, the assessments."""
         inbound = question.inbound
-        if question.named:
-            await owned(self._made, question)
-        if inbound.translated is not None and inbound.translated.binding is not None:
-            question.allowed = await bound(self._made, self._pool, question, inbound.translated.binding)
+        question.allowed = await holders(self._made, self._pool, question)
         if question.session is not None and not question.opens:
             question.stay = await self._session_affinity(question.session)
         texts = question.texts
@@ -383,12 +379,12 @@ class Decider:
         return None if expert is None else Stay(expert, self._policy.stay_bonus or 0.0)
 
 
-def _named(inbound: Inbound) -> tuple[NamedId, ...]:
+def _named(inbound: Inbound, caller: Caller) -> tuple[NamedId, ...]:
     """The ids that a request names, as its client wrote it."""
-    translated = inbound.translated
-    if translated is None:
-        return named_ids(inbound.endpoint, inbound.body, inbound.payload)
-    return named_ids(translated.endpoint, translated.body, translated.payload)
+    asked = inbound if inbound.translated is None else inbound.translated
+    named = named_ids(asked.endpoint, asked.body, asked.payload)
+    # Without keys there is one tenant, and everything is its own; but it lies with one expert.
+    return tuple(one for one in named if one.rename is None) if caller is ANYBODY else named
 
 
 def _without_quality(weights: Weights) -> Weights:

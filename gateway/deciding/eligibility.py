@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.spec import Capability
-from pointsman.gateway.access.caller import EVERY_ID
+from pointsman.gateway.access.caller import ANYBODY, EVERY_ID
 from pointsman.gateway.deciding.question import Question
 from pointsman.gateway.errors import Code, RequestRefused, invalid_budget
 from pointsman.gateway.shared.made_ids import MadeIds
@@ -99,8 +99,23 @@ def counts_tokens(pool: ExpertPool, name: str, permitted: frozenset[str] | None)
     return Capability.COUNT_TOKENS in spec.capabilities and not spec.null
 
 
-async def owned(made: MadeIds, question: Question) -> None:
-    """See that the ids a request names are its tenant's.
+async def holders(made: MadeIds, pool: ExpertPool, question: Question) -> frozenset[str] | None:
+    """Who may be asked, by what the request names of earlier answers; None for all.
+
+    Raises:
+        RequestRefused: It names what is another's, or what no expert that may be asked can have.
+    """
+    makers = await owned(made, question)
+    translated = question.inbound.translated
+    if translated is not None and translated.binding is not None:
+        return await bound(made, pool, question, translated.binding)
+    if question.inbound.model != AUTO or len(makers) != 1 or not all(maker in pool for maker in makers):
+        return question.allowed
+    return makers if question.allowed is None else question.allowed & makers
+
+
+async def owned(made: MadeIds, question: Question) -> frozenset[str]:
+    """See that the ids a request names are its tenant's, and which experts have what they stand for.
 
     What stands beside its id in full may pass with another one, which names nothing: a provider may forget an id, and
     so may the gateway, while the conversation goes on.
@@ -110,11 +125,14 @@ async def owned(made: MadeIds, question: Question) -> None:
             not told.
     """
     tenant, granted = question.tenant, question.caller.provider_ids
+    makers: set[str] = set()
     for named in question.named:
-        one = named.value
-        if one and (one in granted or EVERY_ID in granted):
-            continue
-        if one and await made.maker(tenant, one, patient=named.rename is None) is not None:
+        one, stands_alone = named.value, named.rename is None
+        free = question.caller is ANYBODY or (one != "" and (EVERY_ID in granted or one in granted))
+        maker = await made.maker(tenant, one, patient=stands_alone and not free) if one else None
+        if maker is not None and stands_alone:
+            makers.add(maker)
+        if maker is not None or free:
             continue
         translated = question.inbound.translated
         if named.param == THREAD_ID:
@@ -124,6 +142,7 @@ async def owned(made: MadeIds, question: Question) -> None:
         prefix = one.partition("_")[0][:16] or "item"
         named.rename(f"{prefix}_{key_of(tenant.encode(), one.encode('utf-8', 'surrogatepass'))}")
         translated.rewritten = True
+    return frozenset(makers)
 
 
 async def bound(made: MadeIds, pool: ExpertPool, question: Question, binding: Binding) -> frozenset[str] | None:
@@ -134,7 +153,8 @@ async def bound(made: MadeIds, pool: ExpertPool, question: Question, binding: Bi
     Raises:
         RequestRefused: That expert is not known, or is not the one that is asked for.
     """
-    makers = {maker for one in binding.ids if (maker := await made.maker(question.tenant, one)) is not None}
+    found = [await made.maker(question.tenant, one) for one in binding.ids]
+    makers = {maker for maker in found if maker is not None and maker in pool}
     model, translated = question.inbound.model, question.inbound.translated
     if model != AUTO:
         # The caller says who; only that expert itself can know better than what is known here.

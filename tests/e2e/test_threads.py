@@ -9,19 +9,8 @@ import orjson
 import pytest
 from anthropic.types.beta import BetaMessageThreadParam
 
-from tests.e2e.running import Transport as Transport
-from tests.e2e.running import both
-from tests.e2e.test_kept_turns import (
-    AUTH,
-    CALL,
-    CHAT,
-    WEATHER,
-    gateway_before,
-    messages_of,
-    said,
-    streamed,
-    turns,
-)
+from tests.e2e.chat_turns import AUTH, CALL, CHAT, WEATHER, gateway_before, messages_of, said, streamed, turns
+from tests.e2e.running import Transport, both
 from tests.e2e.upstream import Says, upstream
 
 CREATE: BetaMessageThreadParam = {"type": "create"}
