@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pointsman.gateway.wire.turns import previous_message
+from pointsman.gateway.wire.turns import is_reference, previous_message
 
 #: Of Messages.
 THREAD_ID: Final = "thread.previous_message_id"
@@ -46,7 +46,7 @@ def binding_of(payload: Mapping[str, Any]) -> Binding | None:
         found.append(("conversation", conversation.get("id") if isinstance(conversation, dict) else conversation))
     items = payload.get("input")
     for index, item in enumerate(items if isinstance(items, list) else ()):
-        if item.get("type") == "item_reference" or (item.get("type") is None and set(item) == {"id"}):
+        if is_reference(item):
             found.append((f"input[{index}].id", item.get("id")))
         elif item.get("encrypted_content"):
             found.append((f"input[{index}].encrypted_content", item.get("id")))

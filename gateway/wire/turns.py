@@ -35,7 +35,7 @@ _HINTS: Final[Mapping[Endpoint, tuple[bytes, ...]]] = {
 }
 _ESCAPED: Final = re.compile(rb"\\u00[4-7]")
 #: An object that ends with its id may have nothing else, which is a reference too.
-_BARE_ID: Final = re.compile(rb'"id"\s*:\s*"[^"]*"\s*\}')
+_BARE_ID: Final = re.compile(rb'"id"\s*:\s*"[^"]*"\s*(?:\}|,\s*"type"\s*:\s*null)')
 #: Prefixes of the ids that are given to what a client sends without one.
 _PREFIXES: Final = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 #: A chat cannot say them, and nobody but their maker can read them.
@@ -82,7 +82,7 @@ def named_turns(endpoint: Endpoint, payload: Mapping[str, Any]) -> tuple[NamedTu
     found = _of_ours(_RESPONSE, "previous_response_id", payload.get("previous_response_id"), "resp")
     items = payload.get("input")
     for index, item in enumerate(items if isinstance(items, list) else ()):
-        if _is_reference(item):
+        if is_reference(item):
             found += _of_ours(_ITEM, f"input[{index}].id", item.get("id"), "resp")
     return found
 
@@ -225,7 +225,8 @@ def _of_ours(form: re.Pattern[str], param: str, value: object, prefix: str) -> t
     return () if match is None else (NamedTurn(param, match[0], f"{prefix}_{match[1]}"),)
 
 
-def _is_reference(item: object) -> bool:
+def is_reference(item: object) -> bool:
+    """Whether an input item stands for another one."""
     if not isinstance(item, dict):
         return False
     return item.get("type") == "item_reference" or (item.get("type") is None and set(item) <= {"id", "type"})
@@ -264,7 +265,7 @@ def _resolved(asked: str | list[Any] | None, turns: Mapping[str, Any]) -> list[A
     by_id: dict[str, dict[str, dict[str, Any]]] = {}
     whole: list[Any] = []
     for index, item in enumerate(asked):
-        one = item.get("id") if _is_reference(item) else None
+        one = item.get("id") if is_reference(item) else None
         match = _ITEM.fullmatch(one) if isinstance(one, str) else None
         turn_id = "" if match is None else f"resp_{match[1]}"
         if turn_id not in turns:

@@ -15,7 +15,7 @@ import orjson
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
-from pointsman.gateway.wire.stateful_fields import STATEFUL, THREAD
+from pointsman.gateway.wire.stateful_fields import THREAD, take_stateful
 
 #: Translated below, or without a counterpart and of no consequence for the answer.
 _TAKEN: Final = frozenset(
@@ -49,7 +49,7 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
     metadata = payload.get("metadata")
     if isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str):
         chat["user"] = metadata["user_id"]
-    lost += [name for name in STATEFUL[Endpoint.MESSAGES] if chat.pop(name, None)]
+    lost += take_stateful(Endpoint.MESSAGES, chat)
     _tools(payload, chat, lost)
     _output(payload, chat, lost)
     return chat
