@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -40,7 +41,7 @@ class TurnRecording:
         if self._asked.endpoint is Endpoint.RESPONSES:
             self._keep_response(answer)
         else:
-            self._keep(answer["id"], turn_of_messages(self._asked.payload, answer["content"]))
+            self._keep_message(answer["id"], answer["content"])
 
     def events(self, events: bytes) -> bytes:
         """Whole events of the answer; they are given back as they are."""
@@ -55,7 +56,18 @@ class TurnRecording:
         return events
 
     def _keep_response(self, response: dict[str, Any]) -> None:
-        self._keep(response["id"], turn_of_responses(self._asked.payload, response))
+        self._keep_turn(response["id"], partial(turn_of_responses, self._asked.payload, response))
+
+    def _keep_message(self, message_id: str, content: list[dict[str, Any]]) -> None:
+        self._keep_turn(message_id, partial(turn_of_messages, self._asked.payload, content))
+
+    def _keep_turn(self, answer_id: str, write: Callable[[], bytes]) -> None:
+        try:
+            turn = write()
+        except orjson.JSONEncodeError:
+            # Arguments may be nested more deeply than can be written; whoever goes on sends them again.
+            return
+        self._keep(answer_id, turn)
 
     def _of_message(self, event: dict[str, Any]) -> None:
         match event.get("type"):
@@ -71,7 +83,7 @@ class TurnRecording:
             case "content_block_stop":
                 self._end_block("".join(self._said))
             case "message_stop":
-                self._keep(self._id, turn_of_messages(self._asked.payload, self._blocks))
+                self._keep_message(self._id, self._blocks)
 
     def _end_block(self, said: str) -> None:
         block = self._blocks[-1]

@@ -208,3 +208,20 @@ async def test_a_thread_goes_on_with_an_expert_that_holds_threads_itself_and_sta
         with pytest.raises(anthropic.NotFoundError) as lost:
             await client.beta.messages.create(model="chat", thread=after("msg_native"), **base)
         assert error_code(lost.value) == "thread_not_found"
+
+
+async def test_arguments_nested_too_deeply_to_be_kept_still_reach_the_client() -> None:
+    deep = {**CALL, "function": {"name": "get_weather", "arguments": '{"a":' * 300 + "1" + "}" * 300}}
+    async with (
+        upstream(chat__completions=streamed("", deep)) as chat,
+        gateway_before(chat.expert("chat", *CHAT)) as gateway,
+        messages_of(gateway) as client,
+    ):
+        base: Any = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+        events = [event async for event in await client.beta.messages.create(**base, thread=CREATE, stream=True)]
+        assert events[-1].type == "message_stop"
+        started = events[0]
+        assert started.type == "message_start"
+        with pytest.raises(anthropic.NotFoundError) as lost:
+            await client.beta.messages.create(**base, thread=after(started.message.id))
+        assert error_code(lost.value) == "thread_not_found"
