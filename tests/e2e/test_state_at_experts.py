@@ -130,3 +130,28 @@ async def test_files_and_containers_lead_to_the_expert_that_has_them(auth: dict[
             assert len(maker.asked) == asked + 1
         await client.responses.create(model="auto", input="anything")
         assert len(rival.asked) == 1, "left free, another expert is chosen"
+
+
+async def test_what_the_gateway_keeps_and_what_an_expert_keeps_go_together() -> None:
+    made = {**ITEMS, "output": ITEMS["output"][-1:]}
+    async with (
+        upstream(responses=Says(orjson.dumps(made))) as speaker,
+        upstream() as chat,
+        gateway_before(
+            chat.expert("chat", *CHAT, prior=0.9), speaker.expert("speaker", *CHAT, "responses", prior=0.1), auth=AUTH
+        ) as gateway,
+        responses_of(gateway) as client,
+    ):
+        here = await ask(client, chat, "one", model="chat", input="first")
+        there = await client.responses.create(model="speaker", input="second")
+        mixed: Any = [
+            {"type": "item_reference", "id": here.output[0].id},
+            {"type": "item_reference", "id": there.output[0].id},
+            {"role": "user", "content": "third"},
+        ]
+        await client.responses.create(model="auto", input=mixed)
+        sent = speaker.asked[-1].json["input"]
+        assert (sent[0]["content"][0]["text"], sent[1:]) == ("one", mixed[1:])
+        with pytest.raises(openai.NotFoundError) as lost:
+            await client.responses.create(model="chat", input=mixed)
+        assert lost.value.param == "input[1].id"
