@@ -19,6 +19,7 @@ from pointsman.gateway.deciding.decider import Decider
 from pointsman.gateway.deciding.decision_policy import DecisionPolicy
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
+from pointsman.gateway.deciding.resumption import Resumption
 from pointsman.gateway.deciding.safety import safety_gate
 from pointsman.gateway.dispatch.attempts import Attempts
 from pointsman.gateway.dispatch.data_plane import DataPlane
@@ -33,16 +34,15 @@ from pointsman.gateway.http.control import create_control
 from pointsman.gateway.parts import Parts
 from pointsman.gateway.record.ledger import Ledger
 from pointsman.gateway.record.recorder import Recorder
-from pointsman.gateway.runtime import Runtime
+from pointsman.gateway.runtime import Runtime, runtime_over
 from pointsman.gateway.settings import Settings
 from pointsman.gateway.settings.version import SettingsVersion
 from pointsman.gateway.shared.answer_cache import AnswerCache
 from pointsman.gateway.shared.average_budgets import AverageBudgets
+from pointsman.gateway.shared.conversation_memory import create_conversation_memory
 from pointsman.gateway.shared.decision_cache import DecisionCache
 from pointsman.gateway.shared.learning import Learning
 from pointsman.gateway.shared.load import SharedLoad
-from pointsman.gateway.shared.made_ids import MadeIds
-from pointsman.gateway.shared.sessions import Sessions
 from pointsman.gateway.shared.store import SharedStore
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
@@ -168,14 +168,13 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     learning = _learning(settings, router, store, parts)
     evidence = EvidenceGatherer(artifact.evidence, router.embedder, settings.evidence.same_meaning, time.monotonic)
     nulls = _null_experts(settings, artifact, store, parts)
-    sessions = parts.get("sessions", (settings.conversations, store), lambda: _sessions(settings, store))
-    made = _made_ids(settings, store, parts)
+    memory = create_conversation_memory(settings, store, parts)
     decider = Decider(
         pool=pool,
         router=router,
         cache=parts.get("decisions", (settings.cache, store), lambda: _decision_cache(settings, store)),
-        sessions=sessions,
-        made=made,
+        sessions=memory.sessions,
+        made=memory.made,
         telemetry=telemetry,
         averages=averages,
         learning=learning,
@@ -188,12 +187,12 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     )
     explored = _exploration(settings, parts, pool, ledger, telemetry, learning)
     recorder = Recorder(
-        pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, made=made, clock=time.monotonic
+        pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, memory=memory, clock=time.monotonic
     )
     attempts = Attempts(
         pool=pool,
         recorder=recorder,
-        sessions=sessions,
+        sessions=memory.sessions,
         telemetry=telemetry,
         averages=averages,
         retries=_retry_budget(settings),
@@ -214,6 +213,7 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
     plane = DataPlane(
         pool=pool,
         decider=decider,
+        resumption=Resumption(memory, limits, large),
         attempts=attempts,
         gathering=gathering,
         ledger=ledger,
@@ -234,8 +234,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         idle_timeout_s=settings.server.idle_timeout_s,
         clock=time.monotonic,
     )
-    runtime = Runtime(
-        settings, pool, decider, ledger, telemetry, store, averages, learning, explored, version, access, limits, large
+    runtime = runtime_over(
+        plane, settings=settings, store=store, averages=averages, learning=learning, version=version, access=access
     )
     parts.release_previous()
     # FastAPI remembers every endpoint it has seen, and must not keep an App that has gone through them.
@@ -284,17 +284,6 @@ def _ledger(settings: Settings, store: SharedStore | None) -> Ledger:
     return Ledger(entries=kept.local_entries, ttl_s=int(kept.ttl_s), store=store, path=kept.path)
 
 
-def _sessions(settings: Settings, store: SharedStore | None) -> Sessions:
-    kept = settings.conversations
-    return Sessions(entries=kept.local_entries, ttl_s=int(kept.ttl_s), store=store)
-
-
-def _made_ids(settings: Settings, store: SharedStore | None, parts: Parts) -> MadeIds:
-    kept = settings.conversations
-    entries, ttl_s = kept.ids_local_entries, int(kept.ids_ttl_s)
-    return parts.get("made", (entries, ttl_s, store), lambda: MadeIds(entries=entries, ttl_s=ttl_s, store=store))
-
-
 def _decision_policy(settings: Settings) -> DecisionPolicy:
     conversations = settings.conversations
     return DecisionPolicy(
@@ -302,6 +291,7 @@ def _decision_policy(settings: Settings) -> DecisionPolicy:
         settings.router.flag_positions,
         conversations.stay_bonus if conversations.enabled else None,
         conversations.derive_sessions,
+        conversations.turn_max_bytes > 0,
     )
 
 

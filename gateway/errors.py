@@ -43,6 +43,9 @@ class Code(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     DECISION_NOT_FOUND = "decision_not_found"
     ID_NOT_FOUND = "id_not_found"
+    PREVIOUS_RESPONSE_NOT_FOUND = "previous_response_not_found"
+    THREAD_NOT_FOUND = "thread_not_found"
+    THREAD_UNSUPPORTED = "thread_unsupported_request"
     ALREADY_JUDGED = "already_judged"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -85,6 +88,10 @@ TABLE: dict[Code, _Row] = {
     Code.MODEL_NOT_FOUND: _Row(404, _CLIENT),
     Code.DECISION_NOT_FOUND: _Row(404, _CLIENT),
     Code.ID_NOT_FOUND: _Row(404, _CLIENT),
+    # As OpenAI and Anthropic answer it: their SDKs know how to go on from these.
+    Code.PREVIOUS_RESPONSE_NOT_FOUND: _Row(400, _CLIENT),
+    Code.THREAD_NOT_FOUND: _Row(404, _CLIENT),
+    Code.THREAD_UNSUPPORTED: _Row(400, _CLIENT),
     Code.ALREADY_JUDGED: _Row(409, _CLIENT),
     Code.NOT_FOUND: _Row(404, _CLIENT),
     Code.METHOD_NOT_ALLOWED: _Row(405, _CLIENT),

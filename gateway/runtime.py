@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pointsman.experts.pool import ExpertPool
 from pointsman.gateway.access.access import Access
 from pointsman.gateway.deciding.decider import Decider
+from pointsman.gateway.deciding.resumption import Resumption
+from pointsman.gateway.dispatch.data_plane import DataPlane
 from pointsman.gateway.dispatch.exploration import Exploration
 from pointsman.gateway.record.ledger import Ledger
 from pointsman.gateway.settings import Settings
@@ -25,6 +27,7 @@ class Runtime:
     settings: Settings
     pool: ExpertPool
     decider: Decider
+    resumption: Resumption
     ledger: Ledger
     telemetry: Telemetry
     store: SharedStore | None
@@ -35,3 +38,32 @@ class Runtime:
     access: Access
     body_limits: BodyLimits
     large_bodies: LargeBodies
+
+
+def runtime_over(
+    plane: DataPlane,
+    *,
+    settings: Settings,
+    store: SharedStore | None,
+    averages: AverageBudgets | None,
+    learning: Learning | None,
+    version: SettingsVersion,
+    access: Access,
+) -> Runtime:
+    """The parts of a data plane, and those that it does not need."""
+    return Runtime(
+        settings=settings,
+        pool=plane.pool,
+        decider=plane.decider,
+        resumption=plane.resumption,
+        ledger=plane.ledger,
+        telemetry=plane.telemetry,
+        store=store,
+        averages=averages,
+        learning=learning,
+        exploration=plane.exploration,
+        configuration=version,
+        access=access,
+        body_limits=plane.body_limits,
+        large_bodies=plane.large_bodies,
+    )

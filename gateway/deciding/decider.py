@@ -13,14 +13,14 @@ from functools import partial
 from typing import Final
 
 from pointsman.experts.pool import ExpertPool
-from pointsman.gateway.access.caller import ANYBODY, Caller
+from pointsman.gateway.access.caller import Caller
 from pointsman.gateway.deciding.admission import Admission, AdmissionRequest, full_experts
 from pointsman.gateway.deciding.aliases import AliasTable, with_fallbacks
 from pointsman.gateway.deciding.assessor import Assessor
 from pointsman.gateway.deciding.decision_memory import DecisionMemory, again, rests_on_load
 from pointsman.gateway.deciding.decision_memory import NullAnswers as Repeated
 from pointsman.gateway.deciding.decision_policy import DecisionPolicy
-from pointsman.gateway.deciding.eligibility import bound, in_pool, known, owned, permitted, spoken
+from pointsman.gateway.deciding.eligibility import held_by_expert, holders, in_pool, known, permitted, spoken
 from pointsman.gateway.deciding.evidence_plan import EvidencePlanner
 from pointsman.gateway.deciding.null_experts import NullExperts
 from pointsman.gateway.deciding.question import NO_OFFERS, Assessed, Question, named_in, without_quality
@@ -173,6 +173,8 @@ class Decider:
             budget = replace(budget, weights=without_quality(budget.weights))
         elif self._policy.flags:
             budget = take_flags(inbound, budget, self._policy.flags)
+        if not self._policy.keeps_turns:
+            held_by_expert(inbound)
         if inbound.translated is not None and inbound.translated.native_only is not None:
             spoken(self._pool, inbound.model, inbound.translated)
         allowed = in_pool(self._pool, experts)
@@ -212,8 +214,7 @@ class Decider:
             urgency,
             received_s,
             opens,
-            # Without keys there is one tenant, and everything is its own.
-            () if caller is ANYBODY else named_in(inbound),
+            named_in(inbound, caller),
             meant=meant,
         )
 
@@ -285,10 +286,7 @@ class Decider:
     async def _complete(self, question: Question) -> None:
         """Find out what else the decision rests upon: earlier answers, the null experts, the assessments."""
         inbound = question.inbound
-        if question.named:
-            await owned(self._made, question)
-        if inbound.translated is not None and inbound.translated.binding is not None:
-            question.allowed = await bound(self._made, question, inbound.translated.binding)
+        question.allowed = await holders(self._made, self._pool, question)
         if question.session is not None and not question.opens:
             question.stay = await self._session_affinity(question.session)
         texts = question.texts

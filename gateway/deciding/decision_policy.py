@@ -17,9 +17,11 @@ class DecisionPolicy:
         flags: Where in a turn goals may be written into the prompt.
         stay_bonus: What staying with a session's last expert is worth; None where conversations are not looked at.
         derive_sessions: Whether a conversation that is not named is known by how it began.
+        keeps_turns: Whether a thread may be held here, where its expert cannot.
     """
 
     budget: Budget
     flags: FlagPositions
     stay_bonus: float | None = None
     derive_sessions: bool = False
+    keeps_turns: bool = True

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pointsman.experts.pool import ExpertPool
 from pointsman.experts.spec import Capability
-from pointsman.gateway.access.caller import EVERY_ID
+from pointsman.gateway.access.caller import ANYBODY, EVERY_ID
 from pointsman.gateway.deciding.aliases import Alias, AliasTable
 from pointsman.gateway.deciding.question import Question
 from pointsman.gateway.errors import Code, RequestRefused, invalid_budget
 from pointsman.gateway.shared.made_ids import MadeIds
 from pointsman.gateway.shared.two_level_cache import key_of
-from pointsman.gateway.wire.request import AUTO
-from pointsman.gateway.wire.responses.bindings import Binding
+from pointsman.gateway.wire.bindings import THREAD_ID, Binding
+from pointsman.gateway.wire.request import AUTO, Inbound
+from pointsman.gateway.wire.stateful_fields import THREAD
 from pointsman.gateway.wire.translation import TranslatedRequest
+from pointsman.gateway.wire.turns import lost
 
 
 def known(
@@ -80,6 +82,14 @@ def permitted(experts: frozenset[str], asked: frozenset[str] | None, name: str |
     return both
 
 
+def held_by_expert(inbound: Inbound) -> None:
+    """Have a thread held by an expert that can, where the gateway holds none."""
+    translated = inbound.translated
+    if translated is not None and translated.native_only is None and translated.payload.get(THREAD) is not None:
+        translated.native_only = THREAD
+        inbound.required |= {translated.endpoint.capability}
+
+
 def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
     """See that somebody can answer a request that no chat can express.
 
@@ -88,8 +98,12 @@ def spoken(pool: ExpertPool, model: str, translated: TranslatedRequest) -> None:
     """
     specs = pool.specs if model == AUTO else [pool[model].spec] if model in pool else []
     if not any(translated.spoken_by(spec) for spec in specs):
+        binding = translated.binding
+        first = translated.native_only
+        if binding is not None and binding.named is not None and binding.param in (first, f"{first}.id"):
+            raise lost(binding.param, binding.named)
         raise RequestRefused(
-            Code.INVALID_VALUE,
+            Code.THREAD_UNSUPPORTED if translated.native_only == THREAD else Code.INVALID_VALUE,
             f"{translated.native_only}: only an expert that speaks this API itself can do this, and none here does.",
             param=translated.native_only,
         )
@@ -110,8 +124,23 @@ def counts_tokens(pool: ExpertPool, name: str, permitted: frozenset[str] | None,
     return Capability.COUNT_TOKENS in spec.capabilities and not spec.null
 
 
-async def owned(made: MadeIds, question: Question) -> None:
-    """See that the ids a request names are its tenant's.
+async def holders(made: MadeIds, pool: ExpertPool, question: Question) -> frozenset[str] | None:
+    """Who may be asked, by what the request names of earlier answers; None for all.
+
+    Raises:
+        RequestRefused: It names what is another's, or what no expert that may be asked can have.
+    """
+    makers = await owned(made, question)
+    translated = question.inbound.translated
+    if translated is not None and translated.binding is not None:
+        return await bound(made, pool, question, translated.binding)
+    if question.inbound.model != AUTO or len(makers) != 1 or not all(maker in pool for maker in makers):
+        return question.allowed
+    return makers if question.allowed is None else question.allowed & makers
+
+
+async def owned(made: MadeIds, question: Question) -> frozenset[str]:
+    """See that the ids a request names are its tenant's, and which experts have what they stand for.
 
     What stands beside its id in full may pass with another one, which names nothing: a provider may forget an id, and
     so may the gateway, while the conversation goes on.
@@ -121,37 +150,51 @@ async def owned(made: MadeIds, question: Question) -> None:
             not told.
     """
     tenant, granted = question.tenant, question.caller.provider_ids
+    makers: set[str] = set()
     for named in question.named:
-        one = named.value
-        if one and (one in granted or EVERY_ID in granted):
-            continue
-        if one and await made.maker(tenant, one, patient=named.rename is None) is not None:
+        one, stands_alone = named.value, named.rename is None
+        free = question.caller is ANYBODY or (one != "" and (EVERY_ID in granted or one in granted))
+        maker = await made.maker(tenant, one, patient=stands_alone and not free) if one else None
+        if maker is not None and stands_alone:
+            makers.add(maker)
+        if maker is not None or free:
             continue
         translated = question.inbound.translated
+        if named.param == THREAD_ID:
+            raise lost(named.param, one)
         if named.rename is None or translated is None:
             raise RequestRefused(Code.ID_NOT_FOUND, f"{named.param}: '{one[:80]}' is not found.", param=named.param)
         prefix = one.partition("_")[0][:16] or "item"
         named.rename(f"{prefix}_{key_of(tenant.encode(), one.encode('utf-8', 'surrogatepass'))}")
         translated.rewritten = True
+    return frozenset(makers)
 
 
-async def bound(made: MadeIds, question: Question, binding: Binding) -> frozenset[str] | None:
+async def bound(made: MadeIds, pool: ExpertPool, question: Question, binding: Binding) -> frozenset[str] | None:
     """Who may be asked what rests upon an earlier answer: the expert alone that gave it.
+
+    Where nobody here knows who that was, only one expert can be it that speaks the client's API.
 
     Raises:
         RequestRefused: That expert is not known, or is not the one that is asked for.
     """
-    makers = {await made.maker(question.tenant, one) for one in binding.ids} or {None}
-    model = question.inbound.model
-    if model != AUTO and makers <= {None, model}:
-        # The caller says who; only that expert itself can know better.
-        return question.allowed
-    maker = makers.pop()
-    if makers or maker is None or model != AUTO:
-        raise RequestRefused(
-            Code.INVALID_VALUE,
-            f"{binding.param}: only the expert that made it can go on from it, and that is not known here to be "
-            "one expert that may be asked. Name it as 'model'.",
-            param=binding.param,
-        )
-    return frozenset({maker}) if question.allowed is None else question.allowed & {maker}
+    found = [await made.maker(question.tenant, one) for one in binding.ids]
+    makers = {maker for maker in found if maker is not None and maker in pool}
+    model, translated = question.inbound.model, question.inbound.translated
+    if model != AUTO:
+        # The caller says who; only that expert itself can know better than what is known here.
+        if makers <= {model}:
+            return question.allowed
+    else:
+        if not makers and translated is not None:
+            makers = {spec.name for spec in pool.specs if translated.spoken_by(spec)}
+        if len(makers) == 1:
+            return frozenset(makers) if question.allowed is None else question.allowed & makers
+    if binding.named is not None and len(makers) < 2:
+        raise lost(binding.param, binding.named)
+    raise RequestRefused(
+        Code.INVALID_VALUE,
+        f"{binding.param}: only the expert that made it can go on from it, and that is not known here to be "
+        "one expert that may be asked. Name it as 'model'.",
+        param=binding.param,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pointsman.gateway.access.caller import Caller
+from pointsman.gateway.access.caller import ANYBODY, Caller
 from pointsman.gateway.deciding.aliases import AliasedRequest
 from pointsman.gateway.deciding.null_experts import NullAnswers
 from pointsman.gateway.deciding.safety import HarmLevel
@@ -110,12 +110,12 @@ class Question:
         )
 
 
-def named_in(inbound: Inbound) -> tuple[NamedId, ...]:
+def named_in(inbound: Inbound, caller: Caller) -> tuple[NamedId, ...]:
     """The ids that a request names, as its client wrote it."""
-    translated = inbound.translated
-    if translated is None:
-        return named_ids(inbound.endpoint, inbound.body, inbound.payload)
-    return named_ids(translated.endpoint, translated.body, translated.payload)
+    asked = inbound if inbound.translated is None else inbound.translated
+    named = named_ids(asked.endpoint, asked.body, asked.payload)
+    # Without keys there is one tenant, and everything is its own; but it lies with one expert.
+    return tuple(one for one in named if one.rename is None) if caller is ANYBODY else named
 
 
 def without_quality(weights: Weights) -> Weights:

@@ -23,6 +23,7 @@ from pointsman.gateway.wire.provider_ids import MOST_IDS, made_in
 from pointsman.gateway.wire.refusal_shape import EVENTS_TYPE, JSON_TYPE, path_of, refusal_body, refusal_event
 from pointsman.gateway.wire.reply import EventStream
 from pointsman.gateway.wire.translation import AnswerTranslation
+from pointsman.gateway.wire.turn_recording import TurnRecording
 from pointsman.gateway.wire.whole_answer import WholeAnswer, brings_ids
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class RelayedAnswer:
         "_recordings",
         "_routed",
         "_translation",
+        "_turn",
         "body",
         "expert",
         "head",
@@ -96,8 +98,10 @@ class RelayedAnswer:
         self.status = reply.status if whole is None else whole.status
         translated = routed.inbound.translated
         self._translation: AnswerTranslation | None = None
+        self._turn: TurnRecording | None = None
         if translated is not None and not attempt.native:
             prompt_tokens = routed.inbound.prompt_tokens
+            self._turn = recorder.turn_recording(routed)
             self._translation = translated.translation(
                 routed.decision.id.removeprefix("dec_"), attempt.expert, prompt_tokens, most_bytes
             )
@@ -139,7 +143,7 @@ class RelayedAnswer:
             self._fail(failed.message or "an error within the stream")
         if self._made is not None and len(self._made) < MOST_IDS:
             self._remember(made_in(data, MOST_IDS - len(self._made)))
-        return data if self._translation is None else self._translation.feed(data)
+        return data if self._translation is None else self._kept(self._translation.feed(data))
 
     def end(self) -> bytes:
         """The streamed body is complete: what is left of it.
@@ -149,7 +153,7 @@ class RelayedAnswer:
         """
         data = self._recorded(self._events.finish())
         if self._translation is not None:
-            data = self._translation.feed(data) + self._translation.end()
+            data = self._kept(self._translation.feed(data) + self._translation.end())
             if not self._translation.complete:
                 return data + self.broken(ExpertStreamBroken(self.expert, "the stream ends without a reason to"))
         if not self._failed:
@@ -198,6 +202,10 @@ class RelayedAnswer:
                 recording.feed(data)
         return data
 
+    def _kept(self, events: bytes) -> bytes:
+        """What goes to the client, as it is; its turn is kept where it ends there."""
+        return events if self._turn is None or not events else self._turn.events(events)
+
     def _account_for(self, whole: WholeAnswer) -> None:
         self._over = True
         self.body = whole.body
@@ -238,3 +246,5 @@ class RelayedAnswer:
             refusal = refusal_for(error, self._routed.decision.id)
             self.status = refusal.status
             self.body = refusal_body(refusal, path_of(self._routed.inbound.asked))
+        elif self._turn is not None:
+            self._turn.whole(self.body)

@@ -10,6 +10,7 @@ from pointsman.experts.pool import ExpertPool
 from pointsman.gateway.access.auth import Keyring
 from pointsman.gateway.deciding.decider import Decider
 from pointsman.gateway.deciding.null_experts import NullExperts
+from pointsman.gateway.deciding.resumption import Resumption
 from pointsman.gateway.dispatch.attempts import Attempts
 from pointsman.gateway.dispatch.exploration import Exploration
 from pointsman.gateway.dispatch.fan_out import FanOut
@@ -34,6 +35,7 @@ class DataPlane:
     Attributes:
         pool: The experts.
         decider: Decides.
+        resumption: Puts the turns that are kept into the requests that go on from them.
         attempts: Asks one expert.
         gathering: Asks several, and compares.
         ledger: Keeps the decisions.
@@ -58,6 +60,7 @@ class DataPlane:
 
     pool: ExpertPool
     decider: Decider
+    resumption: Resumption
     attempts: Attempts
     gathering: FanOut
     ledger: Ledger

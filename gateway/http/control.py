@@ -17,6 +17,7 @@ from pointsman.gateway.http.endpoints.answering import describe_answering
 from pointsman.gateway.http.endpoints.decisions import ROUTE, decisions
 from pointsman.gateway.http.endpoints.models import models
 from pointsman.gateway.http.endpoints.operations import operations
+from pointsman.gateway.http.endpoints.responses import responses
 from pointsman.gateway.runtime import Runtime
 from pointsman.gateway.wire.paths import nearest
 from pointsman.gateway.wire.refusal_shape import refusal_body
@@ -67,6 +68,7 @@ def create_control(runtime: Runtime) -> FastAPI:
     app.include_router(operations(runtime))
     app.include_router(models(runtime))
     app.include_router(decisions(runtime))
+    app.include_router(responses(runtime))
     describe_answering(app)
     app.add_middleware(_SmallBodies)
 

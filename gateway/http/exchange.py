@@ -35,6 +35,7 @@ from pointsman.gateway.wire.messages.counting import ESTIMATE_HEADERS, estimate_
 from pointsman.gateway.wire.paths import RequestTarget
 from pointsman.gateway.wire.refusal_shape import refusal_body, refusal_event
 from pointsman.gateway.wire.request import Inbound, parse_inbound, parse_json
+from pointsman.gateway.wire.stateful_fields import STATEFUL
 
 _log = logging.getLogger(__name__)
 
@@ -150,16 +151,50 @@ class Exchange:
 
     def _begin(self, body: bytes) -> Coroutine[None, None, None] | None:
         """Answer, or decide and begin the first call; what is left to be waited for, None where nothing is."""
+        if self._plane.resumption.concerns(self._endpoint, body):
+            return self._resume(body)
+        return self._begin_whole(body)
+
+    def _begin_whole(self, body: bytes, previous: str | None = None) -> Coroutine[None, None, None] | None:
+        """The same of a body that has all turns in it.
+
+        Args:
+            body: The body.
+            previous: The response that it named as the one before.
+        """
         inbound = self._parse(body)
+        if inbound.translated is not None:
+            inbound.translated.previous = previous
         if self._counted(inbound):
             return None
         return self._decide(self._plane.decider.read(inbound, self._caller, self._headers))
 
+    async def _resume(self, body: bytes) -> None:
+        """The same of a body that names turns which may be kept here."""
+        whole, previous = await self._plane.resumption.resumed(self._endpoint, body, self._caller)
+        if len(whole) < LARGE_BYTES:
+            left = self._begin_whole(whole, previous)
+            if left is not None:
+                await left
+        else:
+            await self._begin_large_whole(whole, previous)
+
     async def _begin_large(self, body: bytes) -> None:
         """The same of a body that is read beside the event loop."""
         plane = self._plane
+        if self._endpoint in STATEFUL and await plane.large_bodies.read(
+            partial(plane.resumption.concerns, self._endpoint, body)
+        ):
+            await self._resume(body)
+        else:
+            await self._begin_large_whole(body)
+
+    async def _begin_large_whole(self, body: bytes, previous: str | None = None) -> None:
+        plane = self._plane
         arrival = plane.decider.arrival()
         inbound = await plane.large_bodies.read(partial(self._parse, body))
+        if inbound.translated is not None:
+            inbound.translated.previous = previous
         if not self._counted(inbound):
             read = partial(plane.decider.read_large, inbound, self._caller, self._headers, arrival)
             left = self._decide(await plane.large_bodies.read(read))

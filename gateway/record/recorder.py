@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -16,8 +17,9 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.errors import CLIENT_LEFT
 from pointsman.gateway.record.ledger import Entry, Ledger
 from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
-from pointsman.gateway.shared.made_ids import MadeIds
+from pointsman.gateway.shared.conversation_memory import ConversationMemory
 from pointsman.gateway.telemetry import Telemetry
+from pointsman.gateway.wire.turn_recording import TurnRecording
 from pointsman.routers.outcomes import CallOutcome, Outcome, Verdict
 
 
@@ -70,11 +72,12 @@ class Recorder:
         ledger: Ledger,
         telemetry: Telemetry,
         averages: AverageBudgets | None,
-        made: MadeIds,
+        memory: ConversationMemory,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
-        self._made = made
+        self._made = memory.made
+        self._turns = memory.turns
         self._ledger = ledger
         self._telemetry = telemetry
         self._averages = averages
@@ -123,6 +126,14 @@ class Recorder:
                 asked = orjson.dumps(routed.inbound.payload if translated is None else translated.payload)
             if orjson.dumps(one)[1:-1] not in asked or self._made.knows(routed.tenant, one):
                 self._made.made(routed.tenant, one, expert)
+
+    def turn_recording(self, routed: RoutedRequest) -> TurnRecording | None:
+        """What keeps the turn of a request whose answer is translated; None where it is not to be kept."""
+        asked = routed.inbound.translated
+        if asked is None or not asked.to_be_kept or not self._turns.fits(len(asked.body)):
+            return None
+        asked.kept = True
+        return TurnRecording(asked, partial(self._turns.put, routed.tenant))
 
     def cancelled(self, routed: RoutedRequest, attempt: Attempt, status: int) -> None:
         """The attempt was cancelled before its answer came: the client left, time ran out, or another was quicker."""

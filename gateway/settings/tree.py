@@ -108,7 +108,12 @@ class ConversationSettings(Node):
     local_entries: int = Field(default=10_000, ge=0)
     """Sessions each process remembers itself."""
     ttl_s: Positive = 1_800.0
-    """Seconds a session without a request is remembered."""
+    """Seconds a session without a request is remembered, and a turn that nothing goes on from is kept."""
+    turn_max_bytes: int = Field(default=1024 * 1024, ge=0)
+    """Largest turn that is kept, in bytes, with all turns before it; 0 keeps none. Turns are kept where an answer was
+    put into the words of Responses or of a Messages thread, so that the next request may send the new turn alone."""
+    turns_local_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    """Bytes of such turns that each process keeps itself, beside Redis."""
     ids_local_entries: int = Field(default=50_000, ge=0)
     """Ids of responses, items, containers and files that each process remembers itself. Whose they are decides who may
     name them where `auth.keys` are set."""

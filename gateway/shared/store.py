@@ -29,6 +29,9 @@ _FAILURES_TO_OPEN: Final = 3
 _OPEN_S: Final = 2.0
 _QUEUE: Final = 10_000
 _BATCH: Final = 1_000
+#: Of values: those that may wait, and those that travel at once.
+_QUEUE_BYTES: Final = 64 * 1024 * 1024
+_BATCH_BYTES: Final = 4 * 1024 * 1024
 _POST_S: Final = 0.5
 #: What comes within so long travels together; within the longer time, where hardly anybody asks for it at once. With
 #: caches gone cold in between, a batch costs as much as a hundred of its records.
@@ -73,7 +76,8 @@ class SharedStore:
         self._on_error = on_error
         self._failures = 0
         self._probe: asyncio.Task[None] | None = None
-        self._writes: deque[_Write] = deque(maxlen=_QUEUE)
+        self._writes: deque[_Write] = deque()
+        self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._due: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -84,16 +88,21 @@ class SharedStore:
         """Whether the breaker lets calls through."""
         return self._probe is None
 
-    async def get(self, key: str) -> bytes | None:
-        """The value, or None when there is none, Redis is slow, or Redis is gone."""
+    async def get(self, key: str, within_s: float | None = None) -> bytes | None:
+        """The value, or None when there is none, Redis is slow, or Redis is gone.
+
+        Args:
+            key: Of the value.
+            within_s: How long to wait, where a request cannot go on without it; None for as long as a read may.
+        """
         if not self.available:
             return None
-        value = await self._answered(self._redis.get(f"{self._prefix}:{key}"), self._read_timeout_s)
+        value = await self._answered(self._redis.get(f"{self._prefix}:{key}"), within_s or self._read_timeout_s)
         return value if isinstance(value, bytes) else None
 
     def put(self, key: str, value: bytes, ttl_s: int) -> None:
-        """Write behind. The oldest waiting write is dropped when Redis cannot keep up."""
-        self._writes.append((key, value, None, ttl_s))
+        """Write behind. The oldest waiting writes are dropped when Redis cannot keep up."""
+        self._wait((key, value, None, ttl_s))
         self._wake.set()
 
     async def get_from(self, folder: str, *fields: bytes) -> Sequence[bytes | None]:
@@ -116,9 +125,33 @@ class SharedStore:
             ttl_s: Seconds to live.
             common: A further field, which is written once however many fields bring it.
         """
-        self._writes.append((folder, field, common, ttl_s))
+        self._wait((folder, field, common, ttl_s))
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(_GATHER_MORE_S, self._write_now)
+
+    def _wait(self, write: _Write) -> None:
+        self._writes.append(write)
+        self._waiting_bytes += _size(write)
+        while len(self._writes) > _QUEUE or self._waiting_bytes > _QUEUE_BYTES:
+            self._waiting_bytes -= _size(self._writes.popleft())
+
+    def _next_batch(self) -> list[_Write]:
+        batch: list[_Write] = []
+        size_bytes = 0
+        while self._writes and len(batch) < _BATCH and size_bytes < _BATCH_BYTES:
+            write = self._writes.popleft()
+            batch.append(write)
+            size_bytes += _size(write)
+        self._waiting_bytes -= size_bytes
+        return batch
+
+    def _put_back(self, batch: Sequence[_Write]) -> None:
+        """What was not written, oldest first; the oldest gives way to what came since."""
+        for write in reversed(batch):
+            if len(self._writes) >= _QUEUE or self._waiting_bytes + _size(write) > _QUEUE_BYTES:
+                break
+            self._writes.appendleft(write)
+            self._waiting_bytes += _size(write)
 
     def _write_now(self) -> None:
         self._due = None
@@ -239,15 +272,14 @@ class SharedStore:
                     await asyncio.sleep(0.05)
 
     async def _write_batch(self) -> None:
-        batch = [self._writes.popleft() for _ in range(min(_BATCH, len(self._writes)))]
+        batch = self._next_batch()
         try:
             commands = _commands(self._prefix, batch)
             await self._connection.send_packed_command(b"".join(commands))
             for _ in commands:
                 await self._connection.read_response()
-        except BaseException:
-            # Put back what was not written; extendleft reverses, so reverse first.
-            self._writes.extendleft(reversed(batch[: _QUEUE - len(self._writes)]))
+        except BaseException:  # whatever it was, nothing of the batch is lost
+            self._put_back(batch)
             # Answers that are still to come belong to none of the next commands.
             await self._connection.disconnect(nowait=True)
             raise
@@ -313,6 +345,11 @@ def _commands(prefix: str, batch: Iterable[_Write]) -> list[bytes]:
         commands.append(_command(b"HSET", name, *chain.from_iterable(fields)))
         commands.append(_command(b"EXPIRE", name, b"%d" % folder.ttl_s))
     return commands
+
+
+def _size(write: _Write) -> int:
+    value = write[1]
+    return len(value) if isinstance(value, bytes) else len(value[1])
 
 
 def _command(*words: bytes) -> bytes:

@@ -15,13 +15,8 @@ import orjson
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.errors import Code, RequestRefused
+from pointsman.gateway.wire.stateful_fields import ID_FIELDS
 
-#: Fields that hold an id, or a list of ids, wherever they stand.
-_ID_FIELDS: Final = frozenset(
-    {"file_id", "file_ids", "vector_store_id", "vector_store_ids", "container_id", "container_ids", "thread_id"}
-    | {"conversation_id", "previous_response_id", "previous_message_id", "previous_interaction_id", "response_id"}
-    | {"approval_request_id", "cached_content"}
-)
 #: Fields that hold an id, or an object with one.
 _HOLDERS: Final = frozenset({"conversation", "container", "thread", "audio"})
 #: Words of clients, their tools and models: what looks like an id in them reaches no provider as one.
@@ -131,7 +126,7 @@ def _fields(value: object, where: str) -> Iterator[NamedId]:
         if name in _FREE_IN_REQUESTS or (calls and name == "input"):
             continue
         at = f"{where}.{name}" if where else name
-        if name in _ID_FIELDS:
+        if name in ID_FIELDS:
             for one in inner if isinstance(inner, list) else (inner,):
                 if isinstance(one, dict):
                     yield from _fields(one, at)

@@ -14,14 +14,15 @@ from typing import Any, Final, Protocol
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import ExpertSpec
 from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.wire.bindings import Binding, binding_of, thread_binding_of
 from pointsman.gateway.wire.chat_stream import MOST_BYTES
 from pointsman.gateway.wire.fields import missing
 from pointsman.gateway.wire.messages.answer import MessagesAnswer
 from pointsman.gateway.wire.messages.request import to_chat as chat_of_messages
 from pointsman.gateway.wire.model_field import body_naming
 from pointsman.gateway.wire.responses.answer import ResponsesAnswer
-from pointsman.gateway.wire.responses.bindings import Binding, binding_of
 from pointsman.gateway.wire.responses.request import to_chat as chat_of_responses
+from pointsman.gateway.wire.turns import opens_thread
 
 #: The texts of a turn -> as many others.
 Rewrite = Callable[[Sequence[str]], Sequence[str]]
@@ -61,6 +62,8 @@ class TranslatedRequest:
         native_only: Where it says what no chat can; None where any chat expert can answer.
         binding: What of it only the expert that made it can read; None where nothing is.
         rewritten: The payload no longer equals the body.
+        previous: The response that it names as the one before, whose turns have been put in.
+        kept: Whether the gateway keeps the turn, where no expert does.
     """
 
     endpoint: Endpoint
@@ -69,6 +72,15 @@ class TranslatedRequest:
     native_only: str | None = None
     binding: Binding | None = None
     rewritten: bool = False
+    previous: str | None = None
+    kept: bool = False
+
+    @property
+    def to_be_kept(self) -> bool:
+        """Whether a later request is to go on from the answer by its id."""
+        if self.endpoint is Endpoint.RESPONSES:
+            return self.payload.get("store") is not False
+        return self.endpoint is Endpoint.MESSAGES and opens_thread(self.payload)
 
     def spoken_by(self, spec: ExpertSpec) -> bool:
         """Whether an expert speaks the client's API; answers without a model are chats, whatever they answer."""
@@ -116,8 +128,7 @@ class TranslatedRequest:
                 stops=_stops(self.payload),
                 most_bytes=most_bytes,
             )
-        # Nothing is kept of it.
-        asked = {**self.payload, "previous_response_id": None, "store": False}
+        asked = {**self.payload, "previous_response_id": self.previous, "store": self.kept}
         return ResponsesAnswer(
             answer_id=answer_id,
             model=model,
@@ -155,7 +166,13 @@ def read_translated(
         raise missing("max_tokens")
     lost: list[str] = []
     chat = _TO_CHAT[endpoint](payload, lost)
-    binding = binding_of(payload) if endpoint is Endpoint.RESPONSES else None
+    if endpoint is Endpoint.RESPONSES:
+        binding = binding_of(payload)
+    else:
+        opens_thread(payload)
+        binding = thread_binding_of(payload)
+        if binding is not None:
+            lost.insert(0, binding.param)
     return TranslatedRequest(endpoint, body, payload, lost[0] if lost else None, binding), chat
 
 

@@ -52,7 +52,7 @@ async def test_a_response(client: openai.AsyncOpenAI) -> None:
     response = await client.responses.create(model="auto", input=CODE, instructions="Be brief.", temperature=0.5)
     assert response.output_text == SAID
     assert (response.object, response.status, response.model) == ("response", "completed", "fake-code")
-    assert (response.instructions, response.temperature, response.store) == ("Be brief.", 0.5, False)
+    assert (response.instructions, response.temperature, response.store) == ("Be brief.", 0.5, True)
     assert response.usage is not None
     assert response.usage.output_tokens == len(SAID.split())
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens

@@ -71,6 +71,7 @@ def decisions(runtime: Runtime) -> APIRouter:
             caller.account.check()
         try:
             body = await read_body(headers, request.receive, runtime.body_limits)
+            body, _ = await runtime.resumption.resumed(Endpoint.RESPONSES, body, caller)
             if len(body) < LARGE_BYTES:
                 question = runtime.decider.read(_routable(body), caller, headers)
             else:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from pointsman.gateway.errors import RequestRefused
+from pointsman.gateway.errors import Code, RequestRefused
 
 #: As Anthropic's API reference lists them by status.
 _TYPES: Final = {
@@ -23,6 +23,9 @@ _TYPES: Final = {
     529: "overloaded_error",
 }
 
+#: Anthropic's SDKs go on by themselves after these: with a new thread, or without one.
+_RECOVERABLE: Final = frozenset({Code.THREAD_NOT_FOUND, Code.THREAD_UNSUPPORTED})
+
 
 def error_document(status: int, message: str) -> dict[str, Any]:
     """An error as Anthropic's API words it."""
@@ -35,6 +38,8 @@ def error_body(refusal: RequestRefused) -> bytes:
     document = error_document(refusal.status, refusal.message)
     hedged_with = {"param": refusal.param, "code": refusal.code.value, "reason": refusal.reason}
     document["error"] |= {name: value for name, value in hedged_with.items() if value is not None}
+    if refusal.code in _RECOVERABLE:
+        document["error"]["details"] = {"error_code": refusal.code.value}
     return orjson.dumps(document)
 
 

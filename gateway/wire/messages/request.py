@@ -13,16 +13,16 @@ from typing import Any, Final
 
 import orjson
 
+from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
+from pointsman.gateway.wire.stateful_fields import THREAD, take_stateful
 
 #: Translated below, or without a counterpart and of no consequence for the answer.
 _TAKEN: Final = frozenset(
     {"messages", "system", "max_tokens", "stop_sequences", "tools", "tool_choice", "metadata", "stream"}
     | {"thinking", "output_config", "output_format", "service_tier", "cache_control", "context_management"}
-    | {"inference_geo", "betas"}
+    | {"inference_geo", "betas", THREAD}
 )
-#: Work that the provider's own machines do.
-_PROVIDERS_OWN: Final = ("container", "mcp_servers")
 _THOUGHTS: Final = ("thinking", "redacted_thinking")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
@@ -49,7 +49,7 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
     metadata = payload.get("metadata")
     if isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str):
         chat["user"] = metadata["user_id"]
-    lost += [name for name in _PROVIDERS_OWN if chat.pop(name, None)]
+    lost += take_stateful(Endpoint.MESSAGES, chat)
     _tools(payload, chat, lost)
     _output(payload, chat, lost)
     return chat

@@ -1,6 +1,6 @@
 """A chat completion as a response of OpenAI's Responses API, whole or as its events.
 
-The gateway stores no responses: the response says `store: false`, and no later request can refer to its id.
+The response says whether the gateway keeps it (`store`), so that a later request can refer to its id.
 """
 
 from __future__ import annotations

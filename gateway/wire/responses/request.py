@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
+from pointsman.gateway.wire.stateful_fields import take_stateful
 
 #: Translated below, or without a counterpart and of no consequence for the answer.
 _TAKEN: Final = frozenset(
     {"input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "stream"}
     | {"store", "include", "truncation", "max_tool_calls", "stream_options", "top_logprobs", "metadata"}
 )
-#: State, and work, on the provider's side.
-_PROVIDERS_OWN: Final = ("previous_response_id", "conversation", "prompt", "background", "context_management")
 _ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
 _CHOICES: Final = frozenset({"auto", "none", "required"})
 
@@ -35,7 +35,7 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
         RequestRefused: A field is malformed.
     """
     chat: dict[str, Any] = {name: value for name, value in payload.items() if name not in _TAKEN}
-    lost += [name for name in _PROVIDERS_OWN if chat.pop(name, None)]
+    lost += take_stateful(Endpoint.RESPONSES, chat)
     chat["messages"] = _turns(payload, lost)
     if payload.get("max_output_tokens") is not None:
         chat["max_completion_tokens"] = at_least_one(payload["max_output_tokens"], "max_output_tokens")

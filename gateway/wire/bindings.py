@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from pointsman.gateway.wire.turns import is_reference, previous_message
+
+#: Of Messages.
+THREAD_ID: Final = "thread.previous_message_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +23,22 @@ class Binding:
     Attributes:
         ids: Of the responses and items that were made by it; empty where they carry none.
         param: Where the first of them stands.
+        named: The id there, where it stands for all that is to be gone on from; None where that is there, but sealed.
     """
 
     ids: tuple[str, ...]
     param: str
+    named: str | None = None
+
+
+def thread_binding_of(payload: Mapping[str, Any]) -> Binding | None:
+    """What ties a request to Messages: the message that its thread continues from."""
+    previous = previous_message(payload)
+    return None if previous is None else Binding((previous,), THREAD_ID, previous)
 
 
 def binding_of(payload: Mapping[str, Any]) -> Binding | None:
-    """What ties a request to an expert: an earlier response or conversation, a named item, encrypted reasoning."""
+    """What ties a request to Responses: an earlier response or conversation, a named item, encrypted reasoning."""
     found: list[tuple[str, object]] = []
     if previous := payload.get("previous_response_id"):
         found.append(("previous_response_id", previous))
@@ -33,10 +46,12 @@ def binding_of(payload: Mapping[str, Any]) -> Binding | None:
         found.append(("conversation", conversation.get("id") if isinstance(conversation, dict) else conversation))
     items = payload.get("input")
     for index, item in enumerate(items if isinstance(items, list) else ()):
-        if item.get("type") == "item_reference" or (item.get("type") is None and set(item) == {"id"}):
+        if is_reference(item):
             found.append((f"input[{index}].id", item.get("id")))
         elif item.get("encrypted_content"):
             found.append((f"input[{index}].encrypted_content", item.get("id")))
     if not found:
         return None
-    return Binding(tuple(one for _, one in found if isinstance(one, str) and one), found[0][0])
+    param, first = found[0]
+    named = first if isinstance(first, str) and not param.endswith("encrypted_content") else None
+    return Binding(tuple(one for _, one in found if isinstance(one, str) and one), param, named)
