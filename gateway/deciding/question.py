@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from pointsman.experts.spec import MODEL_CAPABILITIES
 from pointsman.gateway.access.caller import Caller
 from pointsman.gateway.deciding.null_experts import NullAnswers
 from pointsman.gateway.wire.caching import CacheControl, CacheStatus
 from pointsman.gateway.wire.evidence import EvidenceOptions
 from pointsman.gateway.wire.provider_ids import NamedId
-from pointsman.gateway.wire.request import Inbound
+from pointsman.gateway.wire.request import AUTO, Inbound
 from pointsman.gateway.wire.urgency import Urgency
 from pointsman.routers.types import Assessment, Budget, Offers, RouteRequest, Stay
 
@@ -84,7 +85,8 @@ class Question:
             text,
             inbound.prompt_tokens,
             inbound.max_completion_tokens,
-            inbound.required,
+            # Who names a model knows what it can do, or hears of it from the model's own server.
+            inbound.required if inbound.model == AUTO else inbound.required - MODEL_CAPABILITIES,
             self.budget,
             self.allowed,
             stay,

@@ -39,6 +39,9 @@ _INFO_OURS: Final = frozenset(ExpertSettings.model_fields) - {"name", "backend",
 _SUPPORTS: Final[Mapping[str, str]] = {
     "supports_function_calling": "tools",
     "supports_vision": "vision",
+    "supports_audio_input": "audio",
+    "supports_video_input": "video",
+    "supports_pdf_input": "files",
     "supports_response_schema": "json_schema",
 }
 

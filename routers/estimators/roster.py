@@ -80,6 +80,7 @@ class Roster:
         self._claims = None if read_card is None else self._read(read_card, unknown)
         self._unknown_lengths = tuple(np.full(len(specs), tokens) for tokens in UNKNOWN_COMPLETION_TOKENS)
         self._capable: dict[frozenset[Capability], tuple[Mask, bool]] = {}
+        self._perhaps: dict[frozenset[Capability], Mask] = {}
 
     def knows(self, assessment: Assessment) -> bool:
         """Whether it was made for the artefact that the assessment comes from."""
@@ -95,6 +96,14 @@ class Roster:
     def all_capable(self, required: frozenset[Capability]) -> bool:
         """Whether everybody can."""
         return self._able(required)[1]
+
+    def perhaps_capable(self, required: frozenset[Capability]) -> Mask:
+        """Of whom nobody says that they cannot."""
+        perhaps = self._perhaps.get(required)
+        if perhaps is None:
+            perhaps = np.array([spec.may_be_capable(required) for spec in self.specs], dtype=np.bool_)
+            self._perhaps[required] = perhaps
+        return perhaps
 
     def _able(self, required: frozenset[Capability]) -> tuple[Mask, bool]:
         able = self._capable.get(required)
