@@ -78,7 +78,7 @@ class Roster:
         self._prior = np.full(len(specs), np.nan)
         self._prior[unknown] = [quality_prior(specs[index], _NOWHERE).mean for index in unknown]
         self._claims = None if read_card is None else self._read(read_card, unknown)
-        self._unknown_lengths = tuple(np.full(len(specs), tokens) for tokens in UNKNOWN_COMPLETION_TOKENS)
+        self._unknown_lengths = np.full(len(specs), UNKNOWN_COMPLETION_TOKENS[0]), np.full(len(specs), np.nan)
         self._capable: dict[frozenset[Capability], tuple[Mask, bool]] = {}
         self._perhaps: dict[frozenset[Capability], Mask] = {}
 
@@ -181,7 +181,7 @@ class Roster:
         return Claims(rows, list(found.values()), self._prior[rows], len(self.specs))
 
     def lengths(self, predicted: AnswerLengths) -> tuple[Column, Column]:
-        """Expected answer length and its 95 % quantile in tokens, before any limit."""
+        """Expected answer length and its 95 % quantile in tokens, before any limit; NaN where nothing was fitted."""
         mean, q95 = self._unknown_lengths
         lookup = self._lengths
         if len(lookup.rows):
