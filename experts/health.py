@@ -38,6 +38,7 @@ class Circuit:
         "_probe_detail",
         "_probes_failed",
         "_trial",
+        "_well_once",
     )
 
     def __init__(self, policy: HealthPolicy) -> None:
@@ -49,6 +50,12 @@ class Circuit:
         self._detail = ""
         self._probes_failed = 0
         self._probe_detail = ""
+        self._well_once = False
+
+    @property
+    def never_well(self) -> bool:
+        """Whether it has been asked or probed, and nothing has gone well yet."""
+        return not self._well_once and (self._failures > 0 or self._probes_failed > 0)
 
     @property
     def opens_again_at_s(self) -> float | None:
@@ -82,6 +89,7 @@ class Circuit:
 
     def succeeded(self) -> None:
         """A call went well: whatever was before, the expert works."""
+        self._well_once = True
         self._failures = 0
         self._open_until_s = None
         self._trial = False
@@ -115,3 +123,4 @@ class Circuit:
         """A probe ended: with a problem, or None when all is well."""
         self._probes_failed = 0 if problem is None else self._probes_failed + 1
         self._probe_detail = problem or ""
+        self._well_once |= problem is None

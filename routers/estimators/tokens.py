@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pointsman.routers.arrays import Column
 from pointsman.routers.assessment import probabilities
 from pointsman.routers.types import AnswerLengths, Classification, Figures, FloatArray
 
@@ -29,7 +30,7 @@ UNKNOWN_COMPLETION_TOKENS = (256.0, 1024.0)
 CLOSED_ANSWER_TOKENS = 32.0
 
 
-def worst_tokens(q95: FloatArray, stated: FloatArray) -> FloatArray:
+def worst_tokens(q95: Column, stated: Column) -> Column:
     """The length that an answer may well have, before the context window ends it.
 
     Args:
