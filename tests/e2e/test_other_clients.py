@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,7 +69,9 @@ def test_llm_gets_its_answer(url: str, tmp_path: Path) -> None:
     needs("llm")
     (tmp_path / "extra-openai-models.yaml").write_text(settings, encoding="utf-8")
     env = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
-    told = command.replace("llm ", f"{PYTHON} -m llm ", 1)
-    ran = subprocess.run(told, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    program, *arguments = shlex.split(command)
+    assert program == "llm"
+    told = [PYTHON, "-m", "llm", *arguments]
+    ran = subprocess.run(told, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "answer to:" in ran.stdout
