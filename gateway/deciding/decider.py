@@ -38,7 +38,6 @@ from pointsman.gateway.wire.opening import opening_of
 from pointsman.gateway.wire.provider_ids import NamedId, named_ids
 from pointsman.gateway.wire.request import AUTO, Inbound, strip_routing, write_out
 from pointsman.gateway.wire.urgency import NOT_URGENT, parse_urgency
-from pointsman.routers.budget import CAPS
 from pointsman.routers.conversation import Turn, recall
 from pointsman.routers.protocols import RouterProtocol
 from pointsman.routers.types import (
@@ -370,7 +369,7 @@ class Decider:
             plan,
             question.caching,
             question.deadline_s,
-            operators=_operators(question.budget, self._policy.budget) if decision.expert is None else frozenset(),
+            operators=self._policy.caps_of(question.budget) if decision.expert is None else frozenset(),
         )
 
     def _session(self, stated: str | None, tenant: str) -> str | None:
@@ -389,13 +388,6 @@ def _named(inbound: Inbound) -> tuple[NamedId, ...]:
     if translated is None:
         return named_ids(inbound.endpoint, inbound.body, inbound.payload)
     return named_ids(translated.endpoint, translated.body, translated.payload)
-
-
-def _operators(budget: Budget, operators: Budget) -> frozenset[str]:
-    """The caps of a request that are the operator's own: its caller has stated no others."""
-    names = [cap.name for cap in CAPS if getattr(budget, cap.name) is not None]
-    names = [name for name in names if getattr(budget, name) == getattr(operators, name)]
-    return frozenset([*names, "local_only"] if operators.local_only else names)
 
 
 def _without_quality(weights: Weights) -> Weights:
