@@ -44,6 +44,7 @@ class Circuit:
         "_refused",
         "_told",
         "_trial",
+        "_well_once",
     )
 
     def __init__(self, policy: HealthPolicy) -> None:
@@ -58,6 +59,12 @@ class Circuit:
         self._detail = ""
         self._probes_failed = 0
         self._probe_detail = ""
+        self._well_once = False
+
+    @property
+    def never_well(self) -> bool:
+        """Whether it has been asked or probed, and nothing has gone well yet."""
+        return not self._well_once and (self._failures > 0 or self._probes_failed > 0)
 
     @property
     def opens_again_at_s(self) -> float | None:
@@ -91,6 +98,7 @@ class Circuit:
 
     def succeeded(self) -> None:
         """A call went well: whatever was before, the expert works."""
+        self._well_once = True
         self._failures = self._refused = 0
         self._accused = ""
         self._open_until_s = None
@@ -152,3 +160,4 @@ class Circuit:
         """A probe ended: with a problem, or None when all is well."""
         self._probes_failed = 0 if problem is None else self._probes_failed + 1
         self._probe_detail = problem or ""
+        self._well_once |= problem is None

@@ -242,6 +242,12 @@ class ExpertPool:
             found.append(f"{name}: {detail}")
         return "no expert is well: " + "; ".join(found)
 
+    @property
+    def unreachable(self) -> bool:
+        """Whether every expert has been tried and none has ever answered. Null experts do not count."""
+        members = [member for member in self._members.values() if not member.spec.null]
+        return bool(members) and all(member.circuit.never_well for member in members)
+
     def retire(self) -> None:
         """Another pool holds these experts from now on; calls that began here end here."""
         self._retired = True

@@ -21,6 +21,9 @@ class Capability(StrEnum):
     STREAMING = "streaming"
     TOOLS = "tools"
     VISION = "vision"
+    AUDIO = "audio"
+    VIDEO = "video"
+    FILES = "files"
     JSON_SCHEMA = "json_schema"
     LOGPROBS = "logprobs"
     MESSAGES = "messages"
@@ -32,6 +35,12 @@ class Capability(StrEnum):
 
 
 TEXT_CAPABILITIES = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.STREAMING})
+
+#: Content beside text and pictures.
+_MEDIA = frozenset({Capability.AUDIO, Capability.VIDEO, Capability.FILES})
+
+#: What is the model's rather than the server's: its operator may not know, and a caller who names the model does.
+MODEL_CAPABILITIES = _MEDIA | {Capability.TOOLS, Capability.VISION, Capability.JSON_SCHEMA, Capability.LOGPROBS}
 
 #: Endpoints whose answers no model writes.
 UNWRITTEN_CAPABILITIES = frozenset({Capability.EMBEDDINGS, Capability.RERANK, Capability.SCORE})
@@ -175,7 +184,8 @@ class ExpertSpec:
         backend: Name of the backend that reaches it (`openai_http`, `litellm`, `embedded`, `replay`, `fake`, `null`).
         model: The model id as the backend knows it.
         card: A sentence on what the expert is good at, for people and for a cold start.
-        capabilities: What it can do; a request that needs more never reaches it.
+        capabilities: What it can do, as far as that is known.
+        capabilities_stated: Whether the operator states them; where not, it may be capable of more (`may_be_capable`).
         context_window_tokens: Prompt plus completion; None when unknown (no context filter then).
         default_max_tokens: Where the expert ends an answer of its own accord when the caller states no limit; None when
             only the context window ends it. Worst cases of latency, energy and cost depend on it.
@@ -203,6 +213,7 @@ class ExpertSpec:
     model: str
     card: str = ""
     capabilities: frozenset[Capability] = TEXT_CAPABILITIES
+    capabilities_stated: bool = True
     context_window_tokens: int | None = None
     default_max_tokens: int | None = None
     params_total_b: float | None = None
@@ -225,6 +236,16 @@ class ExpertSpec:
     def null(self) -> bool:
         """Whether it answers without a model, and only what it has an answer to."""
         return self.backend == NULL_BACKEND
+
+    def may_be_capable(self, required: frozenset[Capability]) -> bool:
+        """Whether nothing speaks against it: what it lacks is the model's, and nobody said what the model can do.
+
+        A model that is said to see pictures may also take sound, video and files, of which nothing is said.
+        """
+        lacking = required - self.capabilities
+        if not self.capabilities_stated:
+            return lacking <= MODEL_CAPABILITIES
+        return not lacking or (lacking <= _MEDIA and Capability.VISION in self.capabilities)
 
     @property
     def batch(self) -> int:

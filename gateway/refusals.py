@@ -16,7 +16,9 @@ _STATED: Final[Mapping[str, str]] = MappingProxyType({rule.name: rule.path for r
 _RETRY_AFTER_S: Final = 1.0
 
 
-def refusal_of(decision: Decision, stated: Mapping[str, str] = _STATED) -> RequestRefused:
+def refusal_of(
+    decision: Decision, stated: Mapping[str, str] = _STATED, *, operators: frozenset[str] = frozenset()
+) -> RequestRefused:
     """The error for a decision that found no admissible expert.
 
     At least one expert was rejected for load or health only: 503 with Retry-After. Otherwise the request itself cannot
@@ -25,6 +27,7 @@ def refusal_of(decision: Decision, stated: Mapping[str, str] = _STATED) -> Reque
     Args:
         decision: The decision.
         stated: Rules that a caller's own budget makes, and the field that states each.
+        operators: The caps that the operator's `budgets` state, and not the caller.
     """
     details = "; ".join(f"{rejection.expert}: {rejection.detail}" for rejection in decision.rejections)
     transient = [rejection for rejection in decision.rejections if rejection.transient]
@@ -42,10 +45,15 @@ def refusal_of(decision: Decision, stated: Mapping[str, str] = _STATED) -> Reque
         del rules[Rule.NOT_ALLOWED]
     broken = [rule for rule, _ in rules.most_common() if rule in stated]
     if broken:
+        field = stated[broken[0]]
+        name = field.rpartition(".")[2]
+        whose = ""
+        if name in operators:
+            field, whose = f"budgets.{name}", " (of this gateway's own settings, where the request states nothing)"
         return RequestRefused(
             Code.BUDGET_INFEASIBLE,
-            f"{stated[broken[0]]}: no expert meets it. {details}",
-            param=stated[broken[0]],
+            f"{field}{whose}: no expert meets it. {details}",
+            param=field,
             reason=str(broken[0]),
             decision_id=decision.id,
         )

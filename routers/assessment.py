@@ -96,6 +96,11 @@ class Classification:
         return self.uncertain or self.unmeasured or self.unread_language != ""
 
     @property
+    def unlike_training(self) -> bool:
+        """Whether the outcomes that the artefact was fitted on are no evidence of such prompts."""
+        return self.out_of_scope or self.unmeasured or self.unread_language != ""
+
+    @property
     def doubt(self) -> Doubt | None:
         """Why a generalist should answer; None where a specialist may."""
         if self.unread_language:

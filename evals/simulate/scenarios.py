@@ -19,7 +19,7 @@ from pointsman.evals.importers.reading import read_rows
 from pointsman.evals.importers.records import number
 
 #: What traces call the moment of a request, and the length of its prompt.
-_TIMES = ("timestamp", "time", "arrived_at", "arrival_time", "arrival_timestamp", "at_s")
+_TIMES = ("timestamp", "time", "arrived_at", "arrival_time", "arrival_timestamp", "arrival", "ts", "at_s")
 _TOKENS = ("prompt_tokens", "contexttokens", "context_tokens", "input_tokens", "input_length", "num_prefill_tokens")
 
 Floats = npt.NDArray[np.float64]

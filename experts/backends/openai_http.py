@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from pydantic import Field
 
-from pointsman.experts.backend_spec import BackendOptions, BackendSetup, BackendSpec
+from pointsman.experts.backend_spec import BackendSetup, BackendSpec
+from pointsman.experts.backends.way_options import ClientCertificate, WayOptions, tls_context
 from pointsman.experts.errors import (
     ExpertError,
     ExpertMisconfigured,
@@ -32,6 +31,7 @@ from pointsman.experts.http1.failures import (
     PoolTimeout,
 )
 from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.proxy import Proxy
 from pointsman.experts.http1.response import Headers, Response, Sink
 from pointsman.experts.protocols import Endpoint, ExpertCall
 from pointsman.experts.spec import ENDPOINT_CAPABILITIES, Capability, ExpertSpec
@@ -59,13 +59,9 @@ _ANTHROPIC_VERSION = b"2023-06-01"
 _MOST_PROBE_BYTES = 4 * 1024 * 1024
 
 
-class OpenAIHttpOptions(BackendOptions):
+class OpenAIHttpOptions(WayOptions):
     """Options of `openai_http`."""
 
-    verify_tls: bool = True
-    """Whether to check the server's certificate."""
-    tls_ca_file: Path | None = None
-    """Certificate authorities to trust in place of the system's, relative to the settings file."""
     probe_path: str | None = Field(default=None, pattern=r"^/[!-~]*$")
     """Where the server says whether it is well, such as `/healthz`, from its root. Any answer but a 2xx
     then counts as unwell. When left out: `/health`, then the list of models, and a 5xx alone counts as unwell."""
@@ -87,6 +83,8 @@ class OpenAIHttpExpert:
         max_connections: Open connections to the server; calls beyond wait in line. None for as many as there are calls.
         verify_tls: False accepts any certificate (a lab with self-signed ones); a string is a path to a CA bundle.
         probe_path: The one path to probe, from the server's root; None for `/health`, then the list of models.
+        proxy: The forward proxy to go through; None for none.
+        client_certificate: Paths of a certificate to show and of its key; None for the key where one file holds both.
 
     Raises:
         ExpertMisconfigured: The URL, a header or the CA bundle is unusable.
@@ -102,6 +100,8 @@ class OpenAIHttpExpert:
         max_connections: int | None = None,
         verify_tls: bool | str = True,
         probe_path: str | None = None,
+        proxy: Proxy | None = None,
+        client_certificate: ClientCertificate | None = None,
     ) -> None:
         self._spec = spec
         self._probe_path = probe_path
@@ -109,13 +109,14 @@ class OpenAIHttpExpert:
             origin = Origin.parse(base_url)
             if not origin.path:
                 origin = replace(origin, path="/v1")
-            fixed, tls = _fixed_headers(api_key, headers or {}), _tls(origin, verify_tls)
+            fixed, tls = _fixed_headers(api_key, headers or {}), tls_context(origin, verify_tls, client_certificate)
             self._client = HttpClient(
                 origin,
                 headers=fixed,
                 timeouts=timeouts,
                 limits=ConnectionLimits(max_connections),
                 tls=tls,
+                proxy=proxy,
                 translate=self._translate,
             )
             # A connection apart: a server that is busy with every other one is not sick.
@@ -125,6 +126,7 @@ class OpenAIHttpExpert:
                 timeouts=timeouts,
                 limits=ConnectionLimits(1),
                 tls=tls,
+                proxy=proxy,
                 translate=self._translate,
             )
             self._prepared = {
@@ -285,21 +287,10 @@ def _probe_headers(spec: ExpertSpec, api_key: str | None) -> Headers:
     return (version,) if api_key is None else (version, (b"x-api-key", api_key.encode("ascii")))
 
 
-def _tls(origin: Origin, verify: bool | str) -> ssl.SSLContext | None:
-    if not origin.tls or verify is True:
-        return None  # the client makes the default context on its first connection
-    if verify is False:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    return ssl.create_default_context(cafile=verify)
-
-
 def _build(setup: BackendSetup[OpenAIHttpOptions]) -> OpenAIHttpExpert:
     if setup.base_url is None:
         raise ValueError("base_url is missing")
-    ca_file = setup.options.tls_ca_file
+    options = setup.options
     return OpenAIHttpExpert(
         setup.spec,
         setup.base_url,
@@ -307,8 +298,10 @@ def _build(setup: BackendSetup[OpenAIHttpOptions]) -> OpenAIHttpExpert:
         headers=setup.headers,
         timeouts=setup.timeouts,
         max_connections=setup.max_connections,
-        verify_tls=str(ca_file) if ca_file else setup.options.verify_tls,
-        probe_path=setup.options.probe_path,
+        verify_tls=options.trusted,
+        probe_path=options.probe_path,
+        proxy=options.proxy_to(setup.base_url, setup.env),
+        client_certificate=options.client_certificate,
     )
 
 

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pointsman.experts.http1.connection import Connection
@@ -19,7 +18,9 @@ from pointsman.experts.http1.failures import (
     PoolTimeout,
     why_not,
 )
+from pointsman.experts.http1.opening import ConnectionSource
 from pointsman.experts.http1.origin import Origin
+from pointsman.experts.http1.proxy import Proxy
 from pointsman.experts.http1.redirects import with_target
 from pointsman.experts.http1.response import Headers, Response, Sink, Translate
 from pointsman.experts.http1.upstream_request import UpstreamRequest
@@ -87,6 +88,7 @@ class HttpClient:
         timeouts: Defaults for every request.
         limits: Connections and queue.
         tls: TLS context; None for the system's trust store where the origin asks for TLS.
+        proxy: The forward proxy to go through; None for none.
         translate: Renders every failure raised here or by a response; the identity when not given.
     """
 
@@ -98,6 +100,7 @@ class HttpClient:
         timeouts: Timeouts | None = None,
         limits: ConnectionLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         translate: Translate = lambda failure: failure,
     ) -> None:
         self.origin = origin
@@ -105,8 +108,8 @@ class HttpClient:
         self.limits = limits or ConnectionLimits()
         if self.limits.max_connections is not None and self.limits.max_connections < 1:
             raise ValueError("max_connections must be at least 1")
-        self._headers = field_lines(((b"host", origin.authority.encode()), *headers))
-        self._tls = tls
+        self._source = ConnectionSource(origin, proxy, tls)
+        self._headers = field_lines(((b"host", origin.authority.encode()), *self._source.headers, *headers))
         self.translate = translate
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
@@ -142,7 +145,7 @@ class HttpClient:
         Raises:
             ValueError: A header holds a line break.
         """
-        return f"{method} {self.origin.path}{path} HTTP/1.1\r\n".encode() + self._headers + field_lines(headers)
+        return f"{method} {self._source.target}{path} HTTP/1.1\r\n".encode() + self._headers + field_lines(headers)
 
     async def request(
         self,
@@ -345,7 +348,7 @@ class HttpClient:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(self.timeouts.connect_s):
-                connection = await self._open_transport(loop)
+                connection = await self._source.open(lambda: Connection(self, loop))
         except TimeoutError:
             raise ConnectTimeout(f"no connection within {self.timeouts.connect_s:g} s") from None
         except (OSError, ssl.SSLError) as error:
@@ -363,20 +366,4 @@ class HttpClient:
         if self._closed:
             connection.abort()
             raise ClientClosedError("the client was closed")
-        return connection
-
-    async def _open_transport(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        make: Callable[[], Connection] = lambda: Connection(self, loop)  # noqa: E731
-        origin = self.origin
-        if origin.uds is not None:
-            return (await loop.create_unix_connection(make, origin.uds))[1]
-        if not origin.tls:
-            _, connection = await loop.create_connection(make, origin.host, origin.port)
-            return connection
-        if self._tls is None:
-            # Reading the system's trust store takes tens of milliseconds: not on the event loop.
-            self._tls = await asyncio.to_thread(ssl.create_default_context)
-        _, connection = await loop.create_connection(
-            make, origin.host, origin.port, ssl=self._tls, server_hostname=origin.host
-        )
         return connection

@@ -11,7 +11,7 @@ from pointsman.experts.http1.response import Translate
 from pointsman.experts.http1.upstream_request import UpstreamRequest
 
 
-class ConnectionSource(Protocol):
+class ConnectionOwner(Protocol):
     """Where connections come from: the client.
 
     Attributes:
@@ -33,7 +33,7 @@ class WaitingRequest:
 
     __slots__ = ("_client", "_request", "_task")
 
-    def __init__(self, client: ConnectionSource, request: UpstreamRequest) -> None:
+    def __init__(self, client: ConnectionOwner, request: UpstreamRequest) -> None:
         self._client = client
         self._request = request
         request.sink.carrier = self

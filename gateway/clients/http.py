@@ -13,6 +13,9 @@ import httpx
 #: Seconds until a connection stands; an answer may take the whole timeout.
 _CONNECT_S: Final = 5.0
 
+#: Options of a call, as OpenAI's client names them and as httpx does.
+_OPTIONS: Final[Mapping[str, str]] = {"extra_headers": "headers", "extra_query": "params", "timeout": "timeout"}
+
 #: The JSON of an event of a stream; with the first one, the headers of the response.
 Event: TypeAlias = tuple[dict[str, Any], httpx.Headers | None]
 
@@ -102,25 +105,31 @@ class GatewayHttpClient:
         # Connections belong to the event loop they were opened in.
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
-    def post(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], httpx.Headers]:
+    def post(self, path: str, body: Mapping[str, Any], **options: Any) -> tuple[dict[str, Any], httpx.Headers]:
         """The answer to a body, and its headers.
+
+        Args:
+            path: Below the base URL.
+            body: To be sent as JSON.
+            options: Of this call alone, as OpenAI's client names them: `extra_headers`, `extra_query`, and `timeout`
+                in seconds or as httpx has it.
 
         Raises:
             GatewayError: It is an error.
         """
-        return _read(self._open().post(path, json=body))
+        return _read(self._open().post(path, json=body, **_options(options)))
 
-    async def apost(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], httpx.Headers]:
+    async def apost(self, path: str, body: Mapping[str, Any], **options: Any) -> tuple[dict[str, Any], httpx.Headers]:
         """As `post`."""
-        return _read(await self._aopen().post(path, json=body))
+        return _read(await self._aopen().post(path, json=body, **_options(options)))
 
-    def stream(self, path: str, body: Mapping[str, Any]) -> Generator[Event, None, None]:
-        """The events of a streamed answer as they come.
+    def stream(self, path: str, body: Mapping[str, Any], **options: Any) -> Generator[Event, None, None]:
+        """The events of a streamed answer as they come; `options` as of `post`.
 
         Raises:
             GatewayError: It is an error, becomes one, or ends before it said so.
         """
-        with self._open().stream("POST", path, json=body) as response:
+        with self._open().stream("POST", path, json=body, **_options(options)) as response:
             if not response.is_success:
                 response.read()
                 _read(response)
@@ -129,9 +138,9 @@ class GatewayHttpClient:
                 yield from events.feed(piece)
             events.end()
 
-    async def astream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+    async def astream(self, path: str, body: Mapping[str, Any], **options: Any) -> AsyncGenerator[Event, None]:
         """As `stream`; closing it early ends the call at the expert."""
-        async with self._aopen().stream("POST", path, json=body) as response:
+        async with self._aopen().stream("POST", path, json=body, **_options(options)) as response:
             if not response.is_success:
                 await response.aread()
                 _read(response)
@@ -165,6 +174,11 @@ class GatewayHttpClient:
             transport = httpx.AsyncHTTPTransport(retries=self._retries)
             client = self._async_clients[loop] = httpx.AsyncClient(**self._settings, transport=transport)
         return client
+
+
+def _options(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What httpx calls them."""
+    return {_OPTIONS[name]: value for name, value in stated.items()}
 
 
 def _read(response: httpx.Response) -> tuple[dict[str, Any], httpx.Headers]:

@@ -20,12 +20,13 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils import from_env, secret_from_env
-from langchain_core.utils.function_calling import convert_to_json_schema
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_pydantic_v1_subclass
 from langchain_openai.chat_models.base import BaseChatOpenAI
 from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, SecretStr, create_model, model_validator
 
 from pointsman.gateway.clients.http import GatewayHttpClient
+from pointsman.gateway.clients.shapes import parsed, response_format
 from pointsman.routers.budget import CAPS, Cap
 
 _CHAT: Final = "chat/completions"
@@ -33,6 +34,8 @@ _CHAT: Final = "chat/completions"
 _OF_OPENAIS_CLIENT: Final = frozenset(
     ("default_headers", "default_query", "http_client", "http_async_client", "http_socket_options", "openai_proxy")
 )
+#: Arguments of a call that are none of the request's body.
+_BESIDE_THE_BODY: Final = ("extra_headers", "extra_query", "timeout")
 _PROVIDER: Final = {"model_provider": "pointsman"}
 
 #: Response header -> key of `response_metadata`, and how its value is read.
@@ -186,10 +189,10 @@ class ChatPointsman(BaseChatOpenAI, _Routing):
             raise ValueError("tools beside a schema go into bind_tools(tools, response_format=schema)")
         if method == "json_schema" and schema is not None:
             # The parent's way has OpenAI's client read the answer, and one that was cut is an exception there.
-            shape = kwargs["response_format"] = _shape(schema, strict)
+            kwargs["response_format"] = response_format(schema, strict)
             kwargs["ls_structured_output_format"] = {
-                "kwargs": {"method": method},
-                "schema": shape["json_schema"]["schema"],
+                "kwargs": {"method": method, "strict": strict},
+                "schema": convert_to_openai_tool(schema),
             }
             method, strict = "json_mode", None
         return super().with_structured_output(schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
@@ -249,7 +252,7 @@ class ChatPointsman(BaseChatOpenAI, _Routing):
         routing = {name: value for name in _Routing.model_fields if (value := body.pop(name, None)) is not None}
         routing |= body.pop("routing", None) or {}
         if isinstance(shape := body.get("response_format"), type):
-            body["response_format"] = _shape(shape, strict=None)
+            body["response_format"] = response_format(shape)
         if body["stream"]:
             body["stream_options"] = {"include_usage": True}
         return {name: value for name, value in {**body, "routing": routing or None}.items() if value is not None}
@@ -257,36 +260,62 @@ class ChatPointsman(BaseChatOpenAI, _Routing):
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        reply, headers = self._http.post(_CHAT, self._get_request_payload(messages, stop=stop, **kwargs))
-        return self._create_chat_result(reply, _decision(headers))
+        body, options = self._call(messages, stop, kwargs)
+        return self._result(*self._http.post(_CHAT, body, **options), kwargs.get("response_format"))
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        reply, headers = await self._http.apost(_CHAT, self._get_request_payload(messages, stop=stop, **kwargs))
-        return self._create_chat_result(reply, _decision(headers))
+        body, options = self._call(messages, stop, kwargs)
+        return self._result(*await self._http.apost(_CHAT, body, **options), kwargs.get("response_format"))
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        body = self._get_request_payload(messages, stop=stop, **{**kwargs, "stream": True})
-        with closing(self._http.stream(_CHAT, body)) as events:
+        body, options = self._call(messages, stop, {**kwargs, "stream": True})
+        said: list[str] = []
+        with closing(self._http.stream(_CHAT, body, **options)) as events:
             for event, headers in events:
                 chunk = self._chunk(event, headers)
+                said.append(chunk.text)
                 if run_manager is not None:
-                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk, logprobs=_logprobs(chunk))
                 yield chunk
+        if found := parsed("".join(said), kwargs.get("response_format")):
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=found))
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        body = self._get_request_payload(messages, stop=stop, **{**kwargs, "stream": True})
-        async with aclosing(self._http.astream(_CHAT, body)) as events:
+        body, options = self._call(messages, stop, {**kwargs, "stream": True})
+        said: list[str] = []
+        async with aclosing(self._http.astream(_CHAT, body, **options)) as events:
             async for event, headers in events:
                 chunk = self._chunk(event, headers)
+                said.append(chunk.text)
                 if run_manager is not None:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk, logprobs=_logprobs(chunk))
                 yield chunk
+        if found := parsed("".join(said), kwargs.get("response_format")):
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=found))
+
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The body of a request, and what goes beside it: headers, query and time limit of the call alone."""
+        body = self._get_request_payload(messages, stop=stop, **kwargs)
+        return body, {name: body.pop(name) for name in _BESIDE_THE_BODY if name in body}
+
+    def _told(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """What a response's head says, for `response_metadata`."""
+        return {**_decision(headers), **({"headers": dict(headers)} if self.include_response_headers else {})}
+
+    def _result(self, reply: dict[str, Any], headers: Mapping[str, str], shape: object) -> ChatResult:
+        result = self._create_chat_result(reply, self._told(headers))
+        result.llm_output = {**(result.llm_output or {}), **_PROVIDER}
+        for generation in result.generations:
+            generation.message.additional_kwargs |= parsed(str(generation.message.text), shape)
+        return result
 
     def _chunk(self, event: dict[str, Any], headers: Mapping[str, str] | None) -> ChatGenerationChunk:
         """The chunk of an event; with `headers` for the first one, which tells of the decision."""
@@ -295,7 +324,7 @@ class ChatPointsman(BaseChatOpenAI, _Routing):
             choice["delta"] = choice.get("delta") or {}
             for call in choice["delta"].get("tool_calls") or ():
                 call |= {"index": call.get("index"), "function": call.get("function") or {}}
-        decision = None if headers is None else _decision(headers)
+        decision = None if headers is None else self._told(headers)
         chunk = cast("ChatGenerationChunk", self._convert_chunk_to_generation_chunk(event, AIMessageChunk, decision))
         chunk.message.response_metadata |= _PROVIDER
         return chunk
@@ -305,11 +334,8 @@ def _judgement(decision_id: str, score: float, comment: str | None) -> dict[str,
     return {"decision_id": decision_id, "quality": score, **({} if comment is None else {"comment": comment})}
 
 
-def _shape(schema: dict[str, Any] | type, strict: bool | None) -> dict[str, Any]:
-    json_schema = convert_to_json_schema(schema)
-    stated = {} if strict is None else {"strict": strict}
-    name = str(json_schema.get("title", "answer"))
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": json_schema, **stated}}
+def _logprobs(chunk: ChatGenerationChunk) -> Any:
+    return (chunk.generation_info or {}).get("logprobs")
 
 
 def _decision(headers: Mapping[str, str]) -> dict[str, Any]:

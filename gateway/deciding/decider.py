@@ -384,6 +384,7 @@ class Decider:
             plan,
             question.caching,
             question.deadline_s,
+            operators=self._policy.caps_of(question.budget) if decision.expert is None else frozenset(),
         )
 
     def _session(self, stated: str | None, tenant: str) -> str | None:

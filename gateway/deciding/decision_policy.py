@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pointsman.routers.budget import CAPS
 from pointsman.routers.selection.flags import FlagPositions
 from pointsman.routers.types import Budget
 
@@ -25,3 +26,9 @@ class DecisionPolicy:
     stay_bonus: float | None = None
     derive_sessions: bool = False
     keeps_turns: bool = True
+
+    def caps_of(self, budget: Budget) -> frozenset[str]:
+        """The caps of a request's budget that are the operator's: its caller has stated no others."""
+        stated = [cap.name for cap in CAPS if getattr(budget, cap.name) is not None]
+        own = [name for name in stated if getattr(budget, name) == getattr(self.budget, name)]
+        return frozenset([*own, "local_only"] if self.budget.local_only else own)

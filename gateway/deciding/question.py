@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from pointsman.experts.spec import MODEL_CAPABILITIES
 from pointsman.gateway.access.caller import ANYBODY, Caller
 from pointsman.gateway.deciding.aliases import AliasedRequest
 from pointsman.gateway.deciding.null_experts import NullAnswers
@@ -12,7 +13,7 @@ from pointsman.gateway.deciding.safety import HarmLevel
 from pointsman.gateway.wire.caching import CacheControl, CacheStatus
 from pointsman.gateway.wire.evidence import EvidenceOptions
 from pointsman.gateway.wire.provider_ids import NamedId, named_ids
-from pointsman.gateway.wire.request import Inbound
+from pointsman.gateway.wire.request import AUTO, Inbound
 from pointsman.gateway.wire.urgency import Urgency
 from pointsman.routers.types import Assessment, Budget, Offers, RouteRequest, Stay, Weights
 
@@ -96,12 +97,16 @@ class Question:
     def request(self, text: str, stay: Stay | None = None, offers: Offers = NO_OFFERS) -> RouteRequest:
         """The request as the router reads it, with one of the user's turns."""
         inbound, meant = self.inbound, self.meant
+        required = inbound.required if meant is None else meant.required
+        if meant is None and inbound.model != AUTO:
+            # Who names a model knows what it can do, or hears of it from the model's own server.
+            required = required - MODEL_CAPABILITIES
         return RouteRequest(
             self.decision_id,
             text,
             inbound.prompt_tokens,
             inbound.max_completion_tokens,
-            inbound.required if meant is None else meant.required,
+            required,
             self.budget,
             self.allowed,
             stay,

@@ -29,6 +29,7 @@ class RoutedRequest:
         caching: What the caller allows to be kept.
         deadline_s: When the first byte of its answer is of no more use (monotonic); None without a deadline.
         counted: Whether the request counts against the limits already.
+        operators: Where nobody may answer: the caps that hold it back and that the operator states, not the caller.
     """
 
     inbound: Inbound
@@ -42,6 +43,7 @@ class RoutedRequest:
     caching: CacheControl = ANYTHING
     deadline_s: float | None = None
     counted: bool = False
+    operators: frozenset[str] = frozenset()
 
     @property
     def tenant(self) -> str:

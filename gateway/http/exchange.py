@@ -267,7 +267,7 @@ class Exchange:
         """
         if routed.decision.expert is None:
             self._plane.telemetry.decided(routed.decision, routed.hit)
-            raise refusal_of(seen_by(routed.decision, routed.caller.seen))
+            raise refusal_of(seen_by(routed.decision, routed.caller.seen), operators=routed.operators)
 
     def _begin_dispatch(self, routed: RoutedRequest, reservation: Reservation | None) -> Dispatch:
         """The decision stands: its first call begins."""

@@ -8,7 +8,9 @@ from pointsman.gateway.runtime import Runtime
 
 
 def can_answer(runtime: Runtime) -> bool:
-    """Whether some expert can answer now."""
+    """Whether some expert can answer now, as far as calls and probes have told."""
+    if runtime.pool.unreachable:
+        return False
     return any(state.healthy and state.awake for _, state in runtime.pool.snapshot().entries)
 
 

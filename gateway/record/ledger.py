@@ -107,6 +107,12 @@ class Ledger:
             self._recent.popitem(last=False)
         return entry
 
+    def told(self, tenant: str, decision: Decision) -> None:
+        """Remember, and share, a decision that was told to its caller and asks nobody."""
+        self.record(tenant, decision)
+        if self._records is not None:
+            self._records.put(tenant, decision, None)
+
     def finish(self, entry: Entry, outcome: Outcome) -> None:
         """Add what became of it, and share it."""
         if entry.outcome is not None and entry.outcome.quality is not None and outcome.quality is None:
@@ -151,7 +157,8 @@ class Ledger:
         record = await self._elsewhere(tenant, decision_id, any_tenant=any_tenant)
         if record is None or seen is None:
             return record
-        return _short_seen(record, seen) if _may_name((record["expert"], record["outcome"]["expert"]), seen) else None
+        answered = (record["expert"], None if record["outcome"] is None else record["outcome"]["expert"])
+        return _short_seen(record, seen) if _may_name(answered, seen) else None
 
     async def judge(self, tenant: str, decision_id: str, quality: float, comment: str | None) -> Judgement | None:
         """Record a judgement in [0, 1]. The first one stands, of all replicas.
@@ -170,6 +177,8 @@ class Ledger:
         else:
             shared = await self._records.find(tenant, decision_id)
         first: bool | None = True
+        if entry is None and shared is not None and shared["outcome"] is None:
+            return None  # nobody was asked: there is nothing to judge
         if self._records is not None and _judged(entry, shared) is None and (entry is not None or shared is not None):
             first = await self._records.judge(decision_id, quality, comment)
             if first is False:
@@ -213,7 +222,8 @@ def _judged(entry: Entry | None, shared: dict[str, Any] | None) -> float | None:
     """The judgement that stands, as far as it is known here."""
     if entry is not None and entry.outcome is not None and entry.outcome.quality is not None:
         return entry.outcome.quality
-    found: float | None = None if shared is None else shared["outcome"]["quality"]
+    outcome = None if shared is None else shared["outcome"]
+    found: float | None = None if outcome is None else outcome["quality"]
     return found
 
 
@@ -223,10 +233,10 @@ def _may_name(experts: Iterable[str | None], seen: frozenset[str] | None) -> boo
 
 def _short_seen(record: dict[str, Any], seen: frozenset[str]) -> dict[str, Any]:
     """A record in short without a word of other experts than these."""
-    outcome = dict(record["outcome"])
-    if "calls" in outcome:
+    outcome = None if record["outcome"] is None else dict(record["outcome"])
+    if outcome is not None and "calls" in outcome:
         outcome["calls"] = [call for call in outcome["calls"] if call["expert"] in seen]
-    if outcome.get("shadow") is not None and outcome["shadow"]["expert"] not in seen:
+    if outcome is not None and outcome.get("shadow") is not None and outcome["shadow"]["expert"] not in seen:
         del outcome["shadow"]
     return {
         **record,

@@ -109,8 +109,8 @@ class ExpertSettings(Node):
         default=TEXT_CAPABILITIES,
         json_schema_extra={"default": [capability.value for capability in sorted(TEXT_CAPABILITIES)]},
     )
-    """What it can do; a request that needs more never reaches it. `messages` and those after it are endpoints of the
-    server beside chat and completions."""
+    """What it can do; a request to `auto` that needs more goes elsewhere. Left out, it is asked for what no other
+    expert is said to do, too. `messages` and those after it are endpoints of the server beside chat and completions."""
     context_window_tokens: int | None = Field(default=None, gt=0)
     """Prompt plus completion; left out when unknown (no context filter then)."""
     default_max_tokens: int | None = Field(default=None, gt=0)
@@ -235,6 +235,8 @@ class ExpertSettings(Node):
             model=self.model or self.name,
             card=self.card,
             capabilities=self.capabilities,
+            # What needs no address comes with its backend, and does what the default says.
+            capabilities_stated="capabilities" in self.model_fields_set or backend_spec(self.backend).address == "none",
             context_window_tokens=self.context_window_tokens,
             default_max_tokens=self.default_max_tokens,
             params_total_b=self.params_total_b,

@@ -66,8 +66,8 @@ class SharedRecords:
         self._owners: dict[str, bytes] = {}
         self._common: dict[Hashable, tuple[bytes, Field]] = {}
 
-    def put(self, tenant: str, decision: Decision, outcome: Outcome) -> None:
-        """Write behind. The judgement is not written: see `judge`."""
+    def put(self, tenant: str, decision: Decision, outcome: Outcome | None) -> None:
+        """Write behind; without an outcome what nobody was asked for. The judgement is not written: see `judge`."""
         # The common field goes with every batch: a Redis that was emptied knows again at once what records refer to.
         repeated = _repeated(decision)
         if repeated is None:
@@ -179,8 +179,10 @@ def _tell(decision: Decision) -> tuple[bytes, tuple[tuple[str, ...], str, str]]:
     return own[1:-1], (names, decision.router, decision.artifact_hash)
 
 
-def _outcome(outcome: Outcome) -> bytes:
+def _outcome(outcome: Outcome | None) -> bytes:
     """The values of `outcome_to_dict` but for the judgement, in its order; calls only where there are any."""
+    if outcome is None:
+        return b"null"
     values = (
         outcome.expert,
         outcome.status,
@@ -203,7 +205,7 @@ def _outcome(outcome: Outcome) -> bytes:
 
 
 def _named(
-    decision_id: str, told: Sequence[Any], outcome: list[Any], quality: float | None, comment: str | None
+    decision_id: str, told: Sequence[Any], outcome: list[Any] | None, quality: float | None, comment: str | None
 ) -> dict[str, Any]:
     """The values under the names that they have outside.
 
@@ -219,6 +221,8 @@ def _named(
         "router": router,
         "artifact_hash": artifact_hash,
     }
+    if outcome is None:
+        return {**record, "outcome": None}
     size = len(_OUTCOME)
     became: dict[str, Any] = {**dict(zip(_OUTCOME, outcome[:size], strict=True)), "quality": quality}
     if len(outcome) > size:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import Capability
 from pointsman.gateway.wire.request_fields import (
     DATA,
     INSTRUCTING,
@@ -22,6 +23,7 @@ from pointsman.gateway.wire.request_fields import (
     MEDIA,
     MOST_MARK_CHARS,
     MOST_SILENT_BYTES,
+    NEEDS,
     NESTING_PARTS,
     PROMPTS,
     ROLES,
@@ -58,14 +60,16 @@ class PromptReader:
         texts: The texts, in their order.
         unseen_tokens: Input tokens, at the most, of what is no text.
         unread: Where the first thing stands that may hold words nobody here can read; None where nothing does.
+        needs: What an expert must be capable of to read what is no text.
     """
 
-    __slots__ = ("_unseen", "size_bytes", "texts", "unread")
+    __slots__ = ("_unseen", "needs", "size_bytes", "texts", "unread")
 
     def __init__(self) -> None:
         self.size_bytes = 0
         self.texts: list[str] = []
         self.unread: str | None = None
+        self.needs: frozenset[Capability] = frozenset()
         self._unseen = 0.0
 
     @property
@@ -182,6 +186,8 @@ class PromptReader:
     def _medium(self, part: Mapping[str, Any], kind: str, where: str) -> None:
         if kind in WORDS_INSIDE:
             self._cannot_read(where)
+        if kind in NEEDS:
+            self.needs |= {NEEDS[kind]}
         self._unseen += TOKENS_PER_MEDIUM
         self._data(part, "", MEDIA[kind])
 

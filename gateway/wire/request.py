@@ -21,7 +21,7 @@ from pointsman.gateway.wire.large_bodies import LARGE_BYTES
 from pointsman.gateway.wire.model_field import body_naming
 from pointsman.gateway.wire.reading import PromptReader, read_fields, read_prompts, utf8_bytes
 from pointsman.gateway.wire.repeated_fields import repeats_a_field
-from pointsman.gateway.wire.request_fields import PICTURES, ROLES, TOOLS, by_user, text_field
+from pointsman.gateway.wire.request_fields import ROLES, TOOLS, by_user, text_field
 from pointsman.gateway.wire.token_estimate import bytes_of, tokens_of
 from pointsman.gateway.wire.translation import Rewrite, TranslatedRequest, read_translated, rewrite_content
 from pointsman.routers.reading.asked import asked_of
@@ -161,7 +161,7 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     earlier: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
     if endpoint is Endpoint.CHAT:
-        text, earlier, prompt_bytes, messages, strings = _read_messages(payload, required, reading)
+        text, earlier, prompt_bytes, messages, strings = _read_messages(payload, reading)
         if translated is not None:
             # What a chat cannot say costs the expert that speaks the client's own words no less.
             prompt_bytes, strings, reading = 0, None, read_prompts(asked, original)
@@ -176,6 +176,7 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
         if name in original:
             # Chat templates write them into the prompt.
             prompt_bytes += _size_of(original[name])
+    required |= reading.needs
     _see_needs(payload, required)
     return Inbound(
         endpoint=endpoint,
@@ -267,6 +268,9 @@ def _see_needs(payload: Mapping[str, Any], required: set[Capability]) -> None:
     """Add what a text request needs of an expert beyond its text."""
     if payload.get("tools") or payload.get("functions"):
         required.add(Capability.TOOLS)
+    modalities = payload.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        required.add(Capability.AUDIO)
     if payload.get("logprobs") not in (None, False):
         required.add(Capability.LOGPROBS)
     response_format = payload.get("response_format")
@@ -289,7 +293,7 @@ def _work(bounds: AnswerBounds, sizes: tuple[int, ...], reading: PromptReader) -
 
 
 def _read_messages(
-    payload: Mapping[str, Any], required: set[Capability], reading: PromptReader
+    payload: Mapping[str, Any], reading: PromptReader
 ) -> tuple[str, tuple[str, ...], int, int, int | None]:
     """The latest user turn's text, those of the turns before, the bytes of plain messages, the number of messages.
 
@@ -315,7 +319,7 @@ def _read_messages(
         if isinstance(content, str):
             text, plain = content, True
         else:
-            text, plain = _content_text(content, index, required)
+            text, plain = _content_text(content, index)
         if plain and len(message) == 2 and role in ROLES:
             total += utf8_bytes(text)
             if strings is not None:
@@ -341,7 +345,7 @@ def _asking(turns: list[str]) -> tuple[str, ...]:
     return tuple(reversed(found))
 
 
-def _content_text(content: object, index: int, required: set[Capability]) -> tuple[str, bool]:
+def _content_text(content: object, index: int) -> tuple[str, bool]:
     """The text of a message that is no string, and whether text is all there is of it."""
     if content is None:
         return "", False
@@ -358,8 +362,6 @@ def _content_text(content: object, index: int, required: set[Capability]) -> tup
         if field is not None:
             texts.append(part[field])
         plain = plain and kind == "text" and field is not None and len(part) == 2
-        if isinstance(kind, str) and kind in PICTURES:
-            required.add(Capability.VISION)
     return "\n".join(texts), plain
 
 

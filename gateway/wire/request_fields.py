@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pointsman.experts.protocols import Endpoint
+from pointsman.experts.spec import Capability
 
 # What bounds an answer, and what multiplies it.
 
@@ -97,6 +98,15 @@ TEXT_PARTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 #: Parts that show a picture.
 PICTURES: Final = frozenset({"image_url", "input_image", "image"})
+#: Parts without text -> what an expert must be capable of to read them.
+NEEDS: Final[Mapping[str, Capability]] = MappingProxyType(
+    {
+        **dict.fromkeys((*PICTURES, "image_pil", "image_embeds"), Capability.VISION),
+        **dict.fromkeys(("input_audio", "audio", "audio_url", "audio_embeds"), Capability.AUDIO),
+        **dict.fromkeys(("video", "video_url", "input_video"), Capability.VIDEO),
+        **dict.fromkeys(("file", "input_file", "document"), Capability.FILES),
+    }
+)
 #: Parts without text -> input tokens for a byte of their data, at the most.
 MEDIA: Final[Mapping[str, float]] = MappingProxyType(
     {

@@ -4,7 +4,7 @@ All figures are arrays of shape (n,) over the pool, NaN where nothing is known, 
 request without caps and prices pays for none of them.
 
 Length: of one answer, never more than the caller's limit (or the expert's own where the caller states none), nor than
-what is left of the context window.
+what is left of the context window. At worst it is that limit, unless lengths of answers to such prompts are known.
 
 Prompt tokens are an estimate from bytes, times what the expert's reports made of such estimates
 (`experts/token_counts.py`).
@@ -35,6 +35,7 @@ from pointsman.routers.arrays import Column
 from pointsman.routers.estimators.live import LiveFigures, SpeedFigures
 from pointsman.routers.estimators.online import Corrections
 from pointsman.routers.estimators.roster import Roster
+from pointsman.routers.estimators.tokens import worst_tokens
 from pointsman.routers.types import ONE_ANSWER, Assessment, Candidate, Estimates, Offers, Quality, Work
 
 _NO_OFFERS = Offers()
@@ -120,13 +121,18 @@ class CallFigures:
         roster, work = self.roster, self._work
         shortest = work.shortest_prompt_tokens
         prompt = (self.prompt_tokens if shortest is None else shortest) * self.live.tokens_typical
-        limit = np.maximum(roster.window_tokens - prompt, 0.0)
+        room = np.maximum(roster.window_tokens - prompt, 0.0)
         if self.limit_tokens is not None:
-            limit = np.minimum(limit, float(self.limit_tokens))
+            stated = np.full(len(room), float(self.limit_tokens))
         elif work.unread_limit is None:
-            limit = np.minimum(limit, roster.own_limit_tokens)
+            stated = roster.own_limit_tokens
+        else:
+            stated = np.full(len(room), math.inf)
         mean, q95 = roster.lengths(self._assessment.completion_tokens)
-        return Estimate(np.minimum(mean, limit), np.minimum(q95, limit))
+        if self._assessment.classification.unlike_training:
+            q95 = np.full(len(room), math.nan)
+        limit = np.minimum(room, stated)
+        return Estimate(np.minimum(mean, limit), np.minimum(worst_tokens(q95, stated), limit))
 
     @cached_property
     def cost_usd(self) -> Estimate:

@@ -87,8 +87,9 @@ class Roster:
         self._prior = np.full(len(specs), np.nan)
         self._prior[unknown] = [quality_prior(specs[index], _NOWHERE).mean for index in unknown]
         self._claims = None if read_card is None else self._read(read_card, unknown)
-        self._unknown_lengths = tuple(np.full(len(specs), tokens) for tokens in UNKNOWN_COMPLETION_TOKENS)
+        self._unknown_lengths = np.full(len(specs), UNKNOWN_COMPLETION_TOKENS[0]), np.full(len(specs), np.nan)
         self._capable: dict[frozenset[Capability], tuple[Mask, bool]] = {}
+        self._perhaps: dict[frozenset[Capability], Mask] = {}
 
     def knows(self, assessment: Assessment) -> bool:
         """Whether it was made for the artefact that the assessment comes from."""
@@ -104,6 +105,14 @@ class Roster:
     def all_capable(self, required: frozenset[Capability]) -> bool:
         """Whether everybody can."""
         return self._able(required)[1]
+
+    def perhaps_capable(self, required: frozenset[Capability]) -> Mask:
+        """Of whom nobody says that they cannot."""
+        perhaps = self._perhaps.get(required)
+        if perhaps is None:
+            perhaps = np.array([spec.may_be_capable(required) for spec in self.specs], dtype=np.bool_)
+            self._perhaps[required] = perhaps
+        return perhaps
 
     def _able(self, required: frozenset[Capability]) -> tuple[Mask, bool]:
         able = self._capable.get(required)
@@ -181,7 +190,7 @@ class Roster:
         return Claims(rows, list(found.values()), self._prior[rows], len(self.specs))
 
     def lengths(self, predicted: AnswerLengths) -> tuple[Column, Column]:
-        """Expected answer length and its 95 % quantile in tokens, before any limit."""
+        """Expected answer length and its 95 % quantile in tokens, before any limit; NaN where nothing was fitted."""
         mean, q95 = self._unknown_lengths
         lookup = self._lengths
         if len(lookup.rows):

@@ -4,6 +4,9 @@
 
 A mixture of quantiles is not the quantile of the mixture; κ >= 1 is fitted on held-out prompts so that at most 5 % of
 answers are longer. Cells without enough answers take the expert's own figures over all categories.
+
+The quantile bounds the answers to prompts like those it was fitted on. Where that is no evidence of the present prompt,
+an answer may be as long as the request, or the expert, lets it be (`worst_tokens`).
 """
 
 from __future__ import annotations
@@ -15,12 +18,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pointsman.routers.arrays import Column
 from pointsman.routers.assessment import probabilities
 from pointsman.routers.types import AnswerLengths, Classification, Figures, FloatArray
 
 #: Mean and 95 % quantile where nothing at all is known of an expert's answers: a typical chat answer, and a long one.
 #: (Azure's conversation trace of 2023 has a mean of 211 generated tokens; papers' chat sets have 95 % below 1,024.)
 UNKNOWN_COMPLETION_TOKENS = (256.0, 1024.0)
+#: Answers that are all shorter than a sentence or two were asked for in that form: a letter, a number, a label. They
+#: say nothing about the length of an answer to a prompt that does not.
+CLOSED_ANSWER_TOKENS = 32.0
+
+
+def worst_tokens(q95: Column, stated: Column) -> Column:
+    """The length that an answer may well have, before the context window ends it.
+
+    Args:
+        q95: Fitted 95 % quantiles, NaN where nothing was fitted.
+        stated: Where the request, or else the expert's operator, says that answers end; infinite where nobody does.
+
+    Returns:
+        The quantile where it is evidence, else what is stated, else `UNKNOWN_COMPLETION_TOKENS`.
+    """
+    unbounded = np.where(np.isfinite(stated), stated, UNKNOWN_COMPLETION_TOKENS[1])
+    # NaN compares as false, which is meant.
+    return np.where(q95 >= CLOSED_ANSWER_TOKENS, q95, unbounded)
 
 
 class CompletionTokens:

@@ -24,16 +24,21 @@ _WORDS: Final[dict[str, frozenset[str]]] = {
     for language, words in {
         "es": "el los las del y una por para con como cómo qué cuál cual cuánto cuanto cuántos cuantos está son "
         "escribe "
-        "dime quién quien dónde donde tiene puedo puede hay esta este explica según mi es se sus lo al entre sobre",
+        "calcula calcule dividido dividida veces raíz tomar dime quién quien dónde donde tiene puedo "
+        "puede hay esta este explica según mi es se sus lo al entre sobre",
         "fr": "le les des du et une pour avec comment quelle quel quels quelles combien pourquoi dans je vous est sont "
-        "écris écrire ecris donne moi sur ce cette quoi qui au aux mon ma est-ce peut où par il elle c'est",
-        "de": "der das und ist eine einen einer ein wie was ich für mit nicht von dem den wer warum wieviel viele viel "
+        "calcule calculez calculer divisé divisée fois racine prendre puis-je écris écrire ecris donne "
+        "moi sur ce cette quoi qui au aux mon ma est-ce peut où par il elle c'est",
+        "de": "berechne rechne geteilt durch wurzel darf nehmen der das und ist eine einen einer ein wie was "
+        "ich für mit nicht von dem den wer warum wieviel viele viel "
         "schreibe kann sind zu auf welche welcher welches heißt mir bei gegen oder wenn mein meine gibt zum zur",
         "it": "il lo gli di che è una un per con come qual quale quanto quanti scrivi perché sono della del nel dei mi "
-        "cos'è dove chi una uno si al alla tra",
-        "pt": "os uma um é para com como qual quanto quantos quantas escreva escreve não são você meu minha por que da "
+        "calcola diviso divisa volte radice posso prendere cos'è dove chi una uno si al alla tra",
+        "pt": "calcule calcula dividido dividida vezes raiz posso tomar os uma um é para com como qual quanto "
+        "quantos quantas escreva escreve não são você meu minha por que da "
         "do dos das em na no quem onde ao à",
-        "nl": "het een van wat hoe ik voor niet dat waarom hoeveel schrijf zijn welke heet wie waar de en mijn bij aan",
+        "nl": "bereken gedeeld door keer wortel mag het een van wat hoe ik voor niet dat waarom hoeveel "
+        "schrijf zijn welke heet wie waar de en mijn bij aan",
         "sv": "och är en ett vad hur för att inte jag som skriv vem var av den det på till många",
         "da": "og er et hvad hvordan hvor hvem ikke jeg til på det mange skriv hva hvilken av som en",
         "pl": "jest co jak nie się czy dla ile napisz która który jaka jaki jakie na w z i od są gdzie kto",

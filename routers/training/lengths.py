@@ -14,6 +14,9 @@ Floats = npt.NDArray[Any]
 #: Answers a cell needs before its own figures are used.
 MIN_ANSWERS = 30
 QUANTILE = 0.95
+#: Answers an expert needs before anything bounds the length of another one: of fewer, not even the longest is above
+#: 95 % of all with 95 % confidence (1 - 0.95^59 > 0.95; S. S. Wilks, 1941).
+MIN_EVIDENCE = 59
 
 
 def fit_lengths(
@@ -28,7 +31,7 @@ def fit_lengths(
 
     Returns:
         Mean and quantile times κ, both of shape (m, C); κ is the least factor >= 1 per expert so that at most
-        5 % of its answers are longer than predicted.
+        5 % of its answers are longer than predicted. The quantile is NaN for experts of too few answers.
     """
     experts, categories = tokens.shape[1], posterior.shape[1]
     mean = np.zeros((experts, categories), dtype=np.float32)
@@ -43,6 +46,9 @@ def fit_lengths(
             if len(cell) >= MIN_ANSWERS:
                 mean[expert, index] = cell.mean()
                 high[expert, index] = np.quantile(cell, QUANTILE)
+        if known.sum() < MIN_EVIDENCE:
+            high[expert] = np.nan
+            continue
         predicted = np.maximum(posterior[known] @ high[expert], 1e-9)
         high[expert] *= max(1.0, float(np.quantile(lengths[known] / predicted, QUANTILE)))
     return mean, high

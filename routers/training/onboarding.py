@@ -198,8 +198,10 @@ def _with_lengths(tokens: CompletionTokens, name: str, posterior: Floats, length
     seen = np.isfinite(lengths) & (lengths > 0)
     typical = posterior[seen] @ mean.mean(axis=0)
     stretch = np.exp(float(np.log(lengths[seen] / typical).sum()) / (int(seen.sum()) + LENGTH_PROMPTS))
+    bounded = np.isfinite(high).all(axis=1)
+    pool = {"tokens.mean": mean, "tokens.q95": high[bounded] if bounded.any() else high}
     added = {
-        key: np.concatenate([rows, (rows.mean(axis=0) * stretch)[None].astype(rows.dtype)])
-        for key, rows in (("tokens.mean", mean), ("tokens.q95", high))
+        key: np.concatenate([held[key], (rows.mean(axis=0) * stretch)[None].astype(rows.dtype)])
+        for key, rows in pool.items()
     }
     return CompletionTokens.from_parts({**spec, "experts": [*spec["experts"], name]}, added)

@@ -27,6 +27,8 @@ from pointsman.gateway.wire.request import AUTO, Inbound, parse_inbound, parse_j
 ROUTE: Final = "/v1/route"
 #: The field that tells what a body is for.
 _KNOWN_BY: Final = {"messages": Endpoint.CHAT, "input": Endpoint.RESPONSES}
+#: Fields of a text completion that no chat has.
+_COMPLETES: Final = frozenset({"suffix", "echo", "best_of"})
 _DECISION_ID: Final = re.compile(r"dec_[0-9a-f]{32}")
 
 
@@ -65,7 +67,10 @@ def decisions(runtime: Runtime) -> APIRouter:
 
     @api.post(ROUTE.removeprefix("/v1"), summary="The decision alone: every candidate, its estimates and why it lost")
     async def route(request: Request) -> dict[str, Any]:
-        """The body is that of a chat, a completion or a Responses request. `model` may be left out."""
+        """The body is that of a chat, a completion or a Responses request, or `{"prompt": …}`, which is read as a chat.
+
+        `model` may be left out. `GET /v1/decisions/{id}` tells of the decision again.
+        """
         headers, caller = dict(request.scope["headers"]), _caller(request)
         if caller.account is not None:
             caller.account.check()
@@ -84,6 +89,7 @@ def decisions(runtime: Runtime) -> APIRouter:
             count_refused(caller, refusal)
             raise
         runtime.telemetry.decided(routed.decision, routed.hit)
+        runtime.ledger.told(caller.tenant, routed.decision)
         return {**decision_to_dict(seen_by(routed.decision, caller.seen)), "cache": routed.hit.value}
 
     @api.get("/decisions/{decision_id}", summary="A recent decision and what became of it")
@@ -137,8 +143,22 @@ def _quality(judgement: Feedback) -> float:
 
 
 def _routable(body: bytes) -> Inbound:
-    """A body of chat, completions or Responses, or just `{"prompt": …}`; `model` may be left out here."""
+    """A body of chat, completions or Responses, or just `{"prompt": …}`; `model` may be left out here.
+
+    A prompt by itself is the question of a chat: most experts take nothing else. With a field that only completions
+    have, it is a text to complete.
+    """
     payload = parse_json(body)
+    prompt = payload.get("prompt")
+    if (
+        isinstance(prompt, str)
+        and "messages" not in payload
+        and "input" not in payload
+        and not _COMPLETES & payload.keys()
+    ):
+        del payload["prompt"]
+        payload["messages"] = [{"role": "user", "content": prompt}]
+        body = orjson.dumps(payload)
     endpoint = next((known for field, known in _KNOWN_BY.items() if field in payload), Endpoint.COMPLETIONS)
     if "model" not in payload:
         payload["model"] = AUTO

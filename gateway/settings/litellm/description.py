@@ -33,6 +33,9 @@ _SUPPORTS: Final[Mapping[str, tuple[Capability, bool]]] = {
     "supports_function_calling": (Capability.TOOLS, True),
     "supports_response_schema": (Capability.JSON_SCHEMA, True),
     "supports_vision": (Capability.VISION, False),
+    "supports_audio_input": (Capability.AUDIO, False),
+    "supports_video_input": (Capability.VIDEO, False),
+    "supports_pdf_input": (Capability.FILES, False),
 }
 _ENDPOINTS: Final = {
     ModelKind.COMPLETION: (Capability.COMPLETIONS, Capability.STREAMING),

@@ -16,18 +16,40 @@ from pointsman.routers.types import Rejection, RouteRequest, Rule
 
 @dataclass(frozen=True, slots=True)
 class CapabilityFilter:
-    """The expert must do all that the request needs."""
+    """The expert must do all that the request needs.
+
+    Where none of those that may be asked is said to, whoever nothing is known of is asked: what an operator left out is
+    no statement that it cannot be done.
+
+    Attributes:
+        required: What is needed.
+        allowed: The experts that may be asked; None for all.
+    """
 
     required: frozenset[Capability]
+    allowed: frozenset[str] | None = None
 
     def passes(self, figures: CallFigures) -> Mask:
-        """Nothing required is missing."""
-        return figures.roster.capable(self.required)
+        """Nothing required is missing; or, where all of them miss something, nothing is said to be."""
+        roster = figures.roster
+        able = roster.capable(self.required)
+        return able if self._anybody(figures, able) else roster.perhaps_capable(self.required)
 
     def rejection(self, figures: CallFigures, index: int) -> Rejection:
         """Rule `capability`."""
-        missing = ", ".join(sorted(self.required - figures.roster.specs[index].capabilities))
-        return Rejection(figures.roster.names[index], Rule.CAPABILITY, f"it lacks {missing}, which the request needs")
+        roster = figures.roster
+        missing = ", ".join(sorted(self.required - roster.specs[index].capabilities))
+        if roster.perhaps_capable(self.required)[index]:
+            detail = f"nobody says that it has {missing}, which the request needs and another expert has"
+        else:
+            detail = f"it lacks {missing}, which the request needs"
+        return Rejection(roster.names[index], Rule.CAPABILITY, detail)
+
+    def _anybody(self, figures: CallFigures, able: Mask) -> bool:
+        roster = figures.roster
+        if self.allowed is None:
+            return bool((able & ~roster.null).any())
+        return any(able[index] and name in self.allowed for index, name in enumerate(roster.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +79,7 @@ class ContextWindowFilter:
 
 def _capable(request: RouteRequest, figures: CallFigures) -> Sequence[Filter] | None:
     if request.required and not figures.roster.all_capable(request.required):
-        return (CapabilityFilter(request.required),)
+        return (CapabilityFilter(request.required, request.allowed),)
     return None
 
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 PROMPTS: tuple[tuple[str, str], ...] = (
     ("es", "¿Cuánto es 144 dividido entre 12?"),
     ("es", "¿Cuál es la capital de Francia?"),
+    ("es", "Calcula 345 dividido por 15"),
+    ("pt", "Calcule 345 dividido por 15"),
+    ("pt", "Posso tomar ibuprofeno de estômago vazio?"),
+    ("it", "Posso prendere l'ibuprofene a stomaco vuoto?"),
+    ("fr", "Calcule 345 divisé par 15"),
+    ("de", "Rechne 345 geteilt durch 15 aus"),
+    ("nl", "Bereken 345 gedeeld door 15"),
     ("es", "Escribe una función en Python que invierta una lista."),
     ("es", "Cuales son los efectos secundarios de la aspirina"),
     ("fr", "Quelle est la capitale de la France ?"),

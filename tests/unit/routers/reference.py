@@ -18,8 +18,11 @@ def plain_estimates(
     """Quality, and the amounts of `Estimates` by name."""
     name = spec.known_as or spec.name
     quality = assessment.quality.get(name) or quality_prior(spec, assessment.classification)
-    tokens, worst = assessment.completion_tokens.get(name, (256.0, 1024.0))
+    tokens, worst = assessment.completion_tokens.get(name, (256.0, math.nan))
     limit = spec.default_max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+    told = assessment.classification
+    if told.out_of_scope or told.unmeasured or told.unread_language or not worst >= 32:
+        worst = 1024.0 if limit is None else float(limit)
     bounds = [] if limit is None else [limit]
     if spec.context_window_tokens is not None:
         bounds.append(max(spec.context_window_tokens - request.prompt_tokens * state.tokens.typical, 0))

@@ -29,11 +29,11 @@ def test_an_unloaded_expert_follows_its_linear_model():
 
 def test_load_slows_a_model_but_not_what_was_observed():
     expert = spec("a", max_concurrency=10, latency=LatencyModel(100.0, 0.0, 10.0))
-    busy = estimates_of(expert, ExpertState(in_flight=5), a=(10.0, 10.0))
+    busy = estimates_of(expert, ExpertState(in_flight=5), a=(10.0, 40.0))
     assert (busy.ttft_ms, busy.ttft_ms_worst, busy.latency_ms) == (150.0, 225.0, 300.0)
-    seen = estimates_of(expert, ExpertState(in_flight=5, speed=Speed(70.0, 0.1, 4.0, 2.0, 3.0)), a=(10.0, 10.0))
+    seen = estimates_of(expert, ExpertState(in_flight=5, speed=Speed(70.0, 0.1, 4.0, 2.0, 3.0)), a=(10.0, 40.0))
     assert (seen.ttft_ms, seen.latency_ms) == (80.0, 120.0)
-    assert (seen.ttft_ms_worst, seen.latency_ms_worst) == (160.0, 160.0 + 10 * 12.0)
+    assert (seen.ttft_ms_worst, seen.latency_ms_worst) == (160.0, 160.0 + 40 * 12.0)
     assert seen.latency_source is Source.MEASURED
 
 

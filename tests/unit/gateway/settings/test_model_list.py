@@ -7,7 +7,7 @@ import pytest
 
 from pointsman.experts.backend_spec import OptionProblems
 from pointsman.experts.backends.litellm import LitellmOptions
-from pointsman.experts.spec import Capability, Price
+from pointsman.experts.spec import TEXT_CAPABILITIES, Capability, Price
 from pointsman.gateway.settings import ExpertSettings, Settings, SettingsError
 from pointsman.gateway.settings.load import parse_settings, read_settings
 
@@ -50,8 +50,7 @@ def test_prices_capabilities_limits_and_our_own_fields_are_taken_over() -> None:
     )
     assert expert.price is not None
     assert expert.spec().price == Price(0.15, 0.6)
-    text = {Capability.CHAT, Capability.COMPLETIONS, Capability.STREAMING}
-    assert expert.capabilities == text | {Capability.TOOLS, Capability.JSON_SCHEMA}
+    assert expert.capabilities == TEXT_CAPABILITIES | {Capability.TOOLS, Capability.JSON_SCHEMA, Capability.AUDIO}
     assert (expert.context_window_tokens, expert.max_concurrency) == (32768, 8)
     assert (expert.head_timeout_s, expert.idle_timeout_s) == (30, 5)
     assert expert.headers == {"x-team": "search"}
