@@ -19,6 +19,7 @@ from pointsman.gateway.errors import CLIENT_LEFT, RequestRefused
 from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
+from pointsman.gateway.wire.large_bodies import LargeBodies
 
 
 class FanOut:
@@ -30,6 +31,7 @@ class FanOut:
         evidence: Says which expert to ask next, and which answer is accepted.
         averages: Told what all calls of a request spent; None without average budgets.
         most_bytes: Largest answer.
+        large_bodies: Reads what is large.
         clock: Monotonic seconds.
     """
 
@@ -41,6 +43,7 @@ class FanOut:
         evidence: EvidenceGatherer,
         averages: AverageBudgets | None,
         most_bytes: int,
+        large_bodies: LargeBodies,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -49,6 +52,7 @@ class FanOut:
         self._evidence = evidence
         self._averages = averages
         self._most_bytes = most_bytes
+        self._large_bodies = large_bodies
         self._clock = clock
 
     async def gather(
@@ -120,7 +124,14 @@ class FanOut:
             reply = await self._pool[name].call(self._attempts.call_of(attempt, routed, forward))
             data = await read_whole(name, reply, self._most_bytes)
             streamed = is_stream(routed.inbound, reply)
-            found = await read_reply(name, reply, data, streamed=streamed, hides_usage=attempt.adds_usage)
+            found = await read_reply(
+                name,
+                reply,
+                data,
+                streamed=streamed,
+                large_bodies=self._large_bodies,
+                hides_usage=attempt.adds_usage,
+            )
         except ExpertError as error:
             attempt.flight.fail(error)
             attempt.worked, attempt.sent_twice = error.sent, error.sent_twice

@@ -16,7 +16,7 @@ from pointsman.gateway.dispatch.reservations import let_go
 from pointsman.gateway.dispatch.whole_reply import is_stream, too_large
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.wire.chat_stream import AnswerSizeError
-from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES, LargeBodies
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
 
@@ -79,6 +79,7 @@ class Relay:
         inbound: The request.
         attempt: How the expert fares.
         most_bytes: Largest answer that is not streamed.
+        large_bodies: Reads what is large.
 
     Attributes:
         attempt: As given.
@@ -90,6 +91,7 @@ class Relay:
         "_client",
         "_inbound",
         "_joined",
+        "_large_bodies",
         "_most_bytes",
         "_owner",
         "_pieces",
@@ -103,7 +105,13 @@ class Relay:
     )
 
     def __init__(
-        self, owner: RelayOwner, client: ClientSide, inbound: Inbound, attempt: Attempt, most_bytes: int
+        self,
+        owner: RelayOwner,
+        client: ClientSide,
+        inbound: Inbound,
+        attempt: Attempt,
+        most_bytes: int,
+        large_bodies: LargeBodies,
     ) -> None:
         self.carrier: Carrier | None = None
         self.status = 0
@@ -115,6 +123,7 @@ class Relay:
         self._client = client
         self._inbound = inbound
         self._most_bytes = most_bytes
+        self._large_bodies = large_bodies
         self._pieces: list[bytes] = []
         self._joined: bytearray | None = None  # pieces before those
         self._size = 0
@@ -231,7 +240,7 @@ class Relay:
         elif len(body) <= LARGE_BYTES:
             self._owner.accept(self, self._read(bytes(body)))
         else:
-            reading = asyncio.get_running_loop().run_in_executor(None, lambda: self._read(bytes(body)))
+            reading = self._large_bodies.read_answer(self.attempt.expert, lambda: self._read(bytes(body)))
             reading.add_done_callback(self._was_read)
 
     def _was_read(self, reading: asyncio.Future[WholeAnswer]) -> None:

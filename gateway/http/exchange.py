@@ -148,12 +148,12 @@ class Exchange:
 
     async def _begin_large(self, body: bytes) -> None:
         """The same of a body that is read beside the event loop."""
-        plane = self._plane
+        plane, tenant = self._plane, self._caller.tenant
         arrival = plane.decider.arrival()
-        inbound = await plane.large_bodies.read(partial(parse_inbound, self._endpoint, body))
+        inbound = await plane.large_bodies.read_request(tenant, partial(parse_inbound, self._endpoint, body))
         if not self._counted(inbound):
             read = partial(plane.decider.read_large, inbound, self._caller, self._headers, arrival)
-            left = self._decide(await plane.large_bodies.read(read))
+            left = self._decide(await plane.large_bodies.read_request(tenant, read))
             if left is not None:
                 await left
 
