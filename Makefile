@@ -200,7 +200,7 @@ charging: $(VENV)/.stamp-dev ## Play ten thousand callers with limits before exp
 	@$(PY) -m tests.charging $(ARGS)
 
 .PHONY: fuzz-timing
-fuzz-timing: $(VENV)/.stamp-dev ## Look for inputs of clients that hold the event loop (hours; ARGS="chat --seconds 60")
+fuzz-timing: $(VENV)/.stamp-dev ## Look for what clients and experts may say that holds the event loop (hours; ARGS="chat --from experts --seconds 60")
 	@$(PY) -m tests.fuzz.timing $(ARGS)
 
 .PHONY: report

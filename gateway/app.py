@@ -185,7 +185,8 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         aliases=alias_table(settings),
         clock=time.monotonic,
     )
-    explored = _exploration(settings, parts, pool, ledger, telemetry, learning)
+    large = parts.get("large bodies", (), LargeBodies)
+    explored = _exploration(settings, parts, pool, ledger, telemetry, learning, large)
     recorder = Recorder(
         pool=pool, ledger=ledger, telemetry=telemetry, averages=averages, memory=memory, clock=time.monotonic
     )
@@ -204,12 +205,12 @@ def create_app(settings: Settings, env: Mapping[str, str] | None = None, before:
         evidence=evidence,
         averages=averages,
         most_bytes=settings.server.max_answer_bytes,
+        large_bodies=large,
         clock=time.monotonic,
     )
     version = parts.get("configuration", (), lambda: SettingsVersion(settings))
     access = create_access(settings, env, pool, store, parts)
     limits = BodyLimits(settings.server.max_body_bytes, settings.server.max_json_values)
-    large = parts.get("large bodies", (), LargeBodies)
     plane = DataPlane(
         pool=pool,
         decider=decider,
@@ -302,12 +303,21 @@ def _exploration(
     ledger: Ledger,
     telemetry: Telemetry,
     learning: Learning | None,
+    large_bodies: LargeBodies,
 ) -> Exploration | None:
     budget = settings.learning.exploration.budget(settings.server.workers)
     if budget is None:
         return None
     account = parts.get("explored", (budget,), lambda: ExplorationAccount(budget))
-    return Exploration(account, pool=pool, ledger=ledger, telemetry=telemetry, learning=learning, clock=time.monotonic)
+    return Exploration(
+        account,
+        pool=pool,
+        ledger=ledger,
+        telemetry=telemetry,
+        learning=learning,
+        large_bodies=large_bodies,
+        clock=time.monotonic,
+    )
 
 
 def _average_budgets(

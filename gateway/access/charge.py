@@ -17,6 +17,7 @@ from pointsman.experts.spec import Capability, ExpertSpec, Usage
 from pointsman.gateway.access.limits import Reservation
 from pointsman.gateway.access.worst_case import longest_answer, longest_prompt
 from pointsman.gateway.wire.request import Inbound
+from pointsman.gateway.wire.request_fields import is_text_part
 
 #: Beyond the bytes of a prompt, tokens that a chat template or a server's own instructions may add.
 _TEMPLATE_TOKENS: Final = 1_024
@@ -28,8 +29,6 @@ _MOST_TOKENS: Final = 1_000_000
 _NOTHING_DONE: Final = frozenset({501, 503, 505})
 #: Below 500, those that say that time ran out, or that somebody on the way left.
 _TOO_LATE: Final = frozenset({408, 499})
-#: Parts of a message that are all there; any other may stand for something that lies elsewhere.
-_TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})
 
 
 class Basis(StrEnum):
@@ -183,6 +182,4 @@ def _refers_elsewhere(inbound: Inbound) -> bool:
 
 def _has_other_parts(message: Any) -> bool:
     content = message.get("content") if isinstance(message, dict) else None
-    return isinstance(content, list) and any(
-        isinstance(part, dict) and part.get("type") not in _TEXT_PARTS for part in content
-    )
+    return isinstance(content, list) and any(isinstance(part, dict) and not is_text_part(part) for part in content)

@@ -49,7 +49,7 @@ class Resumption:
         """
         if not self.concerns(endpoint, body):
             return body, None
-        payload = await self._read(len(body), partial(parse_json, body))
+        payload = await self._read(caller.tenant, len(body), partial(parse_json, body))
         named = named_turns(endpoint, payload)
         if not named:
             return body, None
@@ -82,7 +82,7 @@ class Resumption:
 
         first = named[0]
         previous = first.value if first.param == "previous_response_id" and first.turn_id in found else None
-        return await self._read(size, whole), previous
+        return await self._read(caller.tenant, size, whole), previous
 
     async def kept(self, response_id: str, caller: Caller) -> bytes | None:
         """The turn that a response of ours ends; None where there is none."""
@@ -99,5 +99,5 @@ class Resumption:
         if await self._made.maker(caller.tenant, named.value) is None:
             raise lost(named.param, named.value, unreachable=not self._turns.reachable)
 
-    async def _read(self, size_bytes: int, read: Callable[[], T]) -> T:
-        return read() if size_bytes < LARGE_BYTES else await self._large.read(read)
+    async def _read(self, tenant: str, size_bytes: int, read: Callable[[], T]) -> T:
+        return read() if size_bytes < LARGE_BYTES else await self._large.read_request(tenant, read)

@@ -159,7 +159,15 @@ class Dispatch:
         most_bytes = plane.max_answer_bytes
         if not attempt.native and plane.max_translated_bytes < most_bytes:
             most_bytes = plane.max_translated_bytes
-        relay = Relay(self, self._client, routed.inbound, attempt, most_bytes, plane.first_event_timeout_s)
+        relay = Relay(
+            self,
+            self._client,
+            routed.inbound,
+            attempt,
+            most_bytes,
+            plane.first_event_timeout_s,
+            plane.large_bodies,
+        )
         self._running.append(relay)
         self._asked.append(relay)
         hedging = plane.hedging

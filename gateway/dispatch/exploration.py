@@ -25,6 +25,7 @@ from pointsman.gateway.shared.learning import JudgedAnswer, Learning
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.gateway.wire.asked_usage import asking, may_ask
+from pointsman.gateway.wire.large_bodies import LargeBodies
 from pointsman.gateway.wire.request import AUTO, expert_body
 from pointsman.gateway.wire.whole_answer import failure_in
 from pointsman.routers.evidence.keys import answer_key
@@ -57,6 +58,7 @@ class Exploration:
         ledger: Told what came of a call.
         telemetry: Likewise.
         learning: Told what it teaches; None where nothing is learned.
+        large_bodies: Reads what is large.
         clock: Monotonic seconds.
     """
 
@@ -68,6 +70,7 @@ class Exploration:
         ledger: Ledger,
         telemetry: Telemetry,
         learning: Learning | None,
+        large_bodies: LargeBodies,
         clock: Callable[[], float],
     ) -> None:
         self._account = account
@@ -75,6 +78,7 @@ class Exploration:
         self._ledger = ledger
         self._telemetry = telemetry
         self._learning = learning
+        self._large_bodies = large_bodies
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -167,7 +171,7 @@ class Exploration:
                 )
                 data = await read_whole(name, reply, _MOST_READ_BYTES)
                 streamed = is_stream(inbound, reply)
-                found = await read_reply(name, reply, data, streamed=streamed)
+                found = await read_reply(name, reply, data, streamed=streamed, large_bodies=self._large_bodies)
             except ExpertError as error:
                 flight.fail(error)
                 if not error.sent:

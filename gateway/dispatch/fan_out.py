@@ -21,6 +21,7 @@ from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.shared.average_budgets import AverageBudgets, ExpectedSpend
 from pointsman.gateway.wire.expert_errors import client_error
+from pointsman.gateway.wire.large_bodies import LargeBodies
 from pointsman.gateway.wire.whole_answer import failure_in
 
 
@@ -33,6 +34,7 @@ class FanOut:
         evidence: Says which expert to ask next, and which answer is accepted.
         averages: Told what all calls of a request spent; None without average budgets.
         most_bytes: Largest answer.
+        large_bodies: Reads what is large.
         clock: Monotonic seconds.
     """
 
@@ -44,6 +46,7 @@ class FanOut:
         evidence: EvidenceGatherer,
         averages: AverageBudgets | None,
         most_bytes: int,
+        large_bodies: LargeBodies,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -52,6 +55,7 @@ class FanOut:
         self._evidence = evidence
         self._averages = averages
         self._most_bytes = most_bytes
+        self._large_bodies = large_bodies
         self._clock = clock
 
     async def gather(
@@ -123,7 +127,14 @@ class FanOut:
             reply = await self._pool[name].call(self._attempts.call_of(attempt, routed, forward))
             data = await read_whole(name, reply, self._most_bytes)
             streamed = is_stream(routed.inbound, reply)
-            found = await read_reply(name, reply, data, streamed=streamed, hides_usage=attempt.adds_usage)
+            found = await read_reply(
+                name,
+                reply,
+                data,
+                streamed=streamed,
+                large_bodies=self._large_bodies,
+                hides_usage=attempt.adds_usage,
+            )
         except ExpertError as error:
             attempt.flight.fail(error)
             attempt.worked, attempt.sent_twice = error.sent, error.sent_twice

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from pointsman.experts.protocols import Endpoint, Headers
@@ -16,7 +16,7 @@ from pointsman.gateway.record.ledger import Entry
 from pointsman.gateway.record.recorder import Recorder
 from pointsman.gateway.wire.document_of_events import document_of
 from pointsman.gateway.wire.header_text import header_text
-from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES, LargeBodies
 from pointsman.gateway.wire.reply import EventStream, usage_in, with_model_of_whole
 from pointsman.gateway.wire.server_events import are_events
 from pointsman.gateway.wire.transcript import Transcript, text_of_whole
@@ -81,7 +81,13 @@ class CallResult:
 
 
 async def read_reply(
-    expert: str, reply: ReplyHead, data: bytes, *, streamed: bool, hides_usage: bool = False
+    expert: str,
+    reply: ReplyHead,
+    data: bytes,
+    *,
+    streamed: bool,
+    large_bodies: LargeBodies,
+    hides_usage: bool = False,
 ) -> CallResult:
     """A complete reply, with `model` naming the expert, its text and its usage; a large one is read beside the loop.
 
@@ -90,11 +96,12 @@ async def read_reply(
         reply: Its head.
         data: Its body.
         streamed: Whether that is events.
+        large_bodies: Reads what is large.
         hides_usage: As of `EventStream`.
     """
     if len(data) <= LARGE_BYTES:
         return _read(expert, reply, data, streamed, hides_usage)
-    return await asyncio.to_thread(_read, expert, reply, data, streamed, hides_usage)
+    return await large_bodies.read_answer(expert, partial(_read, expert, reply, data, streamed, hides_usage))
 
 
 def _read(expert: str, reply: ReplyHead, data: bytes, streamed: bool, hides_usage: bool) -> CallResult:

@@ -18,7 +18,7 @@ from pointsman.gateway.record.recorder import Attempt
 from pointsman.gateway.wire.chat_stream import AnswerSizeError
 from pointsman.gateway.wire.expert_errors import StatedError
 from pointsman.gateway.wire.first_event import StreamPhase, beginning
-from pointsman.gateway.wire.large_bodies import LARGE_BYTES
+from pointsman.gateway.wire.large_bodies import LARGE_BYTES, LargeBodies
 from pointsman.gateway.wire.request import Inbound
 from pointsman.gateway.wire.whole_answer import WholeAnswer, read_answer
 
@@ -84,6 +84,7 @@ class Relay:
         attempt: How the expert fares.
         most_bytes: Largest answer that is not streamed.
         first_event_timeout_s: How long a stream is kept back that has said nothing yet.
+        large_bodies: Reads what is large.
 
     Attributes:
         attempt: As given.
@@ -96,6 +97,7 @@ class Relay:
         "_first_event_timeout_s",
         "_inbound",
         "_joined",
+        "_large_bodies",
         "_most_bytes",
         "_owner",
         "_pieces",
@@ -117,6 +119,7 @@ class Relay:
         attempt: Attempt,
         most_bytes: int,
         first_event_timeout_s: float,
+        large_bodies: LargeBodies,
     ) -> None:
         self.carrier: Carrier | None = None
         self.status = 0
@@ -130,6 +133,7 @@ class Relay:
         self._most_bytes = most_bytes
         self._first_event_timeout_s = first_event_timeout_s
         self._timer: asyncio.TimerHandle | None = None
+        self._large_bodies = large_bodies
         self._pieces: list[bytes] = []
         self._joined: bytearray | None = None  # pieces before those
         self._size = 0
@@ -288,7 +292,7 @@ class Relay:
         elif len(body) <= LARGE_BYTES:
             self._owner.accept(self, self._read(bytes(body)))
         else:
-            reading = asyncio.get_running_loop().run_in_executor(None, lambda: self._read(bytes(body)))
+            reading = self._large_bodies.read_answer(self.attempt.expert, lambda: self._read(bytes(body)))
             reading.add_done_callback(self._was_read)
 
     def _was_read(self, reading: asyncio.Future[WholeAnswer]) -> None:

@@ -181,23 +181,21 @@ class Exchange:
 
     async def _begin_large(self, body: bytes) -> None:
         """The same of a body that is read beside the event loop."""
-        plane = self._plane
-        if self._endpoint in STATEFUL and await plane.large_bodies.read(
-            partial(plane.resumption.concerns, self._endpoint, body)
-        ):
+        plane, read = self._plane, partial(self._plane.resumption.concerns, self._endpoint, body)
+        if self._endpoint in STATEFUL and await plane.large_bodies.read_request(self._caller.tenant, read):
             await self._resume(body)
         else:
             await self._begin_large_whole(body)
 
     async def _begin_large_whole(self, body: bytes, previous: str | None = None) -> None:
-        plane = self._plane
+        plane, tenant = self._plane, self._caller.tenant
         arrival = plane.decider.arrival()
-        inbound = await plane.large_bodies.read(partial(self._parse, body))
+        inbound = await plane.large_bodies.read_request(tenant, partial(self._parse, body))
         if inbound.translated is not None:
             inbound.translated.previous = previous
         if not self._counted(inbound):
             read = partial(plane.decider.read_large, inbound, self._caller, self._headers, arrival)
-            left = self._decide(await plane.large_bodies.read(read))
+            left = self._decide(await plane.large_bodies.read_request(tenant, read))
             if left is not None:
                 await left
 

@@ -165,6 +165,12 @@ def by_user(role: str) -> bool:
     return role == USER or (role not in ROLES and role.strip().lower() == USER)
 
 
+def is_text_part(part: Mapping[str, Any]) -> bool:
+    """Whether a part is text and all there; any other may stand for something that lies elsewhere."""
+    kind = part.get("type")
+    return isinstance(kind, str) and kind in TEXT_PARTS
+
+
 def text_field(part: Mapping[str, Any]) -> str | None:
     """Where the text of a part stands; None where it has none that is known."""
     kind = part.get("type")

@@ -14,6 +14,8 @@ from tests.fuzz.patterns import attacks, found
 from tests.fuzz.seeds import WORDS
 
 MOST_BYTES: Final = 64 * 1024
+#: The key of whoever sends it.
+KEY: Final = b"a-key-for-the-search-of-slow-inputs"
 #: So many characters of a text are drawn, and then come again.
 _MOST_RANDOM: Final = 4 * 1024
 #: So many turns are different, and then come again.
@@ -207,9 +209,10 @@ def _with_beside(rnd: random.Random, fields: dict[str, Any], size: int) -> dict[
     return made
 
 
-def _posted(path: str, body: bytes, more: bytes = b"") -> bytes:
-    head = b"POST /v1/%b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n"
-    return head % (path.encode(), more, len(body)) + body
+def posted(path: str, body: bytes, more: bytes = b"") -> bytes:
+    """A request."""
+    head = b"POST /v1/%b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-api-key: %b\r\n"
+    return head % (path.encode(), KEY) + more + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
 def _written(made: Any) -> bytes:
@@ -230,7 +233,7 @@ def _json(make: Callable[[int], Any], size: int) -> bytes:
 def chat(rnd: random.Random, size: int) -> bytes:
     """Chat completions."""
     made = _json(lambda size: _with_beside(rnd, {"messages": _turns(rnd, size, ("text",))}, size), size)
-    return _posted("chat/completions", made)
+    return posted("chat/completions", made)
 
 
 def completions(rnd: random.Random, size: int) -> bytes:
@@ -240,7 +243,7 @@ def completions(rnd: random.Random, size: int) -> bytes:
         prompts = (text(rnd, size), text(rnd, size), [text(rnd, 20)] * (size // 25), list(range(size // 6)))
         return _with_beside(rnd, {"prompt": rnd.choice((*prompts, document(rnd, size)))}, size)
 
-    return _posted("completions", _json(make, size))
+    return posted("completions", _json(make, size))
 
 
 def messages(rnd: random.Random, size: int) -> bytes:
@@ -249,12 +252,12 @@ def messages(rnd: random.Random, size: int) -> bytes:
     def make(size: int) -> dict[str, Any]:
         return _with_beside(rnd, {"max_tokens": 9, "messages": _turns(rnd, size, ("text",), _ROLES[:2])}, size)
 
-    return _posted("messages/count_tokens" if rnd.random() < 0.2 else "messages", _json(make, size))
+    return posted("messages/count_tokens" if rnd.random() < 0.2 else "messages", _json(make, size))
 
 
 def responses(rnd: random.Random, size: int) -> bytes:
     """OpenAI's Responses."""
-    return _posted("responses", _json(lambda size: _with_beside(rnd, {"input": _items(rnd, size)}, size), size))
+    return posted("responses", _json(lambda size: _with_beside(rnd, {"input": _items(rnd, size)}, size), size))
 
 
 def inputs(rnd: random.Random, size: int) -> bytes:
@@ -270,7 +273,7 @@ def inputs(rnd: random.Random, size: int) -> bytes:
     def make(size: int) -> dict[str, Any]:
         return _with_beside(rnd, {name: document(rnd, size // 2) for name in names}, size)
 
-    return _posted(path, _json(make, size))
+    return posted(path, _json(make, size))
 
 
 def routing(rnd: random.Random, size: int) -> bytes:
@@ -280,7 +283,7 @@ def routing(rnd: random.Random, size: int) -> bytes:
         asked = {"model": "auto", "messages": [{"role": "user", "content": text(rnd, 40)}]}
         return {**asked, "routing": _routing(rnd, size)}
 
-    return _posted(rnd.choice(("chat/completions", "route")), _json(make, size))
+    return posted(rnd.choice(("chat/completions", "route")), _json(make, size))
 
 
 def _judgement(rnd: random.Random, size: int) -> Any:
@@ -294,15 +297,14 @@ def control(rnd: random.Random, size: int) -> bytes:
     """What is not for experts: judgements, decisions, models, documents."""
     kind = rnd.randrange(3)
     if kind == 0:
-        return _posted("feedback", _json(lambda size: _judgement(rnd, size), size))
+        return posted("feedback", _json(lambda size: _judgement(rnd, size), size))
     if kind == 1:
         name, parts = rnd.choice((("messages", ("text",)), ("input", ("input_text",)), ("prompt", ())))
-        return _posted(
-            "route", _json(lambda size: {name: _turns(rnd, size, parts) if parts else text(rnd, size)}, size)
-        )
+        return posted("route", _json(lambda size: {name: _turns(rnd, size, parts) if parts else text(rnd, size)}, size))
     path = rnd.choice(("/v1/models/", "/v1/decisions/", "/", "/health?", "/v1/models?a=", "/docs/", "/openapi.json?"))
     said = text(rnd, size).encode("utf-8", "replace").translate(None, bytes(range(33)) + b"#\x7f")
-    return b"GET %b%b HTTP/1.1\r\nhost: x\r\n\r\n" % (path.encode(), said[: MOST_BYTES - 100])
+    head = b"GET %b%b HTTP/1.1\r\nhost: x\r\nx-api-key: %b\r\n\r\n"
+    return head % (path.encode(), said[: MOST_BYTES - 200], KEY)
 
 
 _HEADERS: Final = (
@@ -341,7 +343,7 @@ def headers(rnd: random.Random, size: int) -> bytes:
         lines.append(name + b": " + value + b"\r\n")
     body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
     path = rnd.choice(("chat/completions", "messages", "route", "chat/completions?" + "a=b&" * (size // 32)))
-    return _posted(path, body, b"".join(lines)[: MOST_BYTES - 500].rpartition(b"\r\n")[0] + b"\r\n" if lines else b"")
+    return posted(path, body, b"".join(lines)[: MOST_BYTES - 500].rpartition(b"\r\n")[0] + b"\r\n" if lines else b"")
 
 
 def framing(rnd: random.Random, size: int) -> bytes:
@@ -364,8 +366,8 @@ def framing(rnd: random.Random, size: int) -> bytes:
         )
     one = rnd.choice(
         (
-            _posted("chat/completions", body),
-            _posted("chat/completions", b""),
+            posted("chat/completions", body),
+            posted("chat/completions", b""),
             b"POST /v1/messages HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
             b"GET /health HTTP/1.1\r\n\r\n",
             b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -392,7 +394,7 @@ def packed(rnd: random.Random, size: int) -> bytes:
     elif rnd.random() < 0.3:
         said = zlib.compress(gzip.decompress(said), level)
     encoding = b"gzip" if said[:2] == b"\x1f\x8b" else b"deflate"
-    return _posted("chat/completions", said[:MOST_BYTES], b"content-encoding: %b\r\n" % encoding)
+    return posted("chat/completions", said[:MOST_BYTES], b"content-encoding: %b\r\n" % encoding)
 
 
 FORMATS: Final[dict[str, Callable[[random.Random, int], bytes]]] = {
@@ -401,24 +403,30 @@ FORMATS: Final[dict[str, Callable[[random.Random, int], bytes]]] = {
 }
 
 
-def bent(rnd: random.Random, data: bytes) -> bytes:
-    """An input that took long, made a little worse: pieces of its body again and again, or something else in it."""
+def bent(rnd: random.Random, data: bytes, most_bytes: int = MOST_BYTES) -> bytes:
+    """An input that took long, made a little worse: pieces of its body again and again, or something else in it.
+
+    The same for every size: where it is bent is a share of its length.
+    """
     head, _, body = data.partition(b"\r\n\r\n")
     said = bytearray(body)
     for _ in range(rnd.randint(1, 4)):
-        at, length = rnd.randrange(len(said) + 1), rnd.choice((1, 5, 40, 400))
+        at, length = int(rnd.random() * (len(said) + 1)), rnd.choice((1, 5, 40, 400, len(said) // 50))
         piece = bytes(said[at : at + length])
+        room = max(1, most_bytes - len(said))
         kind = rnd.randrange(4)
         if kind == 0:
-            said[at:at] = piece * rnd.choice((2, 10, 100))
+            del said[at + length : at + length + rnd.choice((0, 1000, len(said) // 2))]
+            said[at:at] = piece * min(rnd.choice((2, 10, 100, most_bytes)), room // max(1, len(piece)))
         elif kind == 1:
             del said[at : at + length]
         elif kind == 2:
-            said[at:at] = rnd.choice(_units()).encode("utf-8", "replace") * rnd.choice((1, 10, 1000))
+            unit = rnd.choice(_units()).encode("utf-8", "replace")
+            said[at:at] = unit * min(rnd.choice((1, 10, 1000)), max(1, room // len(unit)))
         else:
-            to = rnd.randrange(len(said) + 1)
+            to = int(rnd.random() * (len(said) + 1))
             said[to:to] = piece
-    said = said[:MOST_BYTES]
+    said = said[: max(0, MOST_BYTES - len(head))]
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
     if b"chunked" not in head and (said or body):
         lines.append(b"content-length: %d" % len(said))

@@ -81,9 +81,9 @@ def decisions(runtime: Runtime) -> APIRouter:
                 question = runtime.decider.read(_routable(body), caller, headers)
             else:
                 arrival = runtime.decider.arrival()
-                inbound = await runtime.large_bodies.read(partial(_routable, body))
+                inbound = await runtime.large_bodies.read_request(caller.tenant, partial(_routable, body))
                 read = partial(runtime.decider.read_large, inbound, caller, headers, arrival)
-                question = await runtime.large_bodies.read(read)
+                question = await runtime.large_bodies.read_request(caller.tenant, read)
             routed = await runtime.decider.later(question, wait=False)
         except RequestRefused as refusal:
             count_refused(caller, refusal)

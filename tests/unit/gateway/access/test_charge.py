@@ -14,6 +14,7 @@ from pointsman.gateway.access.limits import Account, Amounts, Limit, Meter, Reso
 from pointsman.gateway.access.windows import Period
 from pointsman.gateway.access.worst_case import worst_case
 from pointsman.gateway.wire.request import Inbound, parse_inbound
+from pointsman.gateway.wire.request_fields import TEXT_PARTS
 from pointsman.gateway.wire.usage import ABSURD
 
 SPEC = ExpertSpec(
@@ -111,6 +112,20 @@ def test_the_bytes_of_a_prompt_bound_its_tokens_where_all_of_it_is_there() -> No
     sound = {"type": "input_audio", "input_audio": {"id": "a"}}
     heard = inbound(max_tokens=5, messages=[{"role": "user", "content": [sound]}])
     assert not charge_of(wide, heard, Usage(900_000, 5)).implausible
+
+
+@pytest.mark.parametrize(("kind", "field"), TEXT_PARTS.items())
+def test_every_part_that_is_text_is_all_there(kind: str, field: str) -> None:
+    wide = ExpertSpec("e", "fake", "m", context_window_tokens=1_000_000)
+    asked = inbound(max_tokens=5, messages=[{"role": "user", "content": [{"type": kind, field: "a"}]}])
+    assert charge_of(wide, asked, Usage(900_000, 5)).implausible
+
+
+@pytest.mark.parametrize("kind", ["elsewhere", None, 7, ["text"], {"text": "text"}])
+def test_a_part_of_another_kind_may_be_of_any_length(kind: Any) -> None:
+    wide = ExpertSpec("e", "fake", "m", context_window_tokens=1_000_000)
+    asked = inbound(max_tokens=5, messages=[{"role": "user", "content": [{"type": kind, "text": "a"}]}])
+    assert not charge_of(wide, asked, Usage(900_000, 5)).implausible
 
 
 def test_what_bounds_nothing_is_bounded_by_what_any_model_can() -> None:
