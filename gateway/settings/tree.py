@@ -186,7 +186,7 @@ class ServerSettings(Node):
     expert_idle_timeout_s: Positive = 600.0
     """Seconds an expert may stay silent within an answer. Where `idle_timeout_s` is stated and this is not, that one
     holds, as it did before there were two."""
-    first_event_timeout_s: Positive = 10.0
+    first_event_timeout_s: Positive = 0.5
     """Seconds that a stream is kept back which has sent comments alone, so that another expert can still answer should
     it come to nothing; then the client gets what there is."""
     idle_timeout_s: Positive = 60.0
