@@ -8,8 +8,8 @@ from pointsman.gateway.access.caller import ANYBODY
 from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.wire.asked_usage import asking, may_ask
 from pointsman.gateway.wire.cache_salt import SALTED, salted
+from pointsman.gateway.wire.chat_dialect import body_for
 from pointsman.gateway.wire.forwarding import without_anthropics
-from pointsman.gateway.wire.request import expert_body
 from pointsman.gateway.wire.urgency import DEADLINE_HEADER
 
 
@@ -46,7 +46,8 @@ def call_for(
     if translated is not None and translated.spoken_by(spec):
         endpoint, body, payload = translated.endpoint, translated.body_for(spec.model), translated.payload
     else:
-        endpoint, body, payload = inbound.endpoint, expert_body(inbound, spec.model), inbound.payload
+        endpoint = inbound.endpoint
+        body, payload = body_for(spec, inbound)
         if translated is not None:
             forward = without_anthropics(forward)
         if with_usage:

@@ -25,7 +25,8 @@ from pointsman.gateway.shared.learning import JudgedAnswer, Learning
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.gateway.wire.asked_usage import asking, may_ask
-from pointsman.gateway.wire.request import AUTO, expert_body
+from pointsman.gateway.wire.chat_dialect import body_for
+from pointsman.gateway.wire.request import AUTO
 from pointsman.routers.evidence.keys import answer_key
 from pointsman.routers.outcomes import Verdict
 from pointsman.routers.selection.exploration import (
@@ -146,7 +147,7 @@ class Exploration:
     ) -> CallResult:
         name, spec, inbound = shadow.spec.name, shadow.spec, routed.inbound
         began_s = self._clock()
-        body, payload = expert_body(inbound, spec.model), inbound.payload
+        body, payload = body_for(spec, inbound)
         if inbound.stream and spec.stream_usage and may_ask(payload):
             # Nobody but us sees the answer.
             body, payload = asking(body, payload, spec.model)
