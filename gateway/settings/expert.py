@@ -163,8 +163,8 @@ class ExpertSettings(Node):
     request has. Left out, `any` for OpenAI's and Azure's own servers, for OpenAI's reasoning models, and where the
     backend sees to it; `system` for other servers."""
     reasoning_effort: bool | None = None
-    """Whether a translated request may say `reasoning_effort` in its chats. Left out, it may, but to OpenAI's models
-    that do not reason (`gpt-3.5`, `gpt-4…`), which refuse it."""
+    """Whether a translated request may say `reasoning_effort` and `verbosity` in its chats. Left out, it may, but to
+    OpenAI's models that do not reason (`gpt-3.5`, `gpt-4…`), which refuse them."""
 
     base_url: str | None = None
     """Where the server is, such as `http://vllm-code:8000/v1` or `http+unix://%2Frun%2Fvllm.sock` (`openai_http` needs

@@ -19,6 +19,8 @@ _OTHER: Final[Mapping[LimitField, str]] = {
     LimitField.MAX_TOKENS: LimitField.MAX_COMPLETION_TOKENS.value,
     LimitField.MAX_COMPLETION_TOKENS: LimitField.MAX_TOKENS.value,
 }
+#: What models that reason know, and no others.
+_REASONINGS: Final = frozenset({"reasoning_effort", "verbosity"})
 _SYSTEM, _DEVELOPER = INSTRUCTING
 
 
@@ -28,8 +30,8 @@ def body_for(spec: ExpertSpec, inbound: Inbound) -> tuple[bytes, dict[str, Any]]
     if inbound.endpoint is not Endpoint.CHAT or spec.null:
         return body, payload
     changed = _instructions(spec.instructing_role, payload, translated=inbound.translated is not None)
-    if inbound.translated is not None and not spec.reasoning_effort and "reasoning_effort" in payload:
-        changed = {name: value for name, value in (changed or payload).items() if name != "reasoning_effort"}
+    if inbound.translated is not None and not spec.reasoning_effort and not _REASONINGS.isdisjoint(payload):
+        changed = {name: value for name, value in (changed or payload).items() if name not in _REASONINGS}
     other = _OTHER.get(spec.limit_field)
     if other is not None and payload.get(other) is not None:
         renamed = _limited(changed or payload, other, spec.limit_field.value)

@@ -17,6 +17,7 @@ from pointsman.gateway.wire.chat_stream import MOST_BYTES
 from pointsman.gateway.wire.fields import missing
 from pointsman.gateway.wire.messages.answer import MessagesAnswer
 from pointsman.gateway.wire.messages.request import to_chat as chat_of_messages
+from pointsman.gateway.wire.messages.request import without_unsigned
 from pointsman.gateway.wire.model_field import body_naming
 from pointsman.gateway.wire.responses.answer import ResponsesAnswer
 from pointsman.gateway.wire.responses.bindings import Binding, binding_of
@@ -145,7 +146,8 @@ def read_translated(
     lost: list[str] = []
     chat = _TO_CHAT[endpoint](payload, lost)
     binding = binding_of(payload) if endpoint is Endpoint.RESPONSES else None
-    return TranslatedRequest(endpoint, body, payload, lost[0] if lost else None, binding), chat
+    changed = endpoint is not Endpoint.RESPONSES and without_unsigned(payload)
+    return TranslatedRequest(endpoint, body, payload, lost[0] if lost else None, binding, rewritten=changed), chat
 
 
 def rewrite_content(message: dict[str, Any], rewrite: Rewrite) -> bool:
