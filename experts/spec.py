@@ -52,6 +52,25 @@ ENDPOINT_CAPABILITIES = UNWRITTEN_CAPABILITIES | {Capability.MESSAGES, Capabilit
 NULL_BACKEND = "null"
 
 
+class LimitField(StrEnum):
+    """The name by which a chat expert knows the limit of an answer."""
+
+    MAX_TOKENS = "max_tokens"
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
+    EITHER = "either"
+
+
+class InstructingRole(StrEnum):
+    """Whose messages a chat expert takes as instructions, and where."""
+
+    ANY = "any"
+    """`system` and `developer`, anywhere."""
+    SYSTEM = "system"
+    """`system` alone, anywhere."""
+    FIRST = "first"
+    """`system` alone, as one message at the beginning."""
+
+
 class Source(StrEnum):
     """Where a figure comes from. A figure that nobody measured says so wherever it is shown."""
 
@@ -206,6 +225,9 @@ class ExpertSpec:
             None where its server queues what is too much by itself.
         stream_usage: Whether it may be asked for the token counts of a stream (`stream_options.include_usage`).
         cache_salt: Its server keeps apart the cached prefixes of requests with different salts.
+        limit_field: The name of the limit that its chats know.
+        instructing_role: The roles that its chats know for instructions.
+        reasoning_effort: Whether its chats may say `reasoning_effort`.
     """
 
     name: str
@@ -231,6 +253,9 @@ class ExpertSpec:
     max_concurrency: int | None = None
     stream_usage: bool = True
     cache_salt: bool = False
+    limit_field: LimitField = LimitField.EITHER
+    instructing_role: InstructingRole = InstructingRole.ANY
+    reasoning_effort: bool = True
 
     @property
     def null(self) -> bool:

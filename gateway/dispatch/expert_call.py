@@ -9,8 +9,8 @@ from pointsman.gateway.deciding.routed import RoutedRequest
 from pointsman.gateway.settings.aliases import ANY
 from pointsman.gateway.wire.asked_usage import asking, may_ask
 from pointsman.gateway.wire.cache_salt import SALTED, salted
+from pointsman.gateway.wire.chat_dialect import body_for
 from pointsman.gateway.wire.forwarding import without_anthropics
-from pointsman.gateway.wire.request import expert_body
 from pointsman.gateway.wire.urgency import DEADLINE_HEADER
 
 
@@ -49,7 +49,8 @@ def call_for(
     if translated is not None and translated.spoken_by(spec):
         endpoint, body, payload = translated.endpoint, translated.body_for(model), translated.payload
     else:
-        endpoint, body, payload = inbound.endpoint, expert_body(inbound, model), inbound.payload
+        endpoint = inbound.endpoint
+        body, payload = body_for(spec, inbound, model)
         if translated is not None:
             forward = without_anthropics(forward)
         if with_usage:

@@ -25,8 +25,9 @@ from pointsman.gateway.shared.learning import JudgedAnswer, Learning
 from pointsman.gateway.tasks import end
 from pointsman.gateway.telemetry import Telemetry
 from pointsman.gateway.wire.asked_usage import asking, may_ask
+from pointsman.gateway.wire.chat_dialect import body_for
 from pointsman.gateway.wire.large_bodies import LargeBodies
-from pointsman.gateway.wire.request import AUTO, expert_body
+from pointsman.gateway.wire.request import AUTO
 from pointsman.gateway.wire.whole_answer import failure_in
 from pointsman.routers.evidence.keys import answer_key
 from pointsman.routers.outcomes import Verdict
@@ -151,7 +152,7 @@ class Exploration:
     ) -> CallResult:
         name, spec, inbound = shadow.spec.name, shadow.spec, routed.inbound
         began_s = self._clock()
-        body, payload = expert_body(inbound, spec.model), inbound.payload
+        body, payload = body_for(spec, inbound, spec.model)
         if inbound.stream and spec.stream_usage and may_ask(payload):
             # Nobody but us sees the answer.
             body, payload = asking(body, payload, spec.model)

@@ -20,11 +20,18 @@ from pointsman.experts.spec import (
     Capability,
     EnergyModel,
     ExpertSpec,
+    InstructingRole,
     LatencyModel,
+    LimitField,
     Price,
     Source,
 )
 from pointsman.gateway.settings.base import EnvName, Node, NonNegative, Positive, Share, TableName, read_secret
+from pointsman.gateway.settings.chat_fields import (
+    usual_instructing_role,
+    usual_limit_field,
+    usual_reasoning_effort,
+)
 from pointsman.gateway.settings.problems import TreeProblems, describe_items
 from pointsman.gateway.settings.yaml_source import Path
 
@@ -153,6 +160,18 @@ class ExpertSettings(Node):
     """Whether the server is a vLLM that is to keep its prefix cache apart by tenant: where `auth.keys` are set, every
     request carries a `cache_salt` of its tenant's. On for `hosted_vllm/…` in `pool.model_list`; other servers may
     refuse the field."""
+    limit_field: LimitField | None = None
+    """The name that its chats know for the limit of an answer; the other one is sent under this name. Left out,
+    `max_completion_tokens` for OpenAI's and Azure's own servers and for OpenAI's reasoning models, `max_tokens` for
+    other servers, and `either` where the backend sees to it."""
+    instructing_role: InstructingRole | None = None
+    """The roles that its chats know for instructions. `any`: `system` and `developer`. `system`: what a `developer`
+    says becomes `system`, and a request that is translated has it all in one message at the beginning. `first`: every
+    request has. Left out, `any` for OpenAI's and Azure's own servers, for OpenAI's reasoning models, and where the
+    backend sees to it; `system` for other servers."""
+    reasoning_effort: bool | None = None
+    """Whether a translated request may say `reasoning_effort` and `verbosity` in its chats. Left out, it may, but to
+    OpenAI's models that do not reason (`gpt-3.5`, `gpt-4…`), which refuse them."""
 
     base_url: str | None = None
     """Where the server is, such as `http://vllm-code:8000/v1` or `http+unix://%2Frun%2Fvllm.sock` (`openai_http` needs
@@ -229,10 +248,12 @@ class ExpertSettings(Node):
 
     def spec(self) -> ExpertSpec:
         """The plain data that decisions are made on."""
+        model = self.model or self.name
+        address = self.base_url if self.backend == "openai_http" else None
         return ExpertSpec(
             name=self.name,
             backend=self.backend,
-            model=self.model or self.name,
+            model=model,
             card=self.card,
             capabilities=self.capabilities,
             # What needs no address comes with its backend, and does what the default says.
@@ -254,6 +275,9 @@ class ExpertSettings(Node):
             max_concurrency=self.max_concurrency,
             stream_usage=self.stream_usage,
             cache_salt=self.cache_salt,
+            limit_field=self.limit_field or usual_limit_field(address, model),
+            instructing_role=self.instructing_role or usual_instructing_role(address, model),
+            reasoning_effort=usual_reasoning_effort(model) if self.reasoning_effort is None else self.reasoning_effort,
         )
 
     def api_key(self, env: Mapping[str, str]) -> str | None:

@@ -171,7 +171,7 @@ def parse_inbound(endpoint: Endpoint, body: bytes) -> Inbound:
     beside = read_fields(asked, original, reading)
     repeats = repeats_a_field(body, original, None if strings is None or beside is None else strings + beside)
     if translated is not None:
-        translated.rewritten = repeats
+        translated.rewritten |= repeats
     for name in TOOLS:
         if name in original:
             # Chat templates write them into the prompt.

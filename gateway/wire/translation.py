@@ -19,6 +19,7 @@ from pointsman.gateway.wire.chat_stream import MOST_BYTES
 from pointsman.gateway.wire.fields import missing
 from pointsman.gateway.wire.messages.answer import MessagesAnswer
 from pointsman.gateway.wire.messages.request import to_chat as chat_of_messages
+from pointsman.gateway.wire.messages.request import without_unsigned
 from pointsman.gateway.wire.model_field import body_naming
 from pointsman.gateway.wire.responses.answer import ResponsesAnswer
 from pointsman.gateway.wire.responses.request import to_chat as chat_of_responses
@@ -166,14 +167,16 @@ def read_translated(
         raise missing("max_tokens")
     lost: list[str] = []
     chat = _TO_CHAT[endpoint](payload, lost)
+    changed = False
     if endpoint is Endpoint.RESPONSES:
         binding = binding_of(payload)
     else:
         opens_thread(payload)
         binding = thread_binding_of(payload)
+        changed = without_unsigned(payload)
         if binding is not None:
             lost.insert(0, binding.param)
-    return TranslatedRequest(endpoint, body, payload, lost[0] if lost else None, binding), chat
+    return TranslatedRequest(endpoint, body, payload, lost[0] if lost else None, binding, rewritten=changed), chat
 
 
 def rewrite_content(message: dict[str, Any], rewrite: Rewrite) -> bool:

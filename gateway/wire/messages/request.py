@@ -1,9 +1,9 @@
 """Translates a Messages request to a chat completions request.
 
 Fields with a counterpart are translated; unknown fields pass unchanged. Fields that are safe to lose are dropped: cache
-marks, thinking of earlier turns (signed by its maker, and unusable by any other), and the request to think. Fields that
-must not be lost (documents, tools that run on the provider's side) are reported: only an expert that speaks Messages
-can answer such a request.
+marks, and thinking of earlier turns (signed by its maker, and unusable by any other). Fields that must not be lost
+(documents, tools that run on the provider's side) are reported: only an expert that speaks Messages can answer such a
+request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.wire.chat_values import effort_of, user_of
 from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
 from pointsman.gateway.wire.stateful_fields import THREAD, take_stateful
 
@@ -23,6 +24,8 @@ _TAKEN: Final = frozenset(
     | {"thinking", "output_config", "output_format", "service_tier", "cache_control", "context_management"}
     | {"inference_geo", "betas", THREAD}
 )
+#: Tokens of thinking, at the most -> how hard that is.
+_BUDGETS: Final = ((4_096, "low"), (16_384, "medium"))
 _THOUGHTS: Final = ("thinking", "redacted_thinking")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
@@ -48,11 +51,39 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
         chat["stop"] = payload["stop_sequences"]
     metadata = payload.get("metadata")
     if isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str):
-        chat["user"] = metadata["user_id"]
+        chat["user"] = user_of(metadata["user_id"])
     lost += take_stateful(Endpoint.MESSAGES, chat)
     _tools(payload, chat, lost)
     _output(payload, chat, lost)
     return chat
+
+
+def without_unsigned(payload: dict[str, Any]) -> bool:
+    """Take thinking out that nobody signed: translated answers bring it, and an expert with the API refuses it.
+
+    Args:
+        payload: The client's; changed.
+
+    Returns:
+        Whether there was any.
+    """
+    turns = payload["messages"]
+    kept = [_signed(turn) for turn in turns]
+    if all(new is old for new, old in zip(kept, turns, strict=True)):
+        return False
+    payload["messages"] = [turn for turn in kept if turn is not None]
+    return True
+
+
+def _signed(turn: dict[str, Any]) -> dict[str, Any] | None:
+    """A turn without such thinking, None where nothing else is in it, itself where there is none."""
+    content = turn.get("content")
+    if not isinstance(content, list) or turn.get("role") != "assistant":
+        return turn
+    blocks = [one for one in content if one.get("type") != "thinking" or one.get("signature")]
+    if len(blocks) == len(content):
+        return turn
+    return {**turn, "content": blocks} if blocks else None
 
 
 def _system(system: object, where: str, lost: list[str]) -> list[dict[str, Any]]:
@@ -210,5 +241,15 @@ def _output(payload: Mapping[str, Any], chat: dict[str, Any], lost: list[str]) -
         chat["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif shape:
         lost.append("output_config.format")
-    if config.get("effort") in ("low", "medium", "high"):
-        chat["reasoning_effort"] = config["effort"]
+    effort = effort_of(config["effort"], "output_config.effort") if config.get("effort") is not None else None
+    effort = effort or _thought(payload.get("thinking"))
+    if effort is not None:
+        chat["reasoning_effort"] = effort
+
+
+def _thought(thinking: object) -> str | None:
+    """How hard to think, as a number of tokens says it; None where it is left to the model, or not to think at all."""
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled" or not isinstance(budget, int):
+        return None
+    return next((effort for most, effort in _BUDGETS if budget <= most), "high")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pointsman.experts.protocols import Endpoint
+from pointsman.gateway.wire.chat_values import effort_of, user_of
 from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
 from pointsman.gateway.wire.stateful_fields import take_stateful
 
@@ -50,7 +51,9 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
     if payload.get("reasoning") is not None:
         reasoning = object_at(payload, "reasoning", "")
         if reasoning.get("effort") is not None:
-            chat["reasoning_effort"] = reasoning["effort"]
+            chat["reasoning_effort"] = effort_of(reasoning["effort"], "reasoning.effort")
+    if isinstance(payload.get("user"), str):
+        chat["user"] = user_of(payload["user"])
     if payload.get("text") is not None:
         _text(object_at(payload, "text", ""), chat)
     _tools(payload, chat, lost)
