@@ -18,7 +18,7 @@ OLD, NEW, EITHER = LimitField.MAX_TOKENS, LimitField.MAX_COMPLETION_TOKENS, Limi
 
 def sent(endpoint: Endpoint, payload: dict[str, Any], **fields: Any) -> dict[str, Any]:
     spec = ExpertSpec("e", "openai_http", "m", **fields)
-    body, read = body_for(spec, parse_inbound(endpoint, orjson.dumps({"model": "auto", **payload})))
+    body, read = body_for(spec, parse_inbound(endpoint, orjson.dumps({"model": "auto", **payload})), spec.model)
     said: dict[str, Any] = orjson.loads(body)
     assert said == {**read, "model": "m"}
     return said
@@ -65,7 +65,7 @@ def test_bytes_stay_around_a_name(said: str) -> None:
     body = b'{ "model":"m",  "max_completion_tokens" : 7,"messages":[{"role":"user","content":%b}] }' % orjson.dumps(
         said
     )
-    got, _ = body_for(ExpertSpec("e", "openai_http", "m", limit_field=OLD), parse_inbound(Endpoint.CHAT, body))
+    got, _ = body_for(ExpertSpec("e", "openai_http", "m", limit_field=OLD), parse_inbound(Endpoint.CHAT, body), "m")
     assert got == body.replace(b' "max_completion_tokens" :', b' "max_tokens" :')
 
 
@@ -80,7 +80,7 @@ def test_what_is_known_already_stays_byte_for_byte() -> None:
         b'{"model":"m",  "max_tokens": 7, "messages":[{"role":"system","content":"s"},{"role":"user","content":"q"}]}'
     )
     spec = ExpertSpec("e", "openai_http", "m", limit_field=OLD, instructing_role=InstructingRole.FIRST)
-    assert body_for(spec, parse_inbound(Endpoint.CHAT, body))[0] is body
+    assert body_for(spec, parse_inbound(Endpoint.CHAT, body), spec.model)[0] is body
 
 
 RULES = {"role": "developer", "content": "rules"}
