@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "peers.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-ROWS = [line for line in TEXT.splitlines() if re.match(r"\| (A\d+|S\d+|R\d+) \|", line)]
+ROWS = [line for line in TEXT.splitlines() if re.match(r"\| ([ASRK]\d+) \|", line)]
 #: Number of a row -> the tests that show it.
 TESTS = {
     number: re.findall(r"`(tests/[\w/]+\.py::\w+)`", listed)
-    for number, listed in re.findall(r"^- ([ASR]\d+)\n((?: {4}- .+\n)*)", TEXT, re.MULTILINE)
+    for number, listed in re.findall(r"^- ([ASRK]\d+)\n((?: {4}- .+\n)*)", TEXT, re.MULTILINE)
 }
 NAMED = sorted({name for names in TESTS.values() for name in names})
 
@@ -29,6 +29,7 @@ def test_all_asks_and_incidents_have_a_row() -> None:
     assert keys[:15] == [f"A{number}" for number in range(1, 16)]
     assert [key for key in keys if key[0] == "S"] == [f"S{number}" for number in range(1, 13)]
     assert [key for key in keys if key[0] == "R"] == [f"R{number}" for number in range(1, 7)]
+    assert [key for key in keys if key[0] == "K"] == [f"K{number}" for number in range(1, 17)]
 
 
 def test_every_row_is_in_the_table_of_tests() -> None:
