@@ -36,7 +36,7 @@ def usage_of(usage: Mapping[str, Any], before: Usage | None) -> Usage | None:
     answer = usage.get("completion_tokens" if chat else "output_tokens", 0)
     if prompt[0] is None or answer is None:
         return None
-    counts = [0 if count is None else count_in(count) for count in (*prompt, answer)]
+    counts = [0 if count is None else _counted(count) for count in (*prompt, answer)]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts):
         return ABSURD
@@ -83,6 +83,11 @@ def _object(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _count(counts: Mapping[str, Any], *names: str) -> int:
     """The first of these that is a count; 0 where none is."""
     for name in names:
-        if count := count_in(counts.get(name)):
+        if count := _counted(counts.get(name)):
             return count
     return 0
+
+
+def _counted(value: object) -> int | None:
+    """A count, however large: what is too much is for the charge to say."""
+    return value if type(value) is int and value >= 0 else count_in(value)

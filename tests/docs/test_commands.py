@@ -86,7 +86,7 @@ def test_there_is_one_way_to_call_the_command() -> None:
         for block in all_blocks()
         if block.kind in SHELL
         for line in block.text.splitlines()
-        if re.search(r"(?<![\w/.-])(?:pointsman|pip|python) (?!-c )[a-z-]", line)
+        if re.search(r"(?<![\w/.-])(?<!-m )(?:pointsman|pip|python) (?!-c )[a-z-]", line)
         and not line.startswith(("docker", "helm"))
     ]
     assert bare == []

@@ -72,13 +72,13 @@ def test_the_callers_limit_and_the_window_bound_the_answer():
 
 def test_a_cache_and_reasoning_are_not_expected_and_the_worst_case_takes_the_dearest_price():
     prices = Price(1e6, 2e6, cached_input_usd_per_mtok=1e5, cache_write_usd_per_mtok=1.25e6, reasoning_usd_per_mtok=3e6)
-    known = assessment({"a": 0.5}, a=(10.0, 20.0))
+    known = assessment({"a": 0.5}, a=(10.0, 40.0))
     found = figures_of((spec("a", price=prices), IDLE), asked=request(), given=known).estimates(0)
     assert found.cost_usd == pytest.approx(100 + 10 * 2)
-    assert found.cost_usd_worst == pytest.approx(100 * 1.25 + 20 * 3)
+    assert found.cost_usd_worst == pytest.approx(100 * 1.25 + 40 * 3)
     cheaper = Price(1e6, 2e6, cached_input_usd_per_mtok=1e5, cache_write_usd_per_mtok=0.5e6, reasoning_usd_per_mtok=1.0)
     found = figures_of((spec("a", price=cheaper), IDLE), asked=request(), given=known).estimates(0)
-    assert found.cost_usd_worst == pytest.approx(100 + 20 * 2)
+    assert found.cost_usd_worst == pytest.approx(100 + 40 * 2)
 
 
 def test_a_stated_prior_is_mixed_by_the_posterior():
