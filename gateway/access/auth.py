@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -119,27 +118,13 @@ def _keys_in(headers: Mapping[bytes, bytes]) -> list[bytes]:
     Raises:
         RequestRefused: There is none.
     """
-    found = []
-    if (stated := headers.get(b"authorization")) is not None:
-        scheme, _, rest = stated.strip().partition(b" ")
-        if scheme.lower() == b"basic":
-            found.append(_password(rest.strip()))
-        else:
-            # Some clients send the bare key.
-            found.append(rest.strip() or scheme)
+    scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+    found = [bearer.strip() if scheme.lower() == b"bearer" else b""]
     found += [headers[name].strip() for name in _KEY_HEADERS if name in headers]
-    keys = [key for key in dict.fromkeys(found) if key and key.lower() != b"bearer"]
+    keys = [key for key in dict.fromkeys(found) if key]
     if not keys:
         raise RequestRefused(
             Code.INVALID_API_KEY,
             "No API key was given. Send 'Authorization: Bearer <key>'; 'x-api-key' and 'api-key' are read too.",
         )
     return keys
-
-
-def _password(given: bytes) -> bytes:
-    """That of an address such as `https://user:key@host`."""
-    try:
-        return base64.b64decode(given, validate=True).partition(b":")[2]
-    except ValueError:
-        return b""

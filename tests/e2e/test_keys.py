@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -71,7 +70,7 @@ async def test_keys_are_known_by_their_hashes_and_two_at_once_while_one_is_repla
         assert (await status_of(gateway, {"x-api-key": key}))[0] == 200, "as Anthropic's clients send it"
     for likeness in (hashed(NEW_KEY), hashed(NEW_KEY).removeprefix("pmh1:"), NEW_KEY[:-1], NEW_KEY + "a", ""):
         assert (await status_of(gateway, bearer(likeness)))[0] == 401
-    for likeness in ({}, {"authorization": "Bearer"}, {"authorization": "Basic !"}, {"api-key": ""}):
+    for likeness in ({}, {"authorization": "Bearer"}, {"authorization": NEW_KEY}, {"api-key": ""}):
         assert (await status_of(gateway, likeness))[0] == 401
     status, told = await status_of(gateway, {**bearer("sk-not-ours"), "x-api-key": "sk-nor-this"})
     assert status == 401
@@ -82,14 +81,11 @@ async def test_keys_are_known_by_their_hashes_and_two_at_once_while_one_is_repla
 @pytest.mark.parametrize("name", ["x-api-key", "api-key", "x-goog-api-key"])
 async def test_a_key_of_ours_is_found_wherever_a_client_puts_it(gateway: Running, name: str) -> None:
     """Azure's clients send a token of their own in the one header, and the key in the other."""
-    basic = b64encode(f"somebody:{NEW_KEY}".encode()).decode()
     for headers in (
         {name: NEW_KEY},
         {**bearer("a token for another gateway"), name: NEW_KEY},
         {**bearer(NEW_KEY), name: "a key for another provider"},
-        {"authorization": NEW_KEY},
         {"authorization": f"bearer  {NEW_KEY}"},
-        {"authorization": f"Basic {basic}"},
     ):
         assert (await status_of(gateway, headers))[0] == 200
         assert (await status_of(gateway, headers, "/v1/models"))[0] == 200
