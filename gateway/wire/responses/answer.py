@@ -24,7 +24,8 @@ from pointsman.gateway.wire.chat_answer import (
     tokens_of,
 )
 from pointsman.gateway.wire.chat_stream import MOST_BYTES, ChatStream
-from pointsman.gateway.wire.responses.items import CallItem, Item, TextItem, ThoughtItem
+from pointsman.gateway.wire.responses.client_tools import kinds_of
+from pointsman.gateway.wire.responses.items import CallItem, ClientCallItem, Item, TextItem, ThoughtItem
 
 #: Of the request, what the response repeats, and what stands there where the request does not say.
 _REPEATED: Final[Mapping[str, Any]] = {
@@ -61,10 +62,11 @@ class ResponsesAnswer(ChatStream):
         self._id = answer_id
         self._model = model
         self._asked = asked
+        self._kinds = kinds_of(asked.get("tools"))
         self._created_s: int | None = None
         self._items: list[Item] = []
         self._open: list[Item] = []
-        self._calls: dict[int, CallItem] = {}
+        self._calls: dict[int, CallItem | ClientCallItem] = {}
         self._sequence = -1
         self._reason: str | None = None
         self._tokens: Tokens | None = None
@@ -96,9 +98,11 @@ class ResponsesAnswer(ChatStream):
     def _item_id(self, prefix: str) -> str:
         return f"{prefix}_{self._id}_{len(self._items)}"
 
-    def _call(self, call: Mapping[str, Any]) -> CallItem:
+    def _call(self, call: Mapping[str, Any]) -> CallItem | ClientCallItem:
         function = call["function"]
         name, arguments = said_in(function, "name"), said_in(function, "arguments")
+        if kind := self._kinds.get(name):
+            return ClientCallItem(kind, self._item_id("ctc"), said_in(call, "id"), name, arguments)
         return CallItem(self._item_id("fc"), said_in(call, "id"), name, arguments)
 
     def _note(self, document: Mapping[str, Any], choice: Mapping[str, Any] | None) -> None:
@@ -187,8 +191,8 @@ class ResponsesAnswer(ChatStream):
         return item
 
     def _grow(self, item: Item, text: str, out: list[bytes]) -> None:
-        kind, fields = item.grown(text)
-        self._emit(out, kind, {"output_index": item.index, **fields})
+        if (event := item.grown(text)) is not None:
+            self._emit(out, event[0], {"output_index": item.index, **event[1]})
 
     def _close(self, out: list[bytes], status: str = "completed") -> None:
         ending, self._open = self._open, []
