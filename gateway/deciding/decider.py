@@ -167,7 +167,7 @@ class Decider:
         # A conversation's first turn has nobody to stay with.
         opens = False
         if session is None and self._policy.derive_sessions and inbound.model == AUTO and inbound.endpoint.writes:
-            session, opens = self._session(opening_of(inbound.payload), caller.tenant), not inbound.earlier
+            session, opens = self._session(opening_of(inbound), caller.tenant), not inbound.earlier
         caching = parse_caching(routing, headers)
         if not inbound.endpoint.writes:
             budget = replace(budget, weights=without_quality(budget.weights))

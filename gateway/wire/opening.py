@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import orjson
 
+from pointsman.gateway.wire.request import Inbound
 
-def opening_of(payload: Mapping[str, Any]) -> str | None:
+
+def opening_of(inbound: Inbound) -> str | None:
     """The client's `prompt_cache_key` if it sends one, else all messages up to the user's first; None without any.
 
     Every later turn of a conversation repeats them, so they are the same for all of its turns. Two conversations that
     begin alike are taken for one.
     """
-    key = payload.get("prompt_cache_key")
+    asked = inbound.payload if inbound.translated is None else inbound.translated.payload
+    key = asked.get("prompt_cache_key")
     if isinstance(key, str) and key:
         return f"key:{key}"
-    messages = payload.get("messages")
+    messages = inbound.payload.get("messages")
     if not isinstance(messages, list):
         return None
     for index, message in enumerate(messages):

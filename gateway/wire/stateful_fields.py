@@ -7,7 +7,7 @@ then makes the request one for an expert that speaks its API.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from pointsman.experts.protocols import Endpoint
 
@@ -29,14 +29,3 @@ STATEFUL: Final[Mapping[Endpoint, tuple[str, ...]]] = {
 
 #: Of Messages: whether the server is to hold the conversation, and where a turn goes on. Any expert may begin one.
 THREAD: Final = "thread"
-
-
-def take_stateful(endpoint: Endpoint, chat: dict[str, Any]) -> list[str]:
-    """Take out of a chat what refers to a server's state, and name what of it says something.
-
-    Args:
-        endpoint: What the client called.
-        chat: The fields that are to be the chat's; these are taken out.
-    """
-    names = [*STATEFUL[endpoint], *sorted(ID_FIELDS.intersection(chat))]
-    return [name for name in dict.fromkeys(names) if chat.pop(name, None)]

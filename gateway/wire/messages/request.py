@@ -1,8 +1,8 @@
 """Translates a Messages request to a chat completions request.
 
-Fields with a counterpart are translated; unknown fields pass unchanged. Fields that are safe to lose are dropped: cache
-marks, and thinking of earlier turns (signed by its maker, and unusable by any other). Fields that must not be lost
-(documents, tools that run on the provider's side) are reported: only an expert that speaks Messages can answer such a
+`translated_fields.py` says what becomes of each field. Of what messages hold, cache marks and thinking of earlier turns
+(signed by its maker, and unusable by any other) are dropped. What must not be lost (documents, tools that run on the
+provider's side, fields that nobody here knows) is reported: only an expert that speaks Messages can answer such a
 request.
 """
 
@@ -16,14 +16,8 @@ import orjson
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.chat_values import effort_of, user_of
 from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
-from pointsman.gateway.wire.stateful_fields import THREAD, take_stateful
+from pointsman.gateway.wire.translated_fields import same_fields, unsaid_fields
 
-#: Translated below, or without a counterpart and of no consequence for the answer.
-_TAKEN: Final = frozenset(
-    {"messages", "system", "max_tokens", "stop_sequences", "tools", "tool_choice", "metadata", "stream"}
-    | {"thinking", "output_config", "output_format", "service_tier", "cache_control", "context_management"}
-    | {"inference_geo", "betas", THREAD}
-)
 #: Tokens of thinking, at the most -> how hard that is.
 _BUDGETS: Final = ((4_096, "low"), (16_384, "medium"))
 _THOUGHTS: Final = ("thinking", "redacted_thinking")
@@ -40,7 +34,7 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
     Raises:
         RequestRefused: A field is malformed.
     """
-    chat: dict[str, Any] = {name: value for name, value in payload.items() if name not in _TAKEN}
+    chat = same_fields(payload)
     if payload.get("max_tokens") is not None:
         chat["max_tokens"] = at_least_one(payload["max_tokens"], "max_tokens")
     chat["messages"] = [*_system(payload.get("system"), "system", lost), *_messages(payload, lost)]
@@ -52,7 +46,9 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
     metadata = payload.get("metadata")
     if isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str):
         chat["user"] = user_of(metadata["user_id"])
-    lost += take_stateful(Endpoint.MESSAGES, chat)
+    lost += unsaid_fields(Endpoint.MESSAGES, payload)
+    if payload.get("inference_geo") not in (None, "global"):
+        lost.append("inference_geo")
     _tools(payload, chat, lost)
     _output(payload, chat, lost)
     return chat

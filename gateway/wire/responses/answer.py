@@ -15,7 +15,8 @@ from pointsman.gateway.wire.chat_answer import Tokens, refused_in, said_in, thou
 from pointsman.gateway.wire.chat_calls import CallChunk, ChatCall
 from pointsman.gateway.wire.chat_stream import MOST_BYTES, ChatStream
 from pointsman.gateway.wire.lenient_json import mended
-from pointsman.gateway.wire.responses.items import CallItem, Item, TextItem, ThoughtItem
+from pointsman.gateway.wire.responses.client_tools import kinds_of
+from pointsman.gateway.wire.responses.items import CallItem, ClientCallItem, Item, TextItem, ThoughtItem
 from pointsman.gateway.wire.responses.repeated_fields import repeated
 
 #: Of what is kept of an answer, an item counts so many bytes beside its text.
@@ -53,10 +54,11 @@ class ResponsesAnswer(ChatStream):
         self._id = answer_id
         self._model = model
         self._asked = asked
+        self._kinds = kinds_of(asked.get("tools"))
         self._repeated = repeated(asked)
         self._now_s = now_s
         self._items: list[Item] = []
-        self._of_calls: dict[int, CallItem] = {}
+        self._of_calls: dict[int, CallItem | ClientCallItem] = {}
         self._last_call: ChatCall | None = None
         self._sequence = -1
 
@@ -76,7 +78,7 @@ class ResponsesAnswer(ChatStream):
             self._last_call = piece.call
             piece.call.arguments.feed(piece.text)
             arguments = "{}" if _nothing(piece.text) else piece.text
-            self._items.append(CallItem(self._item_id("fc"), piece.call.id, piece.call.name, arguments))
+            self._items.append(self._item_of(piece.call, arguments))
         status = self._status()
         for item in self._items:
             item.ended = "completed"
@@ -93,6 +95,11 @@ class ResponsesAnswer(ChatStream):
 
     def _item_id(self, prefix: str) -> str:
         return f"{prefix}_{self._id}_{len(self._items)}"
+
+    def _item_of(self, call: ChatCall, arguments: str = "") -> CallItem | ClientCallItem:
+        if kind := self._kinds.get(call.name):
+            return ClientCallItem(kind, self._item_id("ctc"), call.id, call.name, arguments)
+        return CallItem(self._item_id("fc"), call.id, call.name, arguments)
 
     def _status(self) -> str:
         return "incomplete" if self._why(self._last_call) in _INCOMPLETE else "completed"
@@ -165,7 +172,7 @@ class ResponsesAnswer(ChatStream):
             return
         self._settle(call)
         self._last_call = call
-        item = self._of_calls[id(call)] = CallItem(self._item_id("fc"), call.id, call.name)
+        item = self._of_calls[id(call)] = self._item_of(call)
         self._open(item, out)
         kept, call.kept = call.kept, ""
         if not _nothing(kept):
@@ -191,8 +198,8 @@ class ResponsesAnswer(ChatStream):
         return [call for call in self._reader.calls if id(call) in self._of_calls and not call.arguments.complete]
 
     def _grow(self, item: Item, text: str, out: list[bytes]) -> None:
-        kind, fields = item.grown(text)
-        self._emit(out, kind, {"output_index": item.index, **fields})
+        if (event := item.grown(text)) is not None:
+            self._emit(out, event[0], {"output_index": item.index, **event[1]})
 
     def _close(self, items: list[Item], out: list[bytes], status: str = "completed") -> None:
         for item in items:

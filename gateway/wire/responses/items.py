@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from io import SEEK_END, StringIO
 from typing import Any
 
+from pointsman.gateway.wire.responses.client_tools import CUSTOM, call_fields
+
 _Event = tuple[str, dict[str, Any]]
 
 
@@ -45,8 +47,8 @@ class Item(ABC):
         """The events that open it."""
 
     @abstractmethod
-    def grown(self, text: str) -> _Event:
-        """It says more: the event that tells so."""
+    def grown(self, text: str) -> _Event | None:
+        """It says more: the event that tells so, None where nothing is told before the end."""
 
     @abstractmethod
     def ending(self, status: str) -> Iterator[_Event]:
@@ -163,3 +165,44 @@ class CallItem(Item):
         done = {"item_id": self.id, "name": self._name, "arguments": self.text}
         yield "response.function_call_arguments.done", done
         yield "response.output_item.done", {"item": self.document(status)}
+
+
+class ClientCallItem(Item):
+    """The model calls a tool of the client's that is no function: it was told of one, and its JSON is read at the end.
+
+    Args:
+        kind: Of the tool.
+        item_id: Its id.
+        call_id: Names the call in what follows.
+        name: Of the tool.
+        arguments: So far.
+    """
+
+    def __init__(self, kind: str, item_id: str, call_id: str, name: str, arguments: str = "") -> None:
+        super().__init__(item_id, arguments)
+        self._kind = kind
+        self._call_id = call_id
+        self._name = name
+
+    def document(self, status: str) -> dict[str, Any]:
+        """The call."""
+        said = call_fields(self._kind, self._name, self.text)
+        return {**said, "id": self.id, "call_id": self._call_id, "status": status}
+
+    def beginning(self) -> Iterator[_Event]:
+        """The call without what it says."""
+        said = call_fields(self._kind, self._name, "")
+        document = {**said, "id": self.id, "call_id": self._call_id, "status": "in_progress"}
+        yield "response.output_item.added", {"item": document}
+
+    def grown(self, text: str) -> None:
+        """A piece of the arguments, which is no piece of what the client is to get."""
+        self._buffer.write(text)
+
+    def ending(self, status: str) -> Iterator[_Event]:
+        """All that it says, and the call."""
+        document = self.document(status)
+        if self._kind == CUSTOM:
+            yield "response.custom_tool_call_input.delta", {"item_id": self.id, "delta": document["input"]}
+            yield "response.custom_tool_call_input.done", {"item_id": self.id, "input": document["input"]}
+        yield "response.output_item.done", {"item": document}

@@ -1,8 +1,7 @@
 """Translates a Responses request to a chat completions request.
 
-Fields with a counterpart are translated; unknown fields pass unchanged. Fields that are safe to lose are dropped: what
-to include beside the answer, and whether to store it (a chat expert stores nothing). Fields that must not be lost are
-reported: tools that run on the provider's side, files, earlier responses, log-probabilities, and encrypted reasoning.
+`translated_fields.py` says what becomes of each field. What must not be lost is reported: tools that run on the
+provider's side, files, earlier responses, log-probabilities, encrypted reasoning, and fields that nobody here knows.
 Only an expert that speaks Responses can answer such a request.
 """
 
@@ -14,14 +13,20 @@ from typing import Any, Final
 from pointsman.experts.protocols import Endpoint
 from pointsman.gateway.wire.chat_values import effort_of, user_of
 from pointsman.gateway.wire.fields import at_least_one, invalid, missing, object_at, objects, text_at
-from pointsman.gateway.wire.stateful_fields import take_stateful
-
-#: Translated below, or without a counterpart and of no consequence for the answer.
-_TAKEN: Final = frozenset(
-    {"input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "stream"}
-    | {"store", "include", "truncation", "max_tool_calls", "stream_options", "top_logprobs", "metadata"}
+from pointsman.gateway.wire.responses.client_tools import (
+    CALLS,
+    OUTPUTS,
+    call_id_of,
+    function_called,
+    function_of,
+    kinds_of,
+    name_of,
+    output_of,
 )
+from pointsman.gateway.wire.translated_fields import same_fields, unsaid_fields
+
 _ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
+_OF_FUNCTIONS: Final = ("name", "description", "parameters", "strict")
 _CHOICES: Final = frozenset({"auto", "none", "required"})
 
 
@@ -35,8 +40,8 @@ def to_chat(payload: Mapping[str, Any], lost: list[str]) -> dict[str, Any]:
     Raises:
         RequestRefused: A field is malformed.
     """
-    chat: dict[str, Any] = {name: value for name, value in payload.items() if name not in _TAKEN}
-    lost += take_stateful(Endpoint.RESPONSES, chat)
+    chat = same_fields(payload)
+    lost += unsaid_fields(Endpoint.RESPONSES, payload)
     chat["messages"] = _turns(payload, lost)
     if payload.get("max_output_tokens") is not None:
         chat["max_completion_tokens"] = at_least_one(payload["max_output_tokens"], "max_output_tokens")
@@ -82,29 +87,36 @@ def _turns(payload: Mapping[str, Any], lost: list[str]) -> list[dict[str, Any]]:
 
 
 def _item(item: Mapping[str, Any], where: str, turns: list[dict[str, Any]], lost: list[str]) -> None:
-    kind = item.get("type", "message" if "role" in item else "item_reference")
+    kind = item.get("type")
+    if kind is None:
+        kind = "message" if "role" in item else "item_reference"
+    if not isinstance(kind, str):
+        raise invalid(f"{where}.type", "a string")
     if kind == "message":
         role = text_at(item, "role", where)
         if role not in _ROLES:
             raise invalid(f"{where}.role", "'user', 'assistant', 'system' or 'developer'")
         content = _content(item.get("content"), f"{where}.content", lost)
         turns.append({"role": role, "content": content})
-    elif kind == "function_call":
-        function = {"name": text_at(item, "name", where), "arguments": text_at(item, "arguments", where)}
-        call = {"id": text_at(item, "call_id", where), "type": "function", "function": function}
+    elif kind == "function_call" or kind in CALLS:
+        if kind in CALLS:
+            function = function_called(item, where)
+        else:
+            function = {"name": text_at(item, "name", where), "arguments": text_at(item, "arguments", where)}
+        call = {"id": call_id_of(item, where), "type": "function", "function": function}
         if turns and turns[-1]["role"] == "assistant":
             # What a model says and calls in one turn are several items here and one message there.
             turns[-1].setdefault("tool_calls", []).append(call)
         else:
             turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
-    elif kind == "function_call_output":
-        output = item.get("output")
+    elif kind == "function_call_output" or kind in OUTPUTS:
+        output = output_of(item)
         parts = _content(output, f"{where}.output", lost)
         if not isinstance(parts, str):
             if any(part["type"] != "text" for part in parts):
                 lost.append(f"{where}.output")
             parts = "\n".join(part["text"] for part in parts if part["type"] == "text")
-        turns.append({"role": "tool", "tool_call_id": text_at(item, "call_id", where), "content": parts})
+        turns.append({"role": "tool", "tool_call_id": call_id_of(item, where), "content": parts})
     elif kind != "reasoning" or item.get("encrypted_content"):
         lost.append(where)
 
@@ -150,17 +162,23 @@ def _tools(payload: Mapping[str, Any], chat: dict[str, Any], lost: list[str]) ->
     tools: list[dict[str, Any]] = []
     for index, tool in enumerate(objects(payload.get("tools") or [], "tools")):
         where = f"tools[{index}]"
-        if tool.get("type") != "function":
-            lost.append(where)
-            continue
-        text_at(tool, "name", where)
-        function = {name: value for name, value in tool.items() if name != "type" and value is not None}
+        if tool.get("type") == "function":
+            text_at(tool, "name", where)
+            function = {name: value for name, value in tool.items() if name in _OF_FUNCTIONS and value is not None}
+        else:
+            made = function_of(tool, where)
+            if made is None or made["name"] in {one["function"]["name"] for one in tools}:
+                lost.append(where)
+                continue
+            function = made
         tools.append({"type": "function", "function": function})
     if tools:
         chat["tools"] = tools
     choice = payload.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") == "function":
         chat["tool_choice"] = {"type": "function", "function": {"name": text_at(choice, "name", "tool_choice")}}
+    elif isinstance(choice, dict) and name_of(choice) in kinds_of(payload.get("tools")):
+        chat["tool_choice"] = {"type": "function", "function": {"name": name_of(choice)}}
     elif isinstance(choice, str) and choice in _CHOICES:
         if tools:
             chat["tool_choice"] = choice

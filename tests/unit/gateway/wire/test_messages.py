@@ -44,7 +44,7 @@ def test_what_has_a_counterpart_is_kept() -> None:
         tools=[{"name": "f", "description": "d", "input_schema": {"type": "object"}, "strict": True}],
         tool_choice={"type": "any", "disable_parallel_tool_use": True},
         output_config={"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}},
-        chat_template_kwargs={"unknown": "to us"},
+        chat_template_kwargs={"enable_thinking": False},
     )
     assert said["messages"] == [{"role": "system", "content": "one\ntwo"}, {"role": "user", "content": "hi"}]
     assert (said["stop"], said["user"], said["temperature"], said["max_tokens"]) == (["END"], "u", 0.5, 5)
@@ -52,7 +52,7 @@ def test_what_has_a_counterpart_is_kept() -> None:
     assert said["tools"] == [{"type": "function", "function": function}]
     assert (said["tool_choice"], said["parallel_tool_calls"], said["reasoning_effort"]) == ("required", False, "low")
     assert said["response_format"]["json_schema"]["schema"] == {"type": "object"}
-    assert said["chat_template_kwargs"] == {"unknown": "to us"}
+    assert said["chat_template_kwargs"] == {"enable_thinking": False}
     for name in ("system", "stop_sequences", "metadata", "output_config"):
         assert name not in said
 

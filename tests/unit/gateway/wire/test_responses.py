@@ -37,7 +37,6 @@ def test_what_has_a_counterpart_is_kept() -> None:
         parallel_tool_calls=False,
         store=True,
         include=["reasoning.encrypted_content"],
-        unheard_of=1,
     )
     assert said["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
     assert (said["max_completion_tokens"], said["reasoning_effort"], said["verbosity"]) == (5, "low", "low")
@@ -47,7 +46,7 @@ def test_what_has_a_counterpart_is_kept() -> None:
     }
     assert said["tools"] == [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
     assert said["tool_choice"] == {"type": "function", "function": {"name": "f"}}
-    assert (said["parallel_tool_calls"], said["unheard_of"]) == (False, 1)
+    assert said["parallel_tool_calls"] is False
     for name in ("input", "instructions", "text", "reasoning", "store", "include"):
         assert name not in said
 
@@ -222,7 +221,11 @@ VALID: dict[str, Any] = {
     "metadata": {"a": "b"},
     "reasoning": {"effort": "low"},
     "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}, "verbosity": "low"},
-    "tools": [{"type": "function", "name": "f", "parameters": {}}],
+    "tools": [
+        {"type": "function", "name": "f", "parameters": {}},
+        {"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}},
+        {"type": "shell", "environment": {"type": "local"}},
+    ],
     "tool_choice": {"type": "function", "name": "f"},
     "conversation": {"id": "conv_1"},
     "input": [
@@ -231,6 +234,10 @@ VALID: dict[str, Any] = {
         {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "x"}]},
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "x"}]},
+        {"type": "custom_tool_call", "call_id": "c", "name": "c", "input": "x"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "x"},
+        {"type": "shell_call", "call_id": "c", "action": {"commands": ["ls"], "timeout_ms": None}},
+        {"type": "shell_call_output", "call_id": "c", "output": [{"stdout": "", "stderr": ""}]},
         {"type": "item_reference", "id": "msg_1"},
         {"role": "user", "content": "go on"},
     ],
