@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pointsman.experts.protocols import Endpoint
 from pointsman.experts.spec import Usage
@@ -51,7 +51,8 @@ def read_answer(body: bytes, expert: str, status: int, inbound: Inbound, *, nati
         body = document_of(inbound.asked if native else inbound.endpoint, body)
     failure = failure_in(status, body, streamed=False)
     if failure is not None:
-        return failure
+        # Events that make no document broke off: that is the expert's, and no status of ours.
+        return replace(failure, status=502) if rewritten else failure
     usage = usage_in(body)
     if not native:
         return WholeAnswer(body, usage, rewritten=rewritten, status=status)
