@@ -9,14 +9,11 @@ from types import MappingProxyType
 from typing import Final
 
 from pointsman.experts.pool import ExpertPool
-from pointsman.experts.spec import Capability
+from pointsman.experts.spec import MODEL_CAPABILITIES, Capability
 from pointsman.gateway.settings import Settings
 from pointsman.gateway.settings.aliases import ANY, by_length, fits, resolve_aliases, star_of
 from pointsman.gateway.wire.request import AUTO, Inbound
 from pointsman.routers.types import Budget, Decision, RouteRequest
-
-#: What an endpoint is called by: the rest of what a request needs is a matter of how its answer is made.
-_ENDPOINTS: Final = frozenset({Capability.CHAT, Capability.COMPLETIONS, Capability.MESSAGES, Capability.RESPONSES})
 
 #: What a client may put in place of the `*` in an expert's model: an id, no address.
 _MODEL: Final = re.compile(r"[\w.:@+-]+(?:/[\w.:@+-]+)*")
@@ -124,7 +121,7 @@ class AliasTable:
         """
         required = inbound.required
         if alias.experts is not None and not any(required <= pool[name].spec.capabilities for name in alias.experts):
-            required &= _ENDPOINTS
+            required -= MODEL_CAPABILITIES
         fallbacks = tuple(
             name
             for name in alias.fallbacks

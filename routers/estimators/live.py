@@ -25,6 +25,8 @@ class LiveFigures:
         self._roster = roster
         #: Whether every expert is awake, healthy and has room: the common case, and then no filter asks for more.
         self.all_ready = True
+        #: The largest of `tokens_worst`: every request is held against the smallest window by it.
+        self.most_tokens = max([state.tokens.worst for state in states], default=1.0)
         for state, most in zip(states, roster.max_concurrency, strict=True):
             if not (state.healthy and state.awake and state.in_flight < most):
                 self.all_ready = False
@@ -69,11 +71,6 @@ class LiveFigures:
     def tokens_worst(self) -> Column:
         """The same in the worst case."""
         return _observed(state.tokens.worst for state in self.states)
-
-    @cached_property
-    def most_tokens(self) -> float:
-        """The largest of them."""
-        return float(self.tokens_worst.max())
 
     @cached_property
     def recent_calls(self) -> Column:
