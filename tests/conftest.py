@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from pointsman.gateway.process.redis_server import EmbeddedRedis
 from tests import network_guard
+
+# A machine that stands still for a moment is no fault of what is tested.
+settings.register_profile("at any pace", settings.default, deadline=None)
+settings.load_profile("at any pace")
+
 
 ROOT = Path(__file__).parent.parent
 

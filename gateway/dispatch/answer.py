@@ -137,7 +137,8 @@ class RelayedAnswer:
         reservation = self._attempt.reservation
         if reservation is not None and reservation.counts_text:
             reservation.heard_tokens += tokens_said(data)
-        if b"error" in data and not self._failed and (failed := error_within(data)) is not None:
+        odd = b"error" in data or b'"abort"' in data
+        if odd and not self._failed and (failed := error_within(data)) is not None:
             # What was said goes on to the client, this too.
             self._failed = True
             self._fail(failed.message or "an error within the stream")

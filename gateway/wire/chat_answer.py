@@ -21,7 +21,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "model_context_window_exceeded": "length",
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "function_calls"), "tool_calls"),
     **dict.fromkeys(("content_filter", "content_filtered", "safety", "refusal", "recitation"), "content_filter"),
-    "error": "error",
+    **dict.fromkeys(("error", "abort"), "error"),
     # No reason, spelt out.
     **dict.fromkeys(("null", "none"), ""),
 }

@@ -52,6 +52,9 @@ _INSIDE: Final = re.compile(
 #: An error within the JSON of an answer; quotes inside texts are escaped, so no text can say it.
 _SAYS_ERROR: Final = re.compile(rb'"error"[ \t\r\n]{0,20}:[ \t\r\n]{0,20}[{"]|"object"[ \t]{0,20}:[ \t]{0,20}"error"')
 
+#: As vLLM ends the answers that it has not finished when it is stopped; in a text the quotes would be escaped.
+SAYS_ABORT: Final = re.compile(rb'"finish_reason"[ \t]{0,20}:[ \t]{0,20}"abort"')
+
 
 @dataclass(frozen=True, slots=True)
 class StatedError:
@@ -89,7 +92,8 @@ def stated_error(body: bytes, status: int = 0) -> StatedError:
 
 def error_in_answer(body: bytes) -> StatedError | None:
     """The error that a whole answer says in spite of a status that promises none; None where it is an answer."""
-    if b'"error"' not in body or _SAYS_ERROR.search(body, 0, _MOST_READ_BYTES) is None:
+    says_error = b'"error"' in body and _SAYS_ERROR.search(body, 0, _MOST_READ_BYTES) is not None
+    if not says_error and (b'"abort"' not in body or SAYS_ABORT.search(body) is None):
         return None
     try:
         document = orjson.loads(body)
@@ -108,7 +112,11 @@ def error_in(document: Mapping[str, Any]) -> StatedError | None:
     if document.get("error") and not _answers(document):
         return _with_status(_of_document(document))
     choices = document.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict) and choices[0].get("error"):
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return None
+    if choices[0].get("finish_reason") == "abort":
+        return StatedError("The expert stopped before the end of its answer.", status=502)
+    if choices[0].get("error"):
         return None if _answers(document) else _with_status(_of_document(choices[0]))
     return None
 

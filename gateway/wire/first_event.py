@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from pointsman.gateway.wire.expert_errors import StatedError, error_in, stated_error
+from pointsman.gateway.wire.expert_errors import SAYS_ABORT, StatedError, error_in, stated_error
 
 #: The usual beginning: an event with an object.
 _BEGINS: Final = re.compile(rb"(?:\A|[\r\n])data:[ \t]?\{")
@@ -39,7 +39,7 @@ def beginning(data: bytes) -> StreamPhase | StatedError:
     Args:
         data: All that came so far.
     """
-    if b"error" not in data and b"ping" not in data:
+    if b"error" not in data and b"ping" not in data and b'"abort"' not in data:
         # The usual stream, without a further look.
         begins = _BEGINS.search(data)
         if begins is not None and _ENDS.search(data, begins.end()) is not None:
@@ -65,7 +65,7 @@ def beginning(data: bytes) -> StreamPhase | StatedError:
 
 def error_within(data: bytes) -> StatedError | None:
     """The error that whole events in the middle of a stream say; None where they say none."""
-    if _SAYS_ERROR.search(data) is None:
+    if _SAYS_ERROR.search(data) is None and SAYS_ABORT.search(data) is None:
         return None
     for name, text in _events(data):
         document = _object(text)

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import anthropic
 import openai
+import orjson
 import pytest
 
 from tests.e2e.running import Running, both, eventually, running
@@ -213,7 +214,15 @@ BEGINNINGS: dict[str, tuple[bytes, bool]] = {
     "nothing, and closes": (b"", False),
     "a comment, and closes": (b": wait\n\n", False),
     "half an event, and closes": (b'data: {"choices":', False),
+    "an end by a server that is stopped": (
+        (
+            b'data: {"choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}\n\n'
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"abort"}]}\n\ndata: [DONE]\n\n'
+        ),
+        True,
+    ),
 }
+ABORTED = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "I beg"}, "finish_reason": "abort"}]}
 
 
 def streamed(body: bytes, clean: bool) -> Callable[[Peer], Any]:
@@ -248,7 +257,16 @@ async def test_a_stream_that_says_nothing_or_an_error_first_is_no_answer(name: s
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
 @pytest.mark.parametrize(
-    "body", [json.dumps(IN_200).encode(), b"", b"<html>welcome</html>", b"ok", b'{"choices": [{"mess']
+    "body",
+    [
+        json.dumps(IN_200).encode(),
+        b"",
+        b"<html>welcome</html>",
+        b"ok",
+        b'{"choices": [{"mess',
+        json.dumps(ABORTED).encode(),
+        orjson.dumps(ABORTED),
+    ],
 )
 async def test_a_whole_answer_that_is_none_is_no_answer(body: bytes, path: str) -> None:
     async with saying(says(body)) as bad, saying(good) as well, running(pool(bad, well), ENV) as gateway:
